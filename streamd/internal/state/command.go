@@ -1,0 +1,68 @@
+package state
+
+import (
+	"time"
+
+	"github.com/streamkit/streamkit/internal/hashkey"
+)
+
+// A Command changes the catalogue of streams. It carries everything that is
+// not in the state already, except the time, which is its frame's, so that
+// applying it is a pure function. Its fields are checked for syntax by the API;
+// conditions on the state are checked where it is applied, in journal order,
+// and answered with an [awserr.Error].
+//
+// Commands are stored as JSON under their names: field names are a format.
+type Command interface{ command() }
+
+// CreateStream makes a stream with ShardCount open shards.
+type CreateStream struct {
+	Key            StreamKey
+	ShardCount     int
+	Mode           Mode
+	MaxRecordBytes int
+	Delay          time.Duration // how long the stream stays CREATING; 0 means not at all
+}
+
+// DeleteStream removes a stream and its records.
+type DeleteStream struct {
+	Key   StreamKey
+	Delay time.Duration // how long it stays DELETING
+}
+
+// SplitShard closes a shard and opens two with its range.
+type SplitShard struct {
+	Key             StreamKey
+	Shard           int
+	NewStartingHash hashkey.Key
+	Delay           time.Duration // how long the stream stays UPDATING before the shard closes
+}
+
+// MergeShards closes two adjacent shards and opens one with both ranges.
+type MergeShards struct {
+	Key             StreamKey
+	Shard, Adjacent int
+	Delay           time.Duration
+}
+
+// UpdateShardCount splits and merges until Target open shards divide the hash
+// space evenly.
+type UpdateShardCount struct {
+	Key    StreamKey
+	Target int
+	Delay  time.Duration
+}
+
+// Complete ends a transition that is due: CREATING and UPDATING become ACTIVE,
+// DELETING becomes nothing. It does nothing if the transition has ended.
+type Complete struct {
+	StreamID   uint64
+	Transition uint64
+}
+
+func (CreateStream) command()     {}
+func (DeleteStream) command()     {}
+func (SplitShard) command()       {}
+func (MergeShards) command()      {}
+func (UpdateShardCount) command() {}
+func (Complete) command()         {}
