@@ -6,36 +6,17 @@ import (
 
 	"github.com/streamkit/streamkit/internal/hashkey"
 	"github.com/streamkit/streamkit/internal/seqno"
+	"github.com/streamkit/streamkit/streamd/internal/arn"
 )
-
-// Scope is the account and region that a request belongs to. Streams and
-// tables of different scopes do not see each other.
-type Scope struct {
-	Account string // 12 digits
-	Region  string
-}
 
 // StreamKey names a stream.
 type StreamKey struct {
-	Scope
+	arn.Scope
 	Name string
 }
 
 // ARN returns the stream's Amazon resource name.
-func (k StreamKey) ARN() string {
-	return fmt.Sprintf("arn:%s:kinesis:%s:%s:stream/%s", Partition(k.Region), k.Region, k.Account, k.Name)
-}
-
-// Partition returns the AWS partition that a region lies in.
-func Partition(region string) string {
-	switch {
-	case len(region) >= 3 && region[:3] == "cn-":
-		return "aws-cn"
-	case len(region) >= 7 && region[:7] == "us-gov-":
-		return "aws-us-gov"
-	}
-	return "aws"
-}
+func (k StreamKey) ARN() string { return k.Scope.Stream(k.Name) }
 
 // Status is the state of a stream, in the API's words.
 type Status string
@@ -75,7 +56,7 @@ type Stream struct {
 	Shards []Shard
 
 	open    []int // indexes of the open shards, in order of their ranges
-	pending *pending
+	pending *Transition
 }
 
 // Open returns the indexes of the open shards in order of their hash key
@@ -116,6 +97,16 @@ func (s *Stream) Children(i int) []int {
 	}
 	return children
 }
+
+// A Transition is a change of a stream that takes effect at a later time.
+type Transition struct {
+	ID  uint64    // of this transition, for ever
+	Due time.Time // when a [Complete] for it is to be issued
+	Do  Command   // what takes effect then; nil when only the status changes
+}
+
+// Transition returns the transition that is under way, or nil.
+func (s *Stream) Transition() *Transition { return s.pending }
 
 // NoShard stands for the index of a parent that does not exist.
 const NoShard = -1
