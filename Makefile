@@ -1,0 +1,95 @@
+# Everything a developer types. `make` alone prints the list.
+# What a target needs beyond Go, make and git stands in its line.
+
+GO       ?= go
+TOOL      = $(GO) tool -modfile=internal/tools/go.mod
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS   = -s -w -X main.version=$(VERSION)
+BINARIES  = streamd streamagent streamctl
+
+# Modules below the main one. internal/tools only pins tools and has no code.
+NESTED    = $(patsubst %/go.mod,%,$(shell git ls-files '*/go.mod'))
+TESTED    = $(filter-out internal/tools,$(NESTED))
+
+PKG      ?= ./...
+FUZZTIME ?= 10s
+BENCH    ?= .
+ARGS     ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo build test race short fuzz bench lint fmt tidy-check cover integration ci
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: build ## the whole product at work on real text; ARGS='--keep FILE...'
+	bin/streamctl demo $(ARGS)
+
+build: ## bin/streamd, bin/streamagent, bin/streamctl
+	@for b in $(BINARIES); do \
+		echo "build bin/$$b"; \
+		CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/$$b ./cmd/$$b || exit 1; \
+	done
+
+test: ## all tests of all modules
+	CGO_ENABLED=0 $(GO) test $(PKG)
+	@for m in $(TESTED); do \
+		echo "test module $$m"; \
+		(cd $$m && CGO_ENABLED=0 $(GO) test ./...) || exit 1; \
+	done
+
+race: ## all tests under the race detector; needs a C compiler
+	CGO_ENABLED=1 $(GO) test -race $(PKG)
+
+short: ## the quickest tests, without real processes
+	CGO_ENABLED=0 $(GO) test -short $(PKG)
+
+# `go test -fuzz` takes one target at a time. Go ends a run that is minimising
+# when its time is up with "context deadline exceeded" and no failing input:
+# that alone is tried again once, every other failure counts.
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	@set -e; \
+	list=$$(CGO_ENABLED=0 $(GO) test -list '^Fuzz' $(PKG)); \
+	echo "$$list" | awk '/^Fuzz/ { t[n++] = $$1; next } /^ok/ { for (i = 0; i < n; i++) print $$2, t[i]; n = 0 }' > .fuzz.out; \
+	trap 'rm -f .fuzz.out .fuzz-log.out' EXIT; \
+	while read -r pkg target; do \
+		echo "fuzz $$pkg $$target $(FUZZTIME)"; \
+		for try in 1 2; do \
+			if CGO_ENABLED=0 $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$pkg" > .fuzz-log.out 2>&1 < /dev/null; then \
+				tail -n 1 .fuzz-log.out; break; \
+			fi; \
+			cat .fuzz-log.out; \
+			if [ $$try = 2 ] || grep -q 'Failing input' .fuzz-log.out || ! grep -q 'context deadline exceeded' .fuzz-log.out; then exit 1; fi; \
+		done; \
+	done < .fuzz.out
+
+bench: ## benchmarks; BENCH=regexp PKG=./producer
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+lint: ## golangci-lint, and vet for the other systems
+	$(TOOL) golangci-lint run
+	GOOS=darwin CGO_ENABLED=0 $(GO) vet $(PKG)
+	GOOS=windows CGO_ENABLED=0 $(GO) vet $(PKG)
+
+fmt: ## format all Go files
+	$(TOOL) golangci-lint fmt
+
+tidy-check: ## go.mod of every module is tidy, every file is gofumpt's
+	$(GO) mod tidy -diff
+	@for m in $(NESTED); do \
+		echo "tidy-check $$m"; \
+		(cd $$m && $(GO) mod tidy -diff) || exit 1; \
+	done
+	@bad=$$($(TOOL) gofumpt -l .); \
+	if [ -n "$$bad" ]; then echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; fi
+
+cover: ## tests with coverage, total at the end; report in cover.out
+	CGO_ENABLED=0 $(GO) test -short -coverpkg=./... -coverprofile=cover.out $(PKG)
+	$(GO) tool cover -func=cover.out | tail -n 1
+
+integration: ## real binaries, real clients, killed processes
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./integration/...
+
+ci: tidy-check lint build race ## what a change must pass; needs a C compiler
+	$(MAKE) fuzz FUZZTIME=3s
+	$(MAKE) integration
