@@ -1,0 +1,268 @@
+package aggregation
+
+import (
+	"crypto/md5"
+	"encoding/binary"
+	"hash/maphash"
+	"math/bits"
+	"unsafe"
+)
+
+const (
+	// Magic begins every aggregated record.
+	Magic = "\xf3\x89\x9a\xc2"
+
+	// Overhead is the size of the magic and the trailing MD5.
+	Overhead = len(Magic) + md5.Size
+)
+
+// Tag bytes of the fields: number<<3 | wire type.
+const (
+	tagPartitionKey    = 1<<3 | typeBytes // of AggregatedRecord
+	tagExplicitHashKey = 2<<3 | typeBytes
+	tagRecord          = 3<<3 | typeBytes
+	tagPartitionIndex  = 1<<3 | typeVarint // of Record
+	tagExplicitIndex   = 2<<3 | typeVarint
+	tagData            = 3<<3 | typeBytes
+	tagTags            = 4<<3 | typeBytes
+	tagTagKey          = 1<<3 | typeBytes // of Tag
+	typeVarint         = 0
+	typeFixed64        = 1
+	typeBytes          = 2
+	typeStartGroup     = 3
+	typeEndGroup       = 4
+	typeFixed32        = 5
+	maxFieldNumber     = 1<<29 - 1
+	maxVarintLen       = binary.MaxVarintLen64
+	maxGroupDepth      = 100
+)
+
+// Record is a user record inside an aggregated record.
+type Record struct {
+	PartitionKey    string
+	ExplicitHashKey string // decimal text; "" means none
+	Data            []byte
+}
+
+// Builder gathers user records into one aggregated record. It holds them in
+// wire format, so sealing is two copies and an MD5. The zero Builder is ready;
+// one that has been filled and Reset allocates nothing until it outgrows what
+// it held before. A Builder is not safe for concurrent use.
+type Builder struct {
+	pks  keyTable
+	ehks keyTable
+	recs []byte // the Record fields, tags included
+	n    int
+}
+
+// Len returns the number of user records.
+func (b *Builder) Len() int { return b.n }
+
+// Size returns the exact size of what Seal would append.
+func (b *Builder) Size() int {
+	return Overhead + len(b.pks.buf) + len(b.ehks.buf) + len(b.recs)
+}
+
+// Add adds a user record. It copies all of r.
+func (b *Builder) Add(r Record) {
+	f := b.fit(&r)
+	b.add(&r, f)
+}
+
+// SizeWith returns the exact size of what Seal would append if r were added.
+func (b *Builder) SizeWith(r Record) int {
+	return b.Size() + b.fit(&r).size
+}
+
+// TryAdd adds r as Add does, unless the sealed size would exceed limit. It
+// reports whether it added r.
+func (b *Builder) TryAdd(r Record, limit int) bool {
+	f := b.fit(&r)
+	if b.Size()+f.size > limit {
+		return false
+	}
+	b.add(&r, f)
+	return true
+}
+
+// fitting says how a record would be written.
+type fitting struct {
+	pk, ehk keyRef
+	inner   int // size of the Record message
+	size    int // bytes added to the blob
+}
+
+func (b *Builder) fit(r *Record) fitting {
+	var f fitting
+	f.pk = b.pks.find(r.PartitionKey)
+	f.inner = 1 + sizeVarint(uint64(f.pk.index)) + 1 + sizeVarint(uint64(len(r.Data))) + len(r.Data)
+	f.size = f.pk.size
+	if r.ExplicitHashKey != "" {
+		f.ehk = b.ehks.find(r.ExplicitHashKey)
+		f.inner += 1 + sizeVarint(uint64(f.ehk.index))
+		f.size += f.ehk.size
+	}
+	f.size += 1 + sizeVarint(uint64(f.inner)) + f.inner
+	return f
+}
+
+func (b *Builder) add(r *Record, f fitting) {
+	if f.pk.size > 0 {
+		b.pks.add(tagPartitionKey, r.PartitionKey, f.pk)
+	}
+	buf := append(b.recs, tagRecord)
+	buf = binary.AppendUvarint(buf, uint64(f.inner))
+	buf = append(buf, tagPartitionIndex)
+	buf = binary.AppendUvarint(buf, uint64(f.pk.index))
+	if r.ExplicitHashKey != "" {
+		if f.ehk.size > 0 {
+			b.ehks.add(tagExplicitHashKey, r.ExplicitHashKey, f.ehk)
+		}
+		buf = append(buf, tagExplicitIndex)
+		buf = binary.AppendUvarint(buf, uint64(f.ehk.index))
+	}
+	buf = append(buf, tagData)
+	buf = binary.AppendUvarint(buf, uint64(len(r.Data)))
+	b.recs = append(buf, r.Data...)
+	b.n++
+}
+
+// Seal appends the aggregated record to dst and returns the result. The
+// Builder keeps its records; more may be added.
+func (b *Builder) Seal(dst []byte) []byte {
+	dst = append(dst, Magic...)
+	start := len(dst)
+	dst = append(dst, b.pks.buf...)
+	dst = append(dst, b.ehks.buf...)
+	dst = append(dst, b.recs...)
+	sum := md5.Sum(dst[start:])
+	return append(dst, sum[:]...)
+}
+
+// Walk calls yield for each user record in order, until it returns false. The
+// record's strings and data alias the Builder's memory: they hold until Reset.
+func (b *Builder) Walk(yield func(i int, r Record) bool) {
+	rest := b.recs
+	for i := range b.n {
+		inner, n := consumeBytes(rest[1:])
+		rest = rest[1+n:]
+		m, _ := parseRecord(inner)
+		r := Record{PartitionKey: b.pks.key(int(m.pk)), Data: m.data}
+		if m.hasEHK {
+			r.ExplicitHashKey = b.ehks.key(int(m.ehk))
+		}
+		if !yield(i, r) {
+			return
+		}
+	}
+}
+
+// Reset empties the Builder and keeps its memory.
+func (b *Builder) Reset() {
+	b.pks.reset()
+	b.ehks.reset()
+	b.recs = b.recs[:0]
+	b.n = 0
+}
+
+// keyTable is one of the two key tables: the fields in wire format, and an
+// index over them by open addressing.
+type keyTable struct {
+	buf   []byte
+	spans []span
+	last  int // index found or added last: runs of one key skip the hash
+
+	slots []slot // power of two; at most half full
+	gen   uint32 // slots of another generation are empty, so reset is O(1)
+	seed  maphash.Seed
+}
+
+type span struct{ off, len uint32 } // of the key's text in buf
+
+type slot struct{ gen, hash, index uint32 }
+
+// keyRef is the outcome of a search. If size is not zero, the key is new:
+// index is the one it will get, and size the bytes it will add.
+type keyRef struct {
+	index int
+	size  int
+	hash  uint32
+}
+
+// key returns the i-th key, aliasing buf.
+func (t *keyTable) key(i int) string {
+	s := t.spans[i]
+	return aliasString(t.buf[s.off : s.off+s.len])
+}
+
+func (t *keyTable) find(key string) keyRef {
+	n := len(t.spans)
+	if n > 0 && t.key(t.last) == key {
+		return keyRef{index: t.last}
+	}
+	if len(t.slots) == 0 {
+		t.slots = make([]slot, 16)
+		t.gen = 1
+		t.seed = maphash.MakeSeed()
+	}
+	h := uint32(maphash.String(t.seed, key))
+	mask := uint32(len(t.slots) - 1)
+	for i := h & mask; t.slots[i].gen == t.gen; i = (i + 1) & mask {
+		if s := &t.slots[i]; s.hash == h && t.key(int(s.index)) == key {
+			t.last = int(s.index)
+			return keyRef{index: t.last}
+		}
+	}
+	return keyRef{index: n, size: 1 + sizeVarint(uint64(len(key))) + len(key), hash: h}
+}
+
+// add adds a key that find did not find; nothing was added in between.
+func (t *keyTable) add(tag byte, key string, ref keyRef) {
+	t.buf = append(t.buf, tag)
+	t.buf = binary.AppendUvarint(t.buf, uint64(len(key)))
+	t.spans = append(t.spans, span{off: uint32(len(t.buf)), len: uint32(len(key))})
+	t.buf = append(t.buf, key...)
+	t.last = ref.index
+	if 2*len(t.spans) > len(t.slots) {
+		t.grow()
+	}
+	t.insert(slot{gen: t.gen, hash: ref.hash, index: uint32(ref.index)})
+}
+
+func (t *keyTable) insert(s slot) {
+	mask := uint32(len(t.slots) - 1)
+	i := s.hash & mask
+	for t.slots[i].gen == t.gen {
+		i = (i + 1) & mask
+	}
+	t.slots[i] = s
+}
+
+func (t *keyTable) grow() {
+	old := t.slots
+	t.slots = make([]slot, 2*len(old))
+	for _, s := range old {
+		if s.gen == t.gen {
+			t.insert(s)
+		}
+	}
+}
+
+func (t *keyTable) reset() {
+	t.buf = t.buf[:0]
+	t.spans = t.spans[:0]
+	t.last = 0
+	t.gen++
+	if t.gen == 0 { // wrapped round: slots of the first generations would revive
+		clear(t.slots)
+		t.gen = 1
+	}
+}
+
+func sizeVarint(v uint64) int {
+	return (bits.Len64(v|1) + 6) / 7
+}
+
+func aliasString(b []byte) string {
+	return unsafe.String(unsafe.SliceData(b), len(b))
+}

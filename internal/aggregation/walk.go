@@ -1,0 +1,199 @@
+package aggregation
+
+import (
+	"crypto/md5"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// ErrIndex is wrapped by the error of [Walk] when a user record names a key
+// that the tables do not hold.
+var ErrIndex = errors.New("aggregation: key index outside the table")
+
+// errParse stays inside the package: a body that does not parse makes the
+// record an ordinary one.
+var errParse = errors.New("aggregation: not a protocol buffer of the format")
+
+// IsAggregated reports whether data has the frame of an aggregated record: the
+// magic, more than an MD5's length after it, and a fitting MD5. It does not
+// parse the body. It allocates nothing.
+func IsAggregated(data []byte) bool {
+	// Exactly the frame and no body does not count, as in the KCL's
+	// AggregatorUtil.
+	if len(data) <= Overhead || string(data[:len(Magic)]) != Magic {
+		return false
+	}
+	body, trailer := data[len(Magic):len(data)-md5.Size], data[len(data)-md5.Size:]
+	return md5.Sum(body) == [md5.Size]byte(trailer)
+}
+
+// Walk calls yield for each user record of an aggregated record, in order,
+// until it returns false. Keys and data alias blob, which must not change for
+// as long as they are in use. Walk allocates nothing in steady state.
+//
+// ok is false, and yield is never called, if blob is no aggregated record:
+// another magic, a wrong MD5, or a body that is no AggregatedRecord. Such a
+// record belongs to the reader as it is.
+//
+// err wraps [ErrIndex] if the walk met a user record whose keys cannot be
+// found. The calls made before it stand.
+func Walk(blob []byte, yield func(i int, r Record) bool) (ok bool, err error) {
+	if !IsAggregated(blob) {
+		return false, nil
+	}
+	body := blob[len(Magic) : len(blob)-md5.Size]
+
+	t := tablesPool.Get().(*tables)
+	defer func() {
+		t.clear()
+		tablesPool.Put(t)
+	}()
+	if t.collect(body) != nil {
+		return false, nil
+	}
+	i := 0
+	for len(body) > 0 {
+		// collect has been over all of it: nothing fails here.
+		num, typ, n := consumeTag(body)
+		body = body[n:]
+		if num<<3|typ != tagRecord {
+			body = body[skipField(body, num, typ, 0):]
+			continue
+		}
+		inner, n := consumeBytes(body)
+		body = body[n:]
+		m, _ := parseRecord(inner)
+		r := Record{Data: m.data}
+		if m.pk >= uint64(len(t.pks)) {
+			return true, fmt.Errorf("%w: user record %d, partition key %d of %d", ErrIndex, i, m.pk, len(t.pks))
+		}
+		r.PartitionKey = t.pks[m.pk]
+		if m.hasEHK {
+			if m.ehk >= uint64(len(t.ehks)) {
+				return true, fmt.Errorf("%w: user record %d, explicit hash key %d of %d", ErrIndex, i, m.ehk, len(t.ehks))
+			}
+			r.ExplicitHashKey = t.ehks[m.ehk]
+		}
+		if !yield(i, r) {
+			return true, nil
+		}
+		i++
+	}
+	return true, nil
+}
+
+// tables holds the key tables of one body. They are gathered before the first
+// record is read, because a protocol buffer may order its fields at will.
+type tables struct {
+	pks, ehks []string
+}
+
+var tablesPool = sync.Pool{New: func() any { return new(tables) }}
+
+func (t *tables) clear() {
+	// The strings alias a caller's blob; left here they would keep it alive.
+	clear(t.pks)
+	clear(t.ehks)
+	t.pks, t.ehks = t.pks[:0], t.ehks[:0]
+}
+
+// collect gathers the tables and checks that all of body parses.
+func (t *tables) collect(body []byte) error {
+	for len(body) > 0 {
+		num, typ, n := consumeTag(body)
+		if n < 0 {
+			return errParse
+		}
+		body = body[n:]
+		var field []byte
+		switch num<<3 | typ {
+		case tagPartitionKey, tagExplicitHashKey, tagRecord:
+			if field, n = consumeBytes(body); n < 0 {
+				return errParse
+			}
+		default:
+			if n = skipField(body, num, typ, 0); n < 0 {
+				return errParse
+			}
+		}
+		body = body[n:]
+		switch num<<3 | typ {
+		case tagPartitionKey:
+			t.pks = append(t.pks, aliasString(field))
+		case tagExplicitHashKey:
+			t.ehks = append(t.ehks, aliasString(field))
+		case tagRecord:
+			if _, err := parseRecord(field); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// message is a decoded Record.
+type message struct {
+	pk, ehk uint64
+	hasEHK  bool
+	data    []byte
+}
+
+// parseRecord decodes a Record. Of a field that occurs twice the last one
+// counts, as the protocol buffer specification has it.
+func parseRecord(b []byte) (m message, err error) {
+	var hasPK, hasData bool
+	for len(b) > 0 {
+		num, typ, n := consumeTag(b)
+		if n < 0 {
+			return m, errParse
+		}
+		b = b[n:]
+		switch num<<3 | typ {
+		case tagPartitionIndex:
+			m.pk, n = consumeVarint(b)
+			hasPK = true
+		case tagExplicitIndex:
+			m.ehk, n = consumeVarint(b)
+			m.hasEHK = true
+		case tagData:
+			m.data, n = consumeBytes(b)
+			hasData = true
+		case tagTags:
+			var tag []byte
+			if tag, n = consumeBytes(b); n >= 0 && !validTag(tag) {
+				return m, errParse
+			}
+		default:
+			n = skipField(b, num, typ, 0)
+		}
+		if n < 0 {
+			return m, errParse
+		}
+		b = b[n:]
+	}
+	if !hasPK || !hasData {
+		return m, errParse
+	}
+	return m, nil
+}
+
+// validTag reports whether b parses as a Tag with its required key.
+func validTag(b []byte) bool {
+	hasKey := false
+	for len(b) > 0 {
+		num, typ, n := consumeTag(b)
+		if n < 0 {
+			return false
+		}
+		b = b[n:]
+		if num<<3|typ == tagTagKey {
+			hasKey = true
+		}
+		if n = skipField(b, num, typ, 0); n < 0 {
+			return false
+		}
+		b = b[n:]
+	}
+	return hasKey
+}
