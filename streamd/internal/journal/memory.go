@@ -1,0 +1,184 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// Memory is a journal that keeps its frames in memory alone. The zero Memory
+// is empty and ready.
+type Memory struct {
+	mu      sync.Mutex
+	tail    tail
+	head    LSN
+	changed chan struct{} // closed and replaced when head grows; nil until somebody waits
+	closed  bool
+}
+
+// Append implements [Journal].
+func (m *Memory) Append(_ context.Context, f *Frame) (LSN, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return 0, ErrClosed
+	}
+	m.head += LSN(headerSize + len(f.Body))
+	m.tail.push(m.head, f)
+	m.changed = wake(m.changed)
+	return m.head, nil
+}
+
+// Follow implements [Journal].
+func (m *Memory) Follow(ctx context.Context, from LSN, apply func(LSN, *Frame) error) error {
+	for {
+		m.mu.Lock()
+		if m.closed {
+			m.mu.Unlock()
+			return ErrClosed
+		}
+		if from >= m.head {
+			if m.changed == nil {
+				m.changed = make(chan struct{})
+			}
+			changed := m.changed
+			m.mu.Unlock()
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			continue
+		}
+		e, ok := m.tail.after(from)
+		m.mu.Unlock()
+		if !ok {
+			return fmt.Errorf("follow from %d: %w", from, ErrTrimmed)
+		}
+		if err := apply(e.lsn, e.frame); err != nil {
+			return err
+		}
+		from = e.lsn
+	}
+}
+
+// Head implements [Journal].
+func (m *Memory) Head(context.Context) (LSN, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.head, nil
+}
+
+// Release implements [Journal].
+func (m *Memory) Release(_ context.Context, upTo LSN) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tail.dropThrough(upTo)
+	return nil
+}
+
+// ReadAt implements [Reader].
+func (m *Memory) ReadAt(pos LSN, n int) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if b, ok := m.tail.read(pos, n); ok {
+		return b, nil
+	}
+	return nil, fmt.Errorf("read %d bytes at %d: %w", n, pos, ErrTrimmed)
+}
+
+// Close implements [Journal].
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	m.changed = wake(m.changed)
+	return nil
+}
+
+// wake closes c, if anybody waits for it, and returns what takes its place.
+func wake(c chan struct{}) chan struct{} {
+	if c != nil {
+		close(c)
+	}
+	return nil
+}
+
+// tail holds the last frames of a journal in order.
+type tail struct {
+	entries []entry
+	bytes   int // of bodies
+}
+
+type entry struct {
+	lsn   LSN
+	frame *Frame
+}
+
+func (t *tail) push(lsn LSN, f *Frame) {
+	t.entries = append(t.entries, entry{lsn, f})
+	t.bytes += len(f.Body)
+}
+
+// first returns the index of the first entry with a position above lsn.
+func (t *tail) first(lsn LSN) int {
+	i, found := slices.BinarySearchFunc(t.entries, lsn, func(e entry, at LSN) int {
+		switch {
+		case e.lsn < at:
+			return -1
+		case e.lsn > at:
+			return 1
+		}
+		return 0
+	})
+	if found {
+		i++
+	}
+	return i
+}
+
+// after returns the frame that follows position lsn. ok is false if that frame
+// is not in the tail.
+func (t *tail) after(lsn LSN) (e entry, ok bool) {
+	i := t.first(lsn)
+	if i == len(t.entries) {
+		return entry{}, false
+	}
+	e = t.entries[i]
+	return e, e.lsn-LSN(headerSize+len(e.frame.Body)) == lsn
+}
+
+// read returns n bytes of a frame body at position pos.
+func (t *tail) read(pos LSN, n int) ([]byte, bool) {
+	i := t.first(pos)
+	if i == len(t.entries) {
+		return nil, false
+	}
+	e := t.entries[i]
+	start := e.lsn - LSN(len(e.frame.Body))
+	if pos < start || pos+LSN(n) > e.lsn {
+		return nil, false
+	}
+	off := int(pos - start)
+	return e.frame.Body[off : off+n : off+n], true
+}
+
+func (t *tail) dropThrough(lsn LSN) { t.drop(t.first(lsn)) }
+
+// shrink drops the oldest frames until at most limit bytes of bodies are left.
+func (t *tail) shrink(limit int) {
+	n, bytes := 0, t.bytes
+	for ; n < len(t.entries)-1 && bytes > limit; n++ {
+		bytes -= len(t.entries[n].frame.Body)
+	}
+	t.drop(n)
+}
+
+func (t *tail) drop(n int) {
+	for _, e := range t.entries[:n] {
+		t.bytes -= len(e.frame.Body)
+	}
+	clear(t.entries[:n]) // let the frames go, though the array stays
+	t.entries = t.entries[n:]
+}
