@@ -1,0 +1,102 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/streamkit/streamkit/internal/vfs"
+	"github.com/streamkit/streamkit/streamd/internal/journal"
+)
+
+// storeFormat is the version of the data directory's layout.
+const storeFormat = 1
+
+// meta is the content of the file STORE: what the store is, for ever.
+type meta struct {
+	Format  int
+	ID      [16]byte
+	Created time.Time
+	Secret  [32]byte
+}
+
+func newMeta(now time.Time) meta {
+	m := meta{Format: storeFormat, Created: now.UTC()}
+	_, _ = rand.Read(m.ID[:])     // never fails
+	_, _ = rand.Read(m.Secret[:]) // never fails
+	return m
+}
+
+// openJournal locks the data directory, reads or makes what identifies it,
+// loads the last snapshot and opens the journal. It returns the position of the
+// state.
+func (s *Store) openJournal() (journal.LSN, error) {
+	if s.opts.Dir == "" {
+		m := new(journal.Memory)
+		s.meta, s.j, s.bodies = newMeta(s.clock.Now()), m, m
+		return 0, nil
+	}
+	fsys, dir := s.opts.FS, s.opts.Dir
+	journalDir, snapDir := filepath.Join(dir, "journal"), filepath.Join(dir, "snap")
+	for _, d := range []string{dir, journalDir, snapDir} {
+		if err := fsys.MkdirAll(d, 0o700); err != nil {
+			return 0, fmt.Errorf("cannot make the data directory: %w; name another with --data, or make it writable", err)
+		}
+	}
+	lock, err := fsys.Lock(filepath.Join(dir, "LOCK"))
+	switch {
+	case errors.Is(err, vfs.ErrLocked):
+		return 0, fmt.Errorf("data directory %s is in use by another process; stop it, or name another directory with --data: %w", dir, err)
+	case err != nil:
+		return 0, fmt.Errorf("cannot lock the data directory: %w; name another with --data, or make it writable", err)
+	}
+	s.unlock = lock.Close
+	if err := s.loadMeta(filepath.Join(dir, "STORE")); err != nil {
+		return 0, err
+	}
+	s.snapshots = snapshots{fs: fsys, dir: snapDir}
+	st, from, err := s.snapshots.load(s.log)
+	if err != nil {
+		return 0, err
+	}
+	if st != nil {
+		s.state = st
+	}
+	local, err := journal.OpenLocal(journalDir, journal.LocalConfig{
+		FS: fsys, Fsync: s.opts.Fsync, SegmentBytes: s.opts.SegmentBytes,
+		Store: s.meta.ID, Checked: from, Logger: s.log,
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.j, s.bodies = local, local
+	return from, nil
+}
+
+func (s *Store) loadMeta(name string) error {
+	b, err := vfs.ReadFile(s.opts.FS, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.meta = newMeta(s.clock.Now())
+		if b, err = json.Marshal(s.meta); err != nil {
+			return err
+		}
+		if err := vfs.WriteFile(s.opts.FS, name, b, 0o600); err != nil {
+			return fmt.Errorf("cannot write to the data directory: %w; name another with --data, or make it writable", err)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, &s.meta); err != nil {
+		return fmt.Errorf("%s is damaged (%w); restore the data directory from a copy, or move it away to start empty", name, err)
+	}
+	if s.meta.Format != storeFormat {
+		return fmt.Errorf("%s says format %d, this program reads format %d; run the version that wrote it", name, s.meta.Format, storeFormat)
+	}
+	return nil
+}
