@@ -1,0 +1,270 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/streamkit/streamkit/agent/internal/position"
+	"github.com/streamkit/streamkit/internal/vfs"
+)
+
+// ErrNotDrained is returned by [Agent.Run] if records were still on their way when
+// it ended. They are read again at the next start.
+var ErrNotDrained = errors.New("agent: stopped before all records were acknowledged")
+
+const (
+	persistEvery = time.Second
+	expireEvery  = time.Hour
+)
+
+// Agent moves the records of files to streams. It is safe for concurrent use.
+type Agent struct {
+	cfg   Config
+	log   *slog.Logger
+	store *position.Store
+	flows []*flow
+	ran   atomic.Bool
+
+	mu          sync.Mutex // guards what follows
+	persisted   time.Time  // when all positions were last durable
+	persistErr  error
+	persistFail int // in a row
+	kill        bool
+}
+
+// New returns an agent with the positions of its last run; it opens a sink for each
+// flow. An error says what to do about it: another agent may have the checkpoint
+// file, or it may be damaged. The caller must call Run, which frees everything.
+func New(config *Config, open OpenSink) (*Agent, error) {
+	cfg := *config
+	cfg.Flows = slices.Clone(config.Flows)
+	cfg.setDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	store, err := position.Open(cfg.FS, cfg.CheckpointFile)
+	if errors.Is(err, vfs.ErrLocked) {
+		return nil, fmt.Errorf("agent: the checkpoint file %s is in use by another agent; stop that one, or give this one "+
+			"its own \"checkpointFile\": %w", cfg.CheckpointFile, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("agent: cannot use the checkpoint file %s: %w; set \"checkpointFile\" to a file in a directory "+
+			"that this user may write", cfg.CheckpointFile, err)
+	}
+	a := &Agent{cfg: cfg, log: cfg.Logger, store: store, persisted: time.Now()}
+	if n := store.Torn(); n > 0 {
+		a.log.Warn("cut the torn end of the checkpoint file; some records may be sent twice",
+			slog.String("path", cfg.CheckpointFile), slog.Int64("bytes", n))
+	}
+	store.Expire(time.Now().Add(-cfg.CheckpointTimeToLive))
+	share := cfg.MaxMemoryBytes / 2 / int64(len(cfg.Flows))
+	for _, fc := range cfg.Flows {
+		sink, err := open(fc, share)
+		if err != nil {
+			for _, fl := range a.flows {
+				_ = fl.sink.Close(context.Background()) // nothing was put
+			}
+			return nil, errors.Join(fmt.Errorf("agent: flow %s: %w", fc.ID, err), store.Abandon())
+		}
+		a.flows = append(a.flows, newFlow(fc, &a.cfg, store, sink, share))
+	}
+	return a, nil
+}
+
+// Run moves records until ctx ends, or with Config.Once until every file is read
+// to its end and delivered. It then stops reading, waits up to
+// Config.ShutdownTimeout for what is on its way, stores the positions and closes
+// the sinks. The error is nil if everything that was read is acknowledged and
+// stored, [ErrNotDrained] if not. Run may be called once.
+func (a *Agent) Run(ctx context.Context) error {
+	if a.ran.Swap(true) {
+		return errors.New("agent: Run was called before")
+	}
+	sendCtx, stopSending := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSending()
+
+	var background sync.WaitGroup
+	persistStop := make(chan struct{})
+	background.Go(func() { a.persistLoop(persistStop) })
+
+	drained := make([]bool, len(a.flows))
+	var running sync.WaitGroup
+	for i, fl := range a.flows {
+		running.Go(func() { drained[i] = a.runFlow(ctx, sendCtx, fl) })
+	}
+	running.Wait()
+	close(persistStop)
+	background.Wait()
+	return a.finish(drained)
+}
+
+// runFlow runs one flow to its end and reports whether it is drained.
+func (a *Agent) runFlow(ctx, sendCtx context.Context, fl *flow) bool {
+	sendCtx, cancel := context.WithCancel(sendCtx)
+	defer cancel()
+	if w, err := a.cfg.NewWatcher(); err != nil {
+		fl.log.Warn("no file events; polling", slog.Any("err", err))
+	} else {
+		fl.watcher = w
+	}
+	var helpers sync.WaitGroup
+	helpers.Go(func() { fl.sender(sendCtx) })
+	helpers.Go(func() { fl.flusher(sendCtx) })
+	fl.run(ctx)
+
+	// With Once the wait for a slow stream is the work itself.
+	drainCtx := ctx
+	if ctx.Err() != nil {
+		var done context.CancelFunc
+		drainCtx, done = context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout)
+		defer done()
+	}
+	drained := !a.killed() && fl.drain(drainCtx)
+	if !drained && drainCtx == ctx && !a.killed() {
+		var done context.CancelFunc
+		drainCtx, done = context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout)
+		defer done()
+		drained = fl.drain(drainCtx)
+	}
+	cancel()
+	helpers.Wait()
+	if a.killed() {
+		return false
+	}
+	closeCtx, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer done()
+	if err := fl.sink.Close(closeCtx); err != nil && drained {
+		fl.log.Warn("cannot close the producer", slog.Any("err", err))
+	}
+	return drained
+}
+
+// persistLoop stores the positions once a second, until stop is closed.
+func (a *Agent) persistLoop(stop <-chan struct{}) {
+	tick := time.NewTicker(persistEvery)
+	defer tick.Stop()
+	expire := time.NewTicker(expireEvery)
+	defer expire.Stop()
+	for {
+		select {
+		case <-tick.C:
+			a.persist()
+		case <-expire.C:
+			a.store.Expire(time.Now().Add(-a.cfg.CheckpointTimeToLive))
+		case <-stop:
+			return
+		}
+	}
+}
+
+// persist makes the positions durable. A failure stops nothing: it costs
+// duplicates after a crash, and a stop would cost the delivery.
+func (a *Agent) persist() {
+	start := time.Now()
+	for _, fl := range a.flows {
+		fl.checkpoint()
+	}
+	err := a.store.Persist()
+	a.mu.Lock()
+	failed := a.persistFail
+	if a.persistErr = err; err != nil {
+		a.persistFail++
+	} else {
+		a.persistFail, a.persisted = 0, start
+	}
+	a.mu.Unlock()
+	switch {
+	case err != nil && failed == 0:
+		a.log.Error("cannot store the positions; delivery goes on, a crash now would repeat records",
+			slog.String("path", a.cfg.CheckpointFile), slog.Any("err", err))
+	case err == nil && failed > 0:
+		a.log.Info("the positions are stored again", slog.Int("failures", failed))
+	}
+}
+
+func (a *Agent) finish(drained []bool) error {
+	if a.killed() {
+		return errors.Join(ErrNotDrained, a.store.Abandon())
+	}
+	var errs []error
+	for _, ok := range drained {
+		if !ok {
+			errs = append(errs, ErrNotDrained)
+			break
+		}
+	}
+	a.persist()
+	a.mu.Lock()
+	if a.persistErr != nil {
+		errs = append(errs, fmt.Errorf("agent: store the positions in %s: %w", a.cfg.CheckpointFile, a.persistErr))
+	}
+	a.mu.Unlock()
+	// What could be stored is; Close would only repeat the error.
+	errs = append(errs, a.store.Abandon())
+	return errors.Join(errs...)
+}
+
+func (a *Agent) killed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.kill
+}
+
+// Status returns the state of every flow and file.
+func (a *Agent) Status() Status {
+	var s Status
+	for _, fl := range a.flows {
+		s.Flows = append(s.Flows, fl.status())
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.CheckpointAge = time.Since(a.persisted).Seconds()
+	if a.persistErr != nil {
+		s.CheckpointError = a.persistErr.Error()
+	}
+	return s
+}
+
+// validate returns all that is wrong with the configuration, joined.
+func (c *Config) validate() error {
+	var errs []error
+	if len(c.Flows) == 0 {
+		errs = append(errs, errors.New("agent: no flows; add one with filePattern and kinesisStream"))
+	}
+	ids := make(map[string]bool)
+	for i := range c.Flows {
+		f := &c.Flows[i]
+		for _, p := range f.validate() {
+			errs = append(errs, fmt.Errorf("agent: flow %d: %w", i, p))
+		}
+		if ids[f.ID] {
+			errs = append(errs, fmt.Errorf("agent: flow %d: a second flow %s; two flows need different streams or patterns", i, f.ID))
+		}
+		ids[f.ID] = true
+	}
+	for _, p := range c.problems() {
+		errs = append(errs, fmt.Errorf("agent: %w", p))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) problems() (errs []problem) {
+	errs = inRange(errs, "shutdownTimeoutMillis", c.ShutdownTimeout, time.Millisecond, 24*time.Hour)
+	errs = inRange(errs, "checkpointTimeToLiveDays", c.CheckpointTimeToLive, 24*time.Hour, 36500*24*time.Hour)
+	errs = inRange(errs, "log.statusReportingPeriodSeconds", c.StatusPeriod, time.Second, 24*time.Hour)
+	errs = inRange(errs, "maxMemoryBytes", c.MaxMemoryBytes, 4<<20, 1<<40)
+	if filepath.Base(c.CheckpointFile) == "." || c.CheckpointFile[len(c.CheckpointFile)-1] == filepath.Separator {
+		errs = append(errs, problem{"checkpointFile", "names a directory; name a file in it"})
+	}
+	if (c.AWSAccessKeyID == "") != (c.AWSSecretAccessKey == "") {
+		errs = append(errs, problem{"awsAccessKeyId", "awsAccessKeyId and awsSecretAccessKey belong together; give both or none"})
+	}
+	return errs
+}

@@ -1,0 +1,275 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/streamkit/streamkit/agent/internal/position"
+	"github.com/streamkit/streamkit/agent/internal/tail"
+	"github.com/streamkit/streamkit/internal/vfs"
+)
+
+const (
+	activeFor    = 10 * time.Second       // a file that grew so lately is looked at in each poll
+	idlePoll     = time.Second            // others this often
+	rescan       = 100 * time.Millisecond // a scan that left a question is repeated
+	scanAfter    = 50 * time.Millisecond  // at least between two scans
+	maxOrphans   = 4096
+	starvedFlush = 100 * time.Millisecond
+)
+
+// A flow moves the records of its files to its sink. Its loop, run, owns the
+// files: it looks for them, reads them and cuts them into spans, and never waits
+// for anything but its select. A second goroutine, sender, gives the spans to the
+// sink and may wait there; a third, flusher, asks the sink to hurry.
+type flow struct {
+	cfg   FlowConfig
+	log   *slog.Logger
+	fs    vfs.FS
+	store *position.Store
+	sink  Sink
+	once  bool
+	dir   string
+
+	// Owned by run.
+	watcher  Watcher // nil: poll
+	byID     map[tail.ID]*file
+	orphans  []*file // the oldest first
+	suspects map[tail.ID]*suspect
+	ready    []*file // to be read, in turns
+	chunk    *tail.Chunk
+	pending  *span // cut, waiting for room at the sender
+	starved  bool  // no memory for a chunk
+	hungry   time.Time
+	fresh    bool // no position was known at the start, and no scan has been made
+	scanned  bool
+	scanAt   time.Time
+	lastScan time.Time
+	scanCost time.Duration
+	seq      uint64
+	scratch  []byte // of skip
+	conv     []byte // of the record options
+	head     tail.Head
+	notes    notes
+
+	pool  *tail.Pool
+	wake  chan struct{} // capacity 1: memory came back or a span was completed
+	sendC chan *span    // capacity 2: the sender has one at hand while it waits for the next
+	flush chan struct{} // capacity 1: flush the sink
+
+	mu        sync.Mutex // guards what follows
+	dirty     []*file
+	listed    map[*file]struct{} // for Status
+	retry     []*span
+	failures  int
+	lastErr   error
+	retryAt   time.Time
+	logged    time.Time
+	retryWake chan struct{} // capacity 1: retry changed
+
+	outstanding atomic.Int64 // spans that are cut and not completed
+	progress    atomic.Int64 // Unix nanoseconds of the last completed span
+	stats       counters
+}
+
+func newFlow(cfg FlowConfig, c *Config, store *position.Store, sink Sink, memory int64) *flow {
+	fl := &flow{
+		cfg: cfg, fs: c.FS, store: store, sink: sink, once: c.Once,
+		log:       c.Logger.With(slog.String("flow", cfg.ID)),
+		dir:       filepath.Dir(cfg.FilePattern),
+		byID:      make(map[tail.ID]*file),
+		suspects:  make(map[tail.ID]*suspect),
+		scratch:   make([]byte, 64<<10),
+		wake:      make(chan struct{}, 1),
+		sendC:     make(chan *span, 2),
+		flush:     make(chan struct{}, 1),
+		listed:    make(map[*file]struct{}),
+		retryWake: make(chan struct{}, 1),
+	}
+	fl.pool = tail.NewPool(memory, fl.signal)
+	fl.progress.Store(time.Now().UnixNano())
+	return fl
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (fl *flow) signal() { poke(fl.wake) }
+
+func (fl *flow) markDirty(g *file) {
+	fl.mu.Lock()
+	fl.dirty = append(fl.dirty, g)
+	fl.mu.Unlock()
+}
+
+// checkpoint hands what changed to the store.
+func (fl *flow) checkpoint() {
+	fl.mu.Lock()
+	dirty := fl.dirty
+	fl.dirty = nil
+	fl.mu.Unlock()
+	now := time.Now().Unix()
+	for _, g := range dirty {
+		e, drop := g.take()
+		if drop {
+			fl.store.Delete(e.Flow, e.UID)
+			continue
+		}
+		e.Updated = now
+		fl.store.Put(e)
+	}
+}
+
+// run reads until ctx ends, or with once until all is read.
+func (fl *flow) run(ctx context.Context) {
+	fl.restore()
+	defer fl.stopReading()
+	events := fl.watch()
+
+	scan, poll := time.NewTimer(0), time.NewTimer(fl.cfg.PollInterval)
+	defer scan.Stop()
+	defer poll.Stop()
+	fl.scanAt = time.Now()
+	for {
+		if ctx.Err() != nil || fl.once && fl.finished() {
+			return
+		}
+		var send chan<- *span
+		if fl.pending != nil {
+			send = fl.sendC
+		}
+		if fl.pending == nil && !fl.starved && len(fl.ready) > 0 {
+			select {
+			case ev := <-events:
+				fl.noticed(ev)
+			case <-scan.C:
+				fl.scan()
+			case <-poll.C:
+				poll.Reset(fl.pollFiles())
+			default:
+				fl.step()
+			}
+		} else {
+			select {
+			case send <- fl.pending:
+				fl.pending = nil
+			case ev := <-events:
+				fl.noticed(ev)
+			case <-scan.C:
+				fl.scan()
+			case <-poll.C:
+				poll.Reset(fl.pollFiles())
+			case <-fl.wake:
+				fl.starved = false
+			case <-ctx.Done():
+			}
+		}
+		scan.Reset(time.Until(fl.scanAt))
+	}
+}
+
+// watch starts the watcher and returns its events; nil if there is none.
+func (fl *flow) watch() <-chan WatchEvent {
+	if fl.watcher == nil {
+		return nil
+	}
+	if err := fl.watcher.Add(fl.dir); err != nil {
+		fl.log.Warn("no file events for the directory; polling it", slog.String("dir", fl.dir), slog.Any("err", err))
+		fl.stopWatching()
+		return nil
+	}
+	return fl.watcher.Events()
+}
+
+func (fl *flow) stopWatching() {
+	if fl.watcher == nil {
+		return
+	}
+	if err := fl.watcher.Close(); err != nil {
+		fl.log.Warn("cannot close the file watcher", slog.Any("err", err))
+	}
+	fl.watcher = nil
+}
+
+// noticed reacts to an event: a scan soon, or a look at a file that slept.
+func (fl *flow) noticed(ev WatchEvent) {
+	if ev.Names {
+		fl.scanSoon(scanAfter)
+	}
+	now := time.Now()
+	for _, path := range ev.Written {
+		for _, g := range fl.byID {
+			if g.path == path && g.f != nil && now.Sub(g.grew) > activeFor {
+				fl.look(g, now)
+			}
+		}
+	}
+}
+
+// scanSoon brings the next scan forward to at most d after the last.
+func (fl *flow) scanSoon(d time.Duration) {
+	if at := fl.lastScan.Add(d); at.Before(fl.scanAt) {
+		fl.scanAt = at
+	}
+}
+
+// finished reports, with once, whether every file is read to its end.
+func (fl *flow) finished() bool {
+	if !fl.scanned || fl.pending != nil || len(fl.ready) > 0 {
+		return false
+	}
+	for _, g := range fl.byID {
+		if g.f != nil && g.read < g.size {
+			g.final = true
+			fl.enqueue(g)
+		}
+	}
+	return len(fl.ready) == 0
+}
+
+// stopReading ends the loop's work: what was cut and not handed over is read
+// again another time.
+func (fl *flow) stopReading() {
+	if fl.pending != nil {
+		fl.discard(fl.pending)
+		fl.pending = nil
+	}
+	if fl.chunk != nil {
+		fl.chunk.Release()
+		fl.chunk = nil
+	}
+	fl.stopWatching()
+	for _, g := range fl.byID {
+		fl.closeFile(g)
+	}
+}
+
+// discard gives up a span that was not sent. It stays in its file's list and holds
+// the commit back there.
+func (fl *flow) discard(s *span) {
+	s.chunk.Release()
+	fl.outstanding.Add(-1)
+}
+
+func (fl *flow) closeFile(g *file) {
+	if g.f == nil {
+		return
+	}
+	if err := g.f.Close(); err != nil {
+		fl.log.Warn("cannot close a file", slog.String("path", g.path), slog.Any("err", err))
+	}
+	g.f = nil
+	fl.stats.openFiles.Add(-1)
+	if g.long != nil {
+		g.long.chunk.Release()
+		g.long = nil
+	}
+}

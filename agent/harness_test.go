@@ -1,0 +1,324 @@
+package agent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/streamkit/streamkit/agent"
+	"github.com/streamkit/streamkit/internal/vfs"
+	"github.com/streamkit/streamkit/producer"
+)
+
+var errRefused = errors.New("refused")
+
+// stream is a sink that remembers what it stored, and acknowledges as late and in
+// whatever order it is told to.
+type stream struct {
+	mu      sync.Mutex
+	got     []producer.UserRecord
+	delay   func() time.Duration // before a batch is stored; nil: none
+	refuse  func() bool          // whether to refuse a record; nil: never
+	dead    bool                 // the process is gone: no callback reaches it
+	flushes int
+	hold    bool // keep the acknowledgements
+	held    []func()
+}
+
+// release gives the acknowledgements that were kept, the last first.
+func (s *stream) release() {
+	s.mu.Lock()
+	s.hold = false
+	held := s.held
+	s.held = nil
+	s.mu.Unlock()
+	for i := len(held) - 1; i >= 0; i-- {
+		held[i]()
+	}
+}
+
+func (s *stream) PutBatch(ctx context.Context, recs []producer.UserRecord, done func(producer.BatchResult)) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	copied := make([]producer.UserRecord, len(recs))
+	for i, r := range recs {
+		copied[i] = r
+		copied[i].Data = append([]byte(nil), r.Data...)
+	}
+	var d time.Duration
+	s.mu.Lock()
+	if s.delay != nil {
+		d = s.delay()
+	}
+	hold := s.hold
+	s.mu.Unlock()
+	store := func() {
+		s.mu.Lock()
+		res := producer.BatchResult{Records: len(copied)}
+		for i, r := range copied {
+			if s.refuse != nil && s.refuse() {
+				res.Failed = append(res.Failed, producer.FailedRecord{Index: i, Err: errRefused})
+				continue
+			}
+			s.got = append(s.got, r)
+		}
+		dead := s.dead
+		if hold {
+			s.held = append(s.held, func() { done(res) })
+		}
+		s.mu.Unlock()
+		if !dead && !hold {
+			done(res)
+		}
+	}
+	if d == 0 {
+		store()
+	} else {
+		time.AfterFunc(d, store)
+	}
+	return nil
+}
+
+func (s *stream) Flush(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flushes++
+	return nil
+}
+
+func (s *stream) Close(context.Context) error { return nil }
+
+func (s *stream) records() []producer.UserRecord {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]producer.UserRecord(nil), s.got...)
+}
+
+// fakeWatcher is a watcher that a test pokes: the real one stops the fake time of a
+// bubble.
+type fakeWatcher struct{ c chan agent.WatchEvent }
+
+func (w *fakeWatcher) Add(string) error                { return nil }
+func (w *fakeWatcher) Events() <-chan agent.WatchEvent { return w.c }
+func (w *fakeWatcher) Close() error                    { return nil }
+
+// world is a directory with logs, an agent that reads it, and what must arrive.
+type world struct {
+	t       *testing.T
+	dir     string
+	cfg     agent.Config
+	sink    *stream
+	watcher *fakeWatcher // nil: the agent polls
+
+	a      *agent.Agent
+	cancel context.CancelFunc
+	done   chan error
+
+	n     int
+	want  []string // lines written, in order
+	order map[string][]string
+}
+
+func newWorld(t *testing.T, flow agent.FlowConfig) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), sink: &stream{}}
+	if flow.FilePattern == "" {
+		flow.FilePattern = "app.log*"
+	}
+	flow.FilePattern = filepath.Join(w.dir, flow.FilePattern)
+	flow.KinesisStream = "s"
+	flow.StartOfFile = true
+	w.cfg = agent.Config{
+		Flows: []agent.FlowConfig{flow}, CheckpointFile: filepath.Join(t.TempDir(), "checkpoints"),
+		Logger: slog.New(slog.DiscardHandler), NewWatcher: w.newWatcher, FS: vfs.OS,
+	}
+	return w
+}
+
+func (w *world) newWatcher() (agent.Watcher, error) {
+	if w.watcher == nil {
+		return nil, errors.New("none")
+	}
+	return w.watcher, nil
+}
+
+func (w *world) start() {
+	w.t.Helper()
+	sink := w.sink
+	a, err := agent.New(&w.cfg, func(agent.FlowConfig, int64) (agent.Sink, error) { return sink, nil })
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	w.a, w.cancel, w.done = a, cancel, make(chan error, 1)
+	go func() { w.done <- a.Run(ctx) }()
+}
+
+// stop stops the agent gracefully and returns what Run returned.
+func (w *world) stop() error {
+	w.cancel()
+	return <-w.done
+}
+
+// kill ends the agent without any goodbye; what was on its way to the stream may
+// still be stored.
+func (w *world) kill() {
+	w.sink.mu.Lock()
+	w.sink.dead = true
+	w.sink.mu.Unlock()
+	w.a.Kill(w.cancel)
+	<-w.done
+	old := w.sink
+	old.mu.Lock()
+	w.sink = &stream{got: old.got, delay: old.delay, refuse: old.refuse}
+	old.mu.Unlock()
+}
+
+// changed tells the watcher that names changed.
+func (w *world) changed() {
+	if w.watcher == nil {
+		return
+	}
+	select {
+	case w.watcher.c <- agent.WatchEvent{Names: true}:
+	case <-time.After(time.Second):
+	}
+}
+
+func (w *world) path(name string) string { return filepath.Join(w.dir, name) }
+
+func (w *world) check(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// write appends text as it is.
+func (w *world) write(name, text string) {
+	w.t.Helper()
+	f, err := os.OpenFile(w.path(name), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	w.check(err)
+	_, err = f.WriteString(text)
+	w.check(errors.Join(err, f.Close()))
+}
+
+// lines appends n lines to a file, which must all arrive.
+func (w *world) lines(name string, n int) {
+	w.t.Helper()
+	var b strings.Builder
+	for range n {
+		line := w.line()
+		w.want = append(w.want, line)
+		b.WriteString(line)
+	}
+	w.write(name, b.String())
+}
+
+func (w *world) line() string {
+	w.n++
+	return fmt.Sprintf("line %06d %s\n", w.n, strings.Repeat("x", w.n*7919%150))
+}
+
+func (w *world) rename(from, to string) {
+	w.t.Helper()
+	w.check(os.Rename(w.path(from), w.path(to)))
+	w.changed()
+}
+
+func (w *world) remove(name string) {
+	w.t.Helper()
+	w.check(os.Remove(w.path(name)))
+	w.changed()
+}
+
+func (w *world) copyFile(from, to string) {
+	w.t.Helper()
+	b, err := os.ReadFile(w.path(from))
+	w.check(err)
+	w.check(os.WriteFile(w.path(to), b, 0o600))
+	w.changed()
+}
+
+func (w *world) truncate(name string) {
+	w.t.Helper()
+	w.check(os.Truncate(w.path(name), 0))
+}
+
+// settle lets the agent do everything that is due within d.
+func (w *world) settle(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// verify checks that every line arrived, nothing else did, and how many arrived
+// more than once.
+func (w *world) verify(maxDuplicates int) {
+	w.t.Helper()
+	want := make(map[string]int)
+	for _, line := range w.want {
+		want[line] = 0
+	}
+	duplicates := 0
+	for _, r := range w.sink.records() {
+		n, ok := want[string(r.Data)]
+		if !ok {
+			w.t.Errorf("arrived, but was never written: %.100q", r.Data)
+			continue
+		}
+		if n > 0 {
+			duplicates++
+		}
+		want[string(r.Data)]++
+	}
+	missing := 0
+	for _, line := range w.want {
+		if want[line] == 0 {
+			if missing++; missing <= 5 {
+				w.t.Errorf("never arrived: %.30q", line)
+			}
+		}
+	}
+	if missing > 0 {
+		w.t.Errorf("%d of %d lines never arrived; status %+v", missing, len(w.want), w.status())
+	}
+	if duplicates > maxDuplicates {
+		w.t.Errorf("%d lines arrived again, at most %d may", duplicates, maxDuplicates)
+	}
+}
+
+func (w *world) status() agent.FlowStatus { return w.a.Status().Flows[0] }
+
+// bubble runs f in fake time, once with file events and once without.
+func bubble(t *testing.T, flow agent.FlowConfig, f func(w *world)) {
+	t.Helper()
+	for _, events := range []bool{true, false} {
+		name := "polling"
+		if events {
+			name = "events"
+		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, flow)
+				if events {
+					w.watcher = &fakeWatcher{c: make(chan agent.WatchEvent)}
+				}
+				f(w)
+			})
+		})
+	}
+}
+
+func randomDelay(rng *rand.Rand, most time.Duration) func() time.Duration {
+	return func() time.Duration { return time.Duration(rng.Int64N(int64(most))) }
+}

@@ -1,0 +1,192 @@
+package position
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/streamkit/streamkit/internal/seglog"
+	"github.com/streamkit/streamkit/internal/vfs"
+)
+
+// compactAt is the size from which on the file is rewritten, if it is also four
+// times as large as its content needs.
+const compactAt = 1 << 20
+
+type key struct {
+	flow string
+	uid  uint64
+}
+
+// Store keeps entries in memory, and on disk what [Store.Persist] took there. It
+// is safe for concurrent use, but for Persist and Close: those have one caller.
+type Store struct {
+	log *seglog.Log // owned by the caller of Persist
+
+	mu      sync.Mutex // guards what follows
+	entries map[key]Entry
+	dirty   map[key]struct{} // changed or deleted since the last Persist
+	broken  bool             // the last Persist failed: rewrite the file
+}
+
+// Open reads the store at path; its directory is made if needed. An error wraps
+// [vfs.ErrLocked] if another process has it, and [seglog.ErrCorrupt] if the file is
+// damaged.
+func Open(fsys vfs.FS, path string) (*Store, error) {
+	if err := fsys.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	log, err := seglog.Open(fsys, path, seglog.Options{
+		Kind: seglog.Kind{'A', 'P', 'O', 'S'},
+		Hint: "restore it from a backup, or move it away: the agent then reads as on its first start, by initialPosition",
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{log: log, entries: make(map[key]Entry), dirty: make(map[key]struct{})}
+	err = log.Replay(func(payload []byte) error {
+		op, e, err := decode(payload)
+		if err != nil {
+			return fmt.Errorf("%s: record of a version that this program does not know: %w; "+
+				"run the newer version again or move the file away", path, err)
+		}
+		if op == opDelete {
+			delete(s.entries, key{e.Flow, e.UID})
+		} else {
+			s.entries[key{e.Flow, e.UID}] = e
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return s, nil
+}
+
+// Torn returns how many bytes of a torn tail were cut when the store was opened.
+func (s *Store) Torn() int64 { return s.log.Torn() }
+
+// Flow returns the entries of a flow, the last updated first.
+func (s *Store) Flow(flow string) []Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []Entry
+	for k, e := range s.entries {
+		if k.flow == flow {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(b.Updated, a.Updated), cmp.Compare(a.UID, b.UID))
+	})
+	return out
+}
+
+// Has reports whether the flow has an entry with the UID.
+func (s *Store) Has(flow string, uid uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.entries[key{flow, uid}]
+	return ok
+}
+
+// Put adds or replaces an entry.
+func (s *Store) Put(e Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := key{e.Flow, e.UID}
+	s.entries[k] = e
+	s.dirty[k] = struct{}{}
+}
+
+// Delete removes an entry.
+func (s *Store) Delete(flow string, uid uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := key{flow, uid}
+	if _, ok := s.entries[k]; ok {
+		delete(s.entries, k)
+		s.dirty[k] = struct{}{}
+	}
+}
+
+// Expire removes the entries of done or lost generations that nobody updated since
+// before.
+func (s *Store) Expire(before time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, e := range s.entries {
+		if (e.Done || e.Lost) && e.Updated < before.Unix() {
+			delete(s.entries, k)
+			s.dirty[k] = struct{}{}
+		}
+	}
+}
+
+// Persist makes all changes durable. After an error nothing is forgotten: the next
+// call writes the whole content anew, to another file, since a file whose fsync
+// failed cannot be trusted any more.
+func (s *Store) Persist() error {
+	payloads, whole := s.changes()
+	if len(payloads) == 0 && !whole {
+		return nil
+	}
+	err := s.write(payloads, whole)
+	s.mu.Lock()
+	s.broken = err != nil
+	s.mu.Unlock()
+	return err
+}
+
+// changes takes the encoded changes, or all entries if the file must be rewritten.
+func (s *Store) changes() (payloads [][]byte, whole bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	const about = 160 // bytes of a frame
+	size := s.log.Size()
+	whole = s.broken || size > compactAt && size > 4*about*int64(len(s.entries))
+	if whole {
+		for _, e := range s.entries {
+			payloads = append(payloads, appendPut(nil, &e))
+		}
+	} else {
+		for k := range s.dirty {
+			if e, ok := s.entries[k]; ok {
+				payloads = append(payloads, appendPut(nil, &e))
+			} else {
+				payloads = append(payloads, appendDelete(nil, k.flow, k.uid))
+			}
+		}
+	}
+	clear(s.dirty)
+	return payloads, whole
+}
+
+func (s *Store) write(payloads [][]byte, whole bool) error {
+	if whole {
+		return s.log.Rewrite(func(add func([]byte) error) error {
+			for _, p := range payloads {
+				if err := add(p); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for _, p := range payloads {
+		if err := s.log.Append(p); err != nil {
+			return err
+		}
+	}
+	return s.log.Sync()
+}
+
+// Close persists what changed and gives up the file.
+func (s *Store) Close() error { return errors.Join(s.Persist(), s.log.Close()) }
+
+// Abandon gives up the file without persisting, as a killed process does.
+func (s *Store) Abandon() error { return s.log.Close() }

@@ -1,0 +1,107 @@
+package tail
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/streamkit/streamkit/producer"
+)
+
+const (
+	// ChunkSize is the size of an ordinary chunk in bytes.
+	ChunkSize = 256 << 10
+	// ChunkRecords is the most records that are cut out of one chunk.
+	ChunkRecords = 2048
+
+	recordBytes = 80 // of a producer.UserRecord, roughly
+)
+
+// Chunk is a piece of memory that bytes of files are read into, with the records
+// that were cut out of them. Several files share a chunk when each has little to
+// say. It counts its users and returns to its pool with the last of them.
+type Chunk struct {
+	Buf  []byte // filled up to N
+	N    int
+	Recs []producer.UserRecord
+
+	pool *Pool
+	cost int64
+	refs atomic.Int32
+}
+
+// Pool hands out chunks within a budget. It is safe for concurrent use.
+type Pool struct {
+	limit int64
+	wake  func() // called when memory came back; must not block
+
+	mu   sync.Mutex // guards free
+	free []*Chunk
+	used atomic.Int64
+}
+
+// NewPool returns a pool of at most limit bytes. It calls wake each time that
+// memory comes back.
+func NewPool(limit int64, wake func()) *Pool {
+	return &Pool{limit: limit, wake: wake}
+}
+
+// Used returns how many bytes are in use.
+func (p *Pool) Used() int64 { return p.used.Load() }
+
+// Limit returns the budget in bytes.
+func (p *Pool) Limit() int64 { return p.limit }
+
+// Get returns an empty chunk of at least size bytes, with one user, or nil if the
+// budget does not allow it now. An empty pool allows any size: a line longer than
+// the budget must not stop its file for ever.
+func (p *Pool) Get(size int) *Chunk {
+	size = max(size, ChunkSize)
+	cost := int64(size) + ChunkRecords*recordBytes
+	for {
+		used := p.used.Load()
+		if used > 0 && used+cost > p.limit {
+			return nil
+		}
+		if p.used.CompareAndSwap(used, used+cost) {
+			break
+		}
+	}
+	var c *Chunk
+	if size == ChunkSize {
+		p.mu.Lock()
+		if n := len(p.free); n > 0 {
+			c, p.free = p.free[n-1], p.free[:n-1]
+		}
+		p.mu.Unlock()
+	}
+	if c == nil {
+		c = &Chunk{Buf: make([]byte, size), Recs: make([]producer.UserRecord, 0, ChunkRecords), pool: p, cost: cost}
+	}
+	c.refs.Store(1)
+	return c
+}
+
+// Keep adds a user.
+func (c *Chunk) Keep() { c.refs.Add(1) }
+
+// Release takes a user away.
+func (c *Chunk) Release() {
+	n := c.refs.Add(-1)
+	if n > 0 {
+		return
+	}
+	if n < 0 {
+		panic("tail: chunk released twice")
+	}
+	p := c.pool
+	if len(c.Buf) == ChunkSize {
+		// The records point at keys and converted bytes elsewhere.
+		clear(c.Recs)
+		c.N, c.Recs = 0, c.Recs[:0]
+		p.mu.Lock()
+		p.free = append(p.free, c)
+		p.mu.Unlock()
+	}
+	p.used.Add(-c.cost)
+	p.wake()
+}

@@ -1,0 +1,474 @@
+package agent
+
+import (
+	"bytes"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/streamkit/streamkit/agent/internal/position"
+	"github.com/streamkit/streamkit/agent/internal/tail"
+	"github.com/streamkit/streamkit/agent/internal/transform"
+	"github.com/streamkit/streamkit/producer"
+)
+
+// smallest is the least room in a chunk that a read with more to come uses.
+const smallest = tail.ChunkSize / 4
+
+// A long is a line that is longer than a record may be, while its end is sought.
+type long struct {
+	chunk *tail.Chunk
+	data  []byte // what is kept of it
+	scan  int64  // offset up to which there was no newline
+}
+
+// pollFiles looks at the open files that are due and returns the time to the next
+// poll.
+func (fl *flow) pollFiles() time.Duration {
+	now := time.Now()
+	next := idlePoll
+	for _, g := range fl.byID {
+		if g.f == nil {
+			continue
+		}
+		active := now.Sub(g.grew) < activeFor
+		if active {
+			next = fl.cfg.PollInterval
+		}
+		if active || now.Sub(g.polled) >= idlePoll {
+			fl.look(g, now)
+		}
+	}
+	fl.closeWindows(now)
+	if fl.starved && now.Sub(fl.hungry) > starvedFlush {
+		// What holds the memory may sit in batches that wait for their age.
+		poke(fl.flush)
+	}
+	return max(min(next, idlePoll), fl.cfg.PollInterval)
+}
+
+// look compares an open file with what was known of it.
+func (fl *flow) look(g *file, now time.Time) {
+	g.polled = now
+	fi, err := g.f.Stat()
+	if err != nil {
+		fl.trouble(g.path, "cannot stat an open file", err)
+		return
+	}
+	size, mtime := fi.Size(), fi.ModTime().UnixNano()
+	switch {
+	case size < g.size || size < g.read:
+		fl.truncated(g, g.size, now)
+		return
+	case size > g.size:
+		g.grew = now
+		if g.ended {
+			g.reopen()
+		}
+	case mtime != g.mtime && size == g.read:
+		// Truncated and filled up to the same size between two looks?
+		if same, err := tail.Marked(g.f, g.read, g.marker()); err == nil && !same {
+			fl.truncated(g, g.size, now)
+			return
+		}
+	}
+	if size != g.size || mtime != g.mtime {
+		g.size, g.mtime = size, mtime
+		fl.growPrefix(g)
+		g.update(func(e *position.Entry) { e.Size, e.ModTime, e.Prefix = size, mtime, g.prefix })
+	}
+	if tail.Links(fi) == 0 && !g.deleted {
+		g.deleted = true
+		if !g.rotated {
+			fl.rotate(g, now, "delete")
+		}
+	}
+	switch {
+	case g.read < size && g.idleSize != size:
+		fl.enqueue(g)
+	case g.read < size && fl.cfg.MultiLineStart != nil && now.Sub(g.grew) >= fl.cfg.MultiLineFlush:
+		fl.enqueue(g)
+	}
+	if g.rotated && !g.ended && now.Sub(g.grew) >= fl.cfg.RotateWait && now.Sub(g.rotatedAt) >= fl.cfg.RotateWait {
+		if g.read < size {
+			g.final = true
+			fl.enqueue(g)
+			return
+		}
+		fl.ended(g, now)
+	}
+}
+
+// ended lets go of a rotated file that is read to its end.
+func (fl *flow) ended(g *file, now time.Time) {
+	fl.closeFile(g)
+	if g.deleted && len(fl.suspects) > 0 {
+		// Moved to here from another file system, it would be a copy of itself: the next
+		// scan gives it to this generation.
+		delete(fl.byID, g.id)
+		fl.mu.Lock()
+		delete(fl.listed, g)
+		fl.mu.Unlock()
+		g.id, g.birth = tail.ID{}, 0
+		g.window, g.reason = now.Add(2*rescan), lossTruncated
+		fl.orphan(g)
+		fl.scanSoon(0)
+		return
+	}
+	g.end(g.deleted)
+	if !g.listed {
+		fl.forget(g)
+	}
+}
+
+// growPrefix makes the prefix as long as the file now allows.
+func (fl *flow) growPrefix(g *file) {
+	if g.prefix.Len >= tail.PrefixMax || int64(g.prefix.Len) >= g.size {
+		return
+	}
+	if err := fl.head.Read(g.f, g.size); err == nil && fl.head.Has(g.prefix) {
+		g.prefix = fl.head.Print()
+	}
+}
+
+func (fl *flow) enqueue(g *file) {
+	if !g.queued {
+		g.queued = true
+		fl.ready = append(fl.ready, g)
+	}
+}
+
+// step gives the next ready file its turn.
+func (fl *flow) step() {
+	g := fl.ready[0]
+	rest := copy(fl.ready, fl.ready[1:])
+	fl.ready[rest] = nil
+	fl.ready = fl.ready[:rest]
+	g.queued = false
+	if g.f == nil {
+		return
+	}
+	more, err := fl.turn(g)
+	if err != nil {
+		fl.trouble(g.path, "cannot read", err)
+		return
+	}
+	if more && g.f != nil {
+		fl.enqueue(g)
+	}
+}
+
+// room returns a chunk with at least n bytes free, or with a good part of a chunk
+// if n is large; nil if memory is short.
+func (fl *flow) room(n int64) *tail.Chunk {
+	if c := fl.chunk; c != nil {
+		if int64(len(c.Buf)-c.N) >= min(n, smallest) && len(c.Recs) < cap(c.Recs) {
+			return c
+		}
+		c.Release()
+		fl.chunk = nil
+	}
+	fl.chunk = fl.get(tail.ChunkSize)
+	return fl.chunk
+}
+
+func (fl *flow) get(size int) *tail.Chunk {
+	c := fl.pool.Get(size)
+	if c == nil {
+		if !fl.starved {
+			fl.starved, fl.hungry = true, time.Now()
+		}
+		fl.stats.stalls.Add(1)
+	}
+	return c
+}
+
+var errReplaced = errors.New("content replaced")
+
+// fill reads what follows g.read into the free part of c. It checks that the bytes
+// before are still those that were read: a file that was truncated and filled
+// again past that place shows it in no other way.
+func (fl *flow) fill(g *file, c *tail.Chunk) (data []byte, err error) {
+	free := c.Buf[c.N:]
+	want := min(int64(len(free)), int64(g.nbefore)+g.size-g.read)
+	b := free[:want]
+	n, err := g.f.ReadAt(b, g.read-int64(g.nbefore))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if n < len(b) || !bytes.Equal(b[:g.nbefore], g.before[:g.nbefore]) {
+		return nil, errReplaced
+	}
+	g.known = g.size
+	return b[g.nbefore:], nil
+}
+
+// replaced is truncated for a file whose new content is as long as the old: the
+// size that was seen since the last read may be the new one's.
+func (fl *flow) replaced(g *file) { fl.truncated(g, max(g.read, g.known), time.Now()) }
+
+// turn reads once from g and cuts at most one span. It reports whether there is
+// more to do at once.
+func (fl *flow) turn(g *file) (more bool, err error) {
+	if g.long != nil {
+		return fl.skip(g)
+	}
+	need := int64(g.nbefore) + g.size - g.read
+	c := fl.room(need)
+	if c == nil {
+		return true, nil
+	}
+	data, err := fl.fill(g, c)
+	if errors.Is(err, errReplaced) {
+		fl.replaced(g)
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	atEnd := int64(len(data)) == g.size-g.read
+	s, used := fl.cut(g, c, data, atEnd)
+	if used > 0 {
+		c.N += g.nbefore + used
+		fl.finishCut(g, s, data[:used])
+		return g.read < g.size, nil
+	}
+	s.free()
+	switch {
+	case atEnd && len(data) < fl.maxData():
+		g.idleSize = g.size
+		return false, nil
+	case c.N > 0:
+		c.Release() // no whole record in the rest of the chunk; try a whole one
+		fl.chunk = nil
+		return true, nil
+	}
+	return fl.turnLong(g)
+}
+
+// turnLong is turn for a record that does not fit into a chunk.
+func (fl *flow) turnLong(g *file) (more bool, err error) {
+	c := fl.get(g.nbefore + fl.maxData() + smallest)
+	if c == nil {
+		return true, nil
+	}
+	defer c.Release()
+	data, err := fl.fill(g, c)
+	if errors.Is(err, errReplaced) {
+		fl.replaced(g)
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	atEnd := int64(len(data)) == g.size-g.read
+	s, used := fl.cut(g, c, data, atEnd)
+	if used > 0 {
+		fl.finishCut(g, s, data[:used])
+		return g.read < g.size, nil
+	}
+	s.free()
+	if len(data) < fl.maxData() {
+		g.idleSize = g.size
+		return false, nil
+	}
+	c.Keep()
+	g.long = &long{chunk: c, data: data[:fl.maxData()], scan: g.read + int64(len(data))}
+	return true, nil
+}
+
+// skip looks for the end of an over-long line without keeping what it reads.
+func (fl *flow) skip(g *file) (more bool, err error) {
+	l := g.long
+	want := min(int64(len(fl.scratch)), g.size-l.scan)
+	if n, err := g.f.ReadAt(fl.scratch[:want], l.scan); int64(n) < want {
+		if err != nil && !errors.Is(err, io.EOF) {
+			return false, err
+		}
+		fl.replaced(g)
+		return false, nil
+	}
+	end := int64(-1)
+	if i := bytes.IndexByte(fl.scratch[:want], '\n'); i >= 0 {
+		end = l.scan + int64(i) + 1
+	} else if l.scan += want; l.scan == g.size {
+		if !g.final {
+			g.idleSize = g.size
+			return false, nil
+		}
+		end = g.size
+	}
+	if end < 0 {
+		return true, nil
+	}
+	b, err := tail.Before(g.f, end, &g.before)
+	if err != nil {
+		return false, err
+	}
+	g.long = nil
+	s := newSpan()
+	s.chunk = l.chunk // the span takes over the line's share
+	size := int(end - g.read)
+	s.recs = fl.emit(s, s.chunk.Recs[:0], g, l.data, size)
+	g.read, g.nbefore = end, len(b)
+	fl.stats.read.Add(uint64(size))
+	fl.queue(g, s, tail.PrintOf(b))
+	return g.read < g.size, nil
+}
+
+// maxData is the most bytes of a record without its partition key.
+func (fl *flow) maxData() int { return fl.cfg.MaxRecordBytes - keyReserve }
+
+// cut cuts the whole records out of data, and with g.final at the end of the file
+// the rest too. It returns how many bytes that took.
+func (fl *flow) cut(g *file, c *tail.Chunk, data []byte, atEnd bool) (*span, int) {
+	s := newSpan()
+	start := len(c.Recs)
+	recs := c.Recs
+	pos := 0
+	if g.nul && g.read == 0 {
+		pos = len(data) - len(bytes.TrimLeft(data, "\x00"))
+		g.nul = pos == len(data) && atEnd && !g.final
+		fl.lost(lossHole, int64(pos))
+	}
+	raw := fl.cfg.DataProcessing == nil && fl.cfg.PartitionKey != KeyDeterministic
+	limit := fl.maxData()
+	for pos < len(data) && len(recs) < cap(recs) {
+		n := fl.boundary(g, data[pos:], atEnd)
+		if n == 0 {
+			break
+		}
+		rec := data[pos : pos+n]
+		pos += n
+		switch {
+		case g.headerLeft > 0:
+			g.headerLeft--
+			fl.stats.filtered.Add(1)
+		case raw && n <= limit:
+			recs = append(recs, producer.UserRecord{PartitionKey: g.key, Data: rec})
+		default:
+			recs = fl.emit(s, recs, g, rec, n)
+		}
+	}
+	c.Recs = recs
+	s.recs = recs[start:len(recs):len(recs)]
+	s.chunk = c
+	return s, pos
+}
+
+// boundary returns the length of the record at the start of data, or 0 if its end
+// is not there yet.
+func (fl *flow) boundary(g *file, data []byte, atEnd bool) int {
+	if fl.cfg.MultiLineStart != nil && g.headerLeft == 0 {
+		return fl.multiLine(g, data, atEnd)
+	}
+	if i := bytes.IndexByte(data, '\n'); i >= 0 {
+		return i + 1
+	}
+	if atEnd && g.final {
+		return len(data)
+	}
+	return 0
+}
+
+// multiLine is boundary where a record ends before the next line that starts one.
+func (fl *flow) multiLine(g *file, data []byte, atEnd bool) int {
+	pos := 0
+	for {
+		i := bytes.IndexByte(data[pos:], '\n')
+		if i < 0 {
+			break
+		}
+		end := pos + i + 1
+		if pos > 0 {
+			if loc := fl.cfg.MultiLineStart.FindIndex(data[pos:end]); loc != nil && loc[0] == 0 {
+				return pos
+			}
+			if end > fl.maxData() {
+				return pos // too long: closed at the last line that fits
+			}
+		}
+		pos = end
+	}
+	switch {
+	case atEnd && g.final:
+		return len(data)
+	case atEnd && time.Since(g.grew) >= fl.cfg.MultiLineFlush:
+		return pos
+	case len(data) >= fl.maxData():
+		return pos
+	}
+	return 0
+}
+
+// emit appends the record rec, of which size bytes are in the file, converted, cut
+// and with its key.
+func (fl *flow) emit(s *span, recs []producer.UserRecord, g *file, rec []byte, size int) []producer.UserRecord {
+	if fl.cfg.DataProcessing != nil {
+		start := len(s.arena)
+		var res transform.Result
+		s.arena, fl.conv, res = fl.cfg.DataProcessing.Append(s.arena, rec, fl.conv)
+		switch res {
+		case transform.Skipped:
+			fl.stats.filtered.Add(1)
+			return recs
+		case transform.Failed:
+			fl.stats.unparsed.Add(1)
+		case transform.Converted:
+		}
+		size += len(s.arena) - start - len(rec)
+		rec = s.arena[start:len(s.arena):len(s.arena)]
+	}
+	if limit := fl.maxData(); len(rec) > limit || size > len(rec) {
+		// A copy: the bytes of the chunk are still needed as they are in the file.
+		term := fl.cfg.TruncatedRecordTerminator
+		keep := min(limit, len(rec)) - len(term)
+		fl.stats.oversize.Add(1)
+		fl.lost(lossOversize, int64(size-keep))
+		rec = append(bytes.Clone(rec[:keep]), term...)
+	}
+	key := g.key
+	if fl.cfg.PartitionKey == KeyDeterministic {
+		sum := md5.Sum(rec)
+		var b [2 * md5.Size]byte
+		hex.Encode(b[:], sum[:])
+		key = string(b[:])
+	}
+	return append(recs, producer.UserRecord{PartitionKey: key, Data: rec})
+}
+
+// finishCut moves g past the bytes that went into s and queues s.
+func (fl *flow) finishCut(g *file, s *span, used []byte) {
+	if len(used) >= tail.MarkerMax {
+		g.nbefore = copy(g.before[:], used[len(used)-tail.MarkerMax:])
+	} else {
+		keep := min(g.nbefore, tail.MarkerMax-len(used))
+		copy(g.before[:], g.before[g.nbefore-keep:g.nbefore])
+		g.nbefore = keep + copy(g.before[keep:], used)
+	}
+	g.read += int64(len(used))
+	s.chunk.Keep()
+	fl.stats.read.Add(uint64(len(used)))
+	fl.queue(g, s, tail.PrintOf(g.before[:g.nbefore]))
+}
+
+// queue appends s, which ends at g.read, to the file's list and makes it the next
+// for the sender.
+func (fl *flow) queue(g *file, s *span, marker tail.Print) {
+	fl.seq++
+	s.g, s.seq, s.end, s.marker, s.headerLeft = g, fl.seq, g.read, marker, g.headerLeft
+	g.idleSize = -1
+	g.readNow.Store(g.read)
+	fl.outstanding.Add(1)
+	fl.stats.records.Add(uint64(len(s.recs)))
+	g.mu.Lock()
+	g.spans = append(g.spans, s)
+	g.mu.Unlock()
+	if len(s.recs) == 0 { // all filtered
+		s.complete()
+		return
+	}
+	fl.pending = s
+}

@@ -1,0 +1,301 @@
+package agent_test
+
+import (
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/streamkit/streamkit/agent"
+)
+
+func TestTail(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		w.lines("app.log", 100)
+		w.start()
+		w.settle(time.Second)
+		w.lines("app.log", 1)
+		w.settle(time.Minute) // the file sleeps
+		w.lines("app.log", 5000)
+		w.lines("app.log.other", 3) // another live file of the pattern
+		w.settle(11 * time.Second)
+		w.verify(0)
+		s := w.status()
+		if len(s.Files) != 2 || s.Files[0].Committed != s.Files[0].Size || s.BehindBytes != 0 {
+			t.Errorf("status %+v, want two files, all committed", s)
+		}
+		if err := w.stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// TestRotation runs each way of rotation three times: with the agent running, with
+// it stopped, and with it killed meanwhile.
+func TestRotation(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		flow   agent.FlowConfig
+		rotate func(w *world)
+	}{
+		{name: "rename_create", rotate: func(w *world) {
+			w.rename("app.log", "app.log.1")
+			w.lines("app.log", 10)
+		}},
+		{name: "rename_create_plain_filename", flow: agent.FlowConfig{FilePattern: "app.log"}, rotate: func(w *world) {
+			w.rename("app.log", "app.log.1")
+			w.lines("app.log", 10)
+		}},
+		{name: "rename_write_create", rotate: func(w *world) {
+			w.rename("app.log", "app.log.1")
+			w.lines("app.log.1", 10) // the writer has not noticed yet
+			w.lines("app.log", 10)
+		}},
+		{name: "rename_chain", rotate: func(w *world) {
+			w.rename("app.log", "app.log.1")
+			w.lines("app.log", 10)
+			w.rename("app.log.1", "app.log.2")
+			w.rename("app.log", "app.log.1")
+			w.lines("app.log", 10)
+		}},
+		{name: "dateext_create", rotate: func(w *world) {
+			w.rename("app.log", "app.log-20260101")
+			w.lines("app.log", 10)
+		}},
+		{name: "copytruncate_copy_in_pattern", rotate: func(w *world) {
+			w.copyFile("app.log", "app.log.1")
+			w.truncate("app.log")
+			w.lines("app.log", 10)
+		}},
+		{name: "copytruncate_copy_out_of_pattern", flow: agent.FlowConfig{FilePattern: "app.log"}, rotate: func(w *world) {
+			w.copyFile("app.log", "app.log.1")
+			w.truncate("app.log")
+			w.lines("app.log", 10)
+		}},
+		{name: "truncate_refill_larger", rotate: func(w *world) {
+			w.copyFile("app.log", "app.log.1")
+			w.truncate("app.log")
+			w.lines("app.log", 3000)
+		}},
+		{name: "slow_copytruncate", rotate: func(w *world) {
+			w.copyFile("app.log", "app.log.1")
+			w.settle(3 * time.Second)
+			w.truncate("app.log")
+			w.lines("app.log", 10)
+		}},
+		{name: "atomic_replace", rotate: func(w *world) {
+			w.copyFile("app.log", "app.log.1") // as a backup, or the old content is gone
+			w.lines("other", 10)
+			w.rename("other", "app.log")
+		}},
+	} {
+		for _, while := range []string{"running", "stopped", "killed"} {
+			t.Run(tt.name+"/"+while, func(t *testing.T) {
+				bubble(t, tt.flow, func(w *world) {
+					w.lines("app.log", 500)
+					w.start()
+					w.settle(2 * time.Second)
+					w.lines("app.log", 20)
+					duplicates := 0
+					switch while {
+					case "stopped":
+						w.settle(2 * time.Second)
+						if err := w.stop(); err != nil {
+							t.Fatal(err)
+						}
+						w.lines("app.log", 20)
+					case "killed":
+						w.settle(150 * time.Millisecond)
+						w.kill()
+						duplicates = 20
+						w.lines("app.log", 20)
+					}
+					tt.rotate(w)
+					if while != "running" {
+						w.start()
+					}
+					w.settle(30 * time.Second)
+					w.lines("app.log", 10)
+					w.settle(30 * time.Second)
+					w.verify(duplicates)
+					if s := w.status(); s.LostBytes["truncated"]+s.LostBytes["missing"] != 0 {
+						t.Errorf("lost bytes %v, but nothing was lost", s.LostBytes)
+					}
+					if err := w.stop(); err != nil {
+						t.Errorf("Run: %v", err)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestDeleteUnread(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		w.cfg.MaxMemoryBytes = 4 << 20
+		w.sink.hold = true
+		w.lines("app.log", 100_000) // more than the budget holds
+		w.start()
+		w.settle(time.Second)
+		if s := w.status(); s.Files[0].Read == s.Files[0].Size {
+			t.Fatalf("all was read: %+v", s.Files[0])
+		}
+		w.remove("app.log")
+		w.lines("app.log", 10)
+		w.settle(time.Minute)
+		// The stream comes back in another process; the handle is gone with this one,
+		// but here only the callbacks are late.
+		w.sink.release()
+		w.settle(time.Minute)
+		w.verify(0)
+		if s := w.status(); len(s.Files) != 1 || s.OpenFiles != 1 {
+			t.Errorf("status %+v, want the new file alone", s)
+		}
+		if err := w.stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// What nobody can find again is counted, to the byte.
+func TestLossIsCounted(t *testing.T) {
+	t.Run("truncated", func(t *testing.T) {
+		bubble(t, agent.FlowConfig{}, func(w *world) {
+			w.cfg.MaxMemoryBytes = 4 << 20
+			w.sink.hold = true
+			w.lines("app.log", 100_000)
+			w.start()
+			w.settle(time.Second)
+			s := w.status().Files[0]
+			unread := uint64(s.Size - s.Read)
+			w.truncate("app.log")
+			w.settle(time.Second)
+			w.sink.release()
+			w.settle(20 * time.Second)
+			if got := w.status().LostBytes["truncated"]; got != unread || got == 0 {
+				t.Errorf("lost bytes %d, want %d", got, unread)
+			}
+			if err := w.stop(); err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		})
+	})
+	t.Run("missing", func(t *testing.T) {
+		bubble(t, agent.FlowConfig{}, func(w *world) {
+			w.lines("app.log", 10)
+			w.start()
+			w.settle(2 * time.Second)
+			w.sink.hold = true
+			w.write("app.log", "these 23 bytes are lost")
+			w.settle(2 * time.Second)
+			w.kill()
+			w.remove("app.log")
+			w.start()
+			w.settle(20 * time.Second)
+			if got := w.status().LostBytes["missing"]; got != 23 {
+				t.Errorf("lost bytes %d, want 23", got)
+			}
+			w.verify(0)
+			// It is counted once.
+			if err := w.stop(); err != nil {
+				t.Errorf("Run: %v", err)
+			}
+			w.start()
+			w.settle(20 * time.Second)
+			if got := w.status().LostBytes["missing"]; got != 0 {
+				t.Errorf("lost bytes %d after another start, want 0", got)
+			}
+			if err := w.stop(); err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		})
+	})
+}
+
+func TestUnterminatedLastLine(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		w.lines("app.log", 3)
+		w.write("app.log", "half a ")
+		w.start()
+		w.settle(time.Minute)
+		w.verify(0) // it waits
+		w.write("app.log", "line\n")
+		w.want = append(w.want, "half a line\n")
+		w.settle(5 * time.Second)
+		w.verify(0)
+		w.write("app.log", "the end")
+		w.want = append(w.want, "the end")
+		w.settle(time.Second)
+		w.rename("app.log", "app.log.1")
+		w.lines("app.log", 1)
+		w.settle(30 * time.Second)
+		w.verify(0)
+		if err := w.stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func TestRotateTenPerSecond(t *testing.T) {
+	bubble(t, agent.FlowConfig{PartitionKey: agent.KeyFile}, func(w *world) {
+		w.start()
+		for i := range 60 {
+			w.lines("app.log", 20)
+			w.settle(100 * time.Millisecond)
+			w.rename("app.log", "app.log."+strings.Repeat("i", i+1))
+		}
+		w.settle(time.Minute)
+		w.verify(0)
+		if s := w.status(); s.OpenFiles > 2 {
+			t.Errorf("%d files are open long after", s.OpenFiles)
+		}
+		if err := w.stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// Files that came while the agent was down are read from their start, whatever
+// initialPosition says; those of the first start are read from their end.
+func TestInitialPosition(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		w.cfg.Flows[0].StartOfFile = false
+		w.write("app.log", "old\nolder\nthe last one is ")
+		w.start()
+		w.settle(3 * time.Second)
+		w.write("app.log", "open\n")
+		w.want = append(w.want, "the last one is open\n")
+		w.settle(3 * time.Second)
+		if err := w.stop(); err != nil {
+			t.Fatal(err)
+		}
+		w.lines("app.log.new", 10)
+		w.lines("app.log", 10)
+		w.start()
+		w.settle(3 * time.Second)
+		w.verify(0)
+		if err := w.stop(); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+func TestReappearingDirectory(t *testing.T) {
+	bubble(t, agent.FlowConfig{FilePattern: "logs/app.log*"}, func(w *world) {
+		w.start()
+		w.settle(time.Second) // no directory yet
+		w.check(os.Mkdir(w.path("logs"), 0o700))
+		w.lines("logs/app.log", 10)
+		w.settle(20 * time.Second)
+		w.rename("logs", "away")
+		w.settle(time.Minute)
+		w.rename("away", "logs")
+		w.lines("logs/app.log", 10)
+		w.settle(20 * time.Second)
+		w.verify(0)
+		if err := w.stop(); err != nil && !errors.Is(err, agent.ErrNotDrained) {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}

@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// sender gives spans to the sink until ctx ends. While some wait to be sent again,
+// no new one goes: a stream that refuses records refuses the next ones too, and
+// the order of a file suffers least.
+func (fl *flow) sender(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	<-timer.C
+	for {
+		in := fl.sendC
+		var due <-chan time.Time
+		if at, ok := fl.retryDue(); ok {
+			in, due = nil, timer.C
+			timer.Reset(time.Until(at))
+		}
+		select {
+		case s := <-in:
+			fl.put(ctx, s)
+		case <-due:
+			if s := fl.takeRetry(); s != nil {
+				fl.put(ctx, s)
+			}
+		case <-fl.retryWake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (fl *flow) put(ctx context.Context, s *span) {
+	err := fl.sink.PutBatch(ctx, s.recs, s.finish)
+	if err != nil && ctx.Err() == nil {
+		fl.retryLater(s, err)
+	}
+}
+
+// retryLater keeps s to be sent again. Nothing that was read is ever given up: the
+// position stays before it, and reading stops when the memory is used up.
+func (fl *flow) retryLater(s *span, err error) {
+	now := time.Now()
+	fl.mu.Lock()
+	fl.retry = append(fl.retry, s)
+	fl.failures++
+	failures := fl.failures
+	fl.lastErr = err
+	backoff := min(fl.cfg.RetryInitial<<min(failures-1, 20), fl.cfg.RetryMax)
+	fl.retryAt = now.Add(backoff)
+	report := failures == 1 || now.Sub(fl.logged) >= time.Minute
+	if report {
+		fl.logged = now
+	}
+	fl.mu.Unlock()
+	fl.stats.refused.Add(1)
+	if report {
+		fl.log.Error("the stream refuses records; nothing is lost, they are sent again",
+			slog.Any("err", err), slog.Int("failures", failures), slog.Duration("backoff", backoff))
+	}
+	poke(fl.retryWake)
+}
+
+// recovered notes that a batch was taken.
+func (fl *flow) recovered() {
+	fl.mu.Lock()
+	failures := fl.failures
+	if failures > 0 {
+		fl.failures, fl.lastErr, fl.retryAt = 0, nil, time.Time{}
+	}
+	fl.mu.Unlock()
+	if failures > 0 {
+		fl.log.Info("the stream takes records again", slog.Int("failures", failures))
+		poke(fl.retryWake)
+	}
+}
+
+// retryDue returns when the next retry may go.
+func (fl *flow) retryDue() (time.Time, bool) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	return fl.retryAt, len(fl.retry) > 0
+}
+
+// takeRetry returns the oldest span that waits to be sent again.
+func (fl *flow) takeRetry() *span {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if len(fl.retry) == 0 {
+		return nil
+	}
+	first := 0
+	for i, s := range fl.retry {
+		if s.seq < fl.retry[first].seq {
+			first = i
+		}
+	}
+	s := fl.retry[first]
+	fl.retry = slices.Delete(fl.retry, first, first+1)
+	return s
+}
+
+// flusher asks the sink to hurry when it is told to, until ctx ends.
+func (fl *flow) flusher(ctx context.Context) {
+	for {
+		select {
+		case <-fl.flush:
+			if err := fl.sink.Flush(ctx); err != nil && ctx.Err() == nil {
+				fl.log.Debug("flush failed", slog.Any("err", err))
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// drain waits until every span is completed, or ctx ends. It reports whether none
+// is left.
+func (fl *flow) drain(ctx context.Context) bool {
+	tick := time.NewTicker(rescan)
+	defer tick.Stop()
+	for fl.outstanding.Load() > 0 {
+		poke(fl.flush)
+		select {
+		case <-fl.wake:
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
