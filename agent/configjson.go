@@ -1,0 +1,246 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// A node is a value of a JSON text and where it is.
+type node struct {
+	line   int
+	value  any // nil, bool, string, json.Number, []*node, or fields
+	fields fields
+	text   []byte // as written, without comments
+}
+
+// fields are the members of an object in their order.
+type fields []field
+
+type field struct {
+	key   string
+	line  int
+	value *node
+}
+
+// A syntaxError is a place where a text is no JSON.
+type syntaxError struct {
+	line int
+	text string
+}
+
+func (e *syntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
+
+// blankComments replaces // and /* */ comments by blanks, which the official
+// agent allows, so that offsets stay what they are.
+func blankComments(src []byte) ([]byte, error) {
+	out := bytes.Clone(src)
+	for i := 0; i < len(out); i++ {
+		switch {
+		case out[i] == '"':
+			for i++; i < len(out) && out[i] != '"'; i++ {
+				if out[i] == '\\' {
+					i++
+				}
+			}
+		case bytes.HasPrefix(out[i:], []byte("//")):
+			for ; i < len(out) && out[i] != '\n'; i++ {
+				out[i] = ' '
+			}
+		case bytes.HasPrefix(out[i:], []byte("/*")):
+			n := bytes.Index(out[i+2:], []byte("*/"))
+			if n < 0 {
+				return nil, &syntaxError{lineAt(src, int64(i)), "a comment that begins here is not closed"}
+			}
+			for end := i + n + 4; i < end; i++ {
+				if out[i] != '\n' {
+					out[i] = ' '
+				}
+			}
+			i--
+		}
+	}
+	return out, nil
+}
+
+func lineAt(src []byte, off int64) int {
+	return 1 + bytes.Count(src[:min(off, int64(len(src)))], []byte("\n"))
+}
+
+// parseJSON returns the one value of a text.
+func parseJSON(src []byte) (*node, error) {
+	src = bytes.TrimPrefix(src, []byte("\ufeff"))
+	text, err := blankComments(src)
+	if err != nil {
+		return nil, err
+	}
+	p := &parser{src: text, dec: json.NewDecoder(bytes.NewReader(text))}
+	p.dec.UseNumber()
+	n, err := p.value()
+	if err == nil {
+		if _, more := p.dec.Token(); !errors.Is(more, io.EOF) {
+			err = &syntaxError{lineAt(text, p.dec.InputOffset()), "something follows the closing brace; remove it"}
+		}
+	}
+	if err != nil {
+		return nil, p.explain(err)
+	}
+	return n, nil
+}
+
+type parser struct {
+	src   []byte
+	dec   *json.Decoder
+	depth int
+}
+
+const maxDepth = 100
+
+// next returns the next token and its offset.
+func (p *parser) next() (json.Token, int64, error) {
+	start := p.dec.InputOffset()
+	t, err := p.dec.Token()
+	// The offset is that of the end of the token before.
+	for start < int64(len(p.src)) && strings.IndexByte(" \t\r\n,:", p.src[start]) >= 0 {
+		start++
+	}
+	return t, start, err
+}
+
+func (p *parser) value() (*node, error) {
+	t, off, err := p.next()
+	if err != nil {
+		return nil, err
+	}
+	n := &node{line: lineAt(p.src, off), value: t}
+	if p.depth++; p.depth > maxDepth {
+		return nil, &syntaxError{n.line, "nested too deeply"}
+	}
+	switch t {
+	case json.Delim('{'):
+		n.value = nil
+		n.fields = fields{}
+		for p.dec.More() {
+			key, at, err := p.next()
+			if err != nil {
+				return nil, err
+			}
+			v, err := p.value()
+			if err != nil {
+				return nil, err
+			}
+			k, _ := key.(string)
+			n.fields = append(n.fields, field{k, lineAt(p.src, at), v})
+		}
+	case json.Delim('['):
+		list := []*node{}
+		for p.dec.More() {
+			v, err := p.value()
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		n.value = list
+	default:
+		n.text = p.src[off:p.dec.InputOffset()]
+		p.depth--
+		return n, nil
+	}
+	p.depth--
+	if _, _, err := p.next(); err != nil {
+		return nil, err
+	}
+	n.text = p.src[off:p.dec.InputOffset()]
+	return n, nil
+}
+
+// explain gives an error of the decoder its line and what is most likely wrong.
+func (p *parser) explain(err error) error {
+	if se, ok := errors.AsType[*syntaxError](err); ok {
+		return se
+	}
+	off := p.dec.InputOffset()
+	if je, ok := errors.AsType[*json.SyntaxError](err); ok {
+		off = max(off, je.Offset-1)
+	}
+	e := &syntaxError{line: lineAt(p.src, off)}
+	rest := bytes.TrimLeft(p.src[min(off, int64(len(p.src))):], " \t\r\n")
+	before := bytes.TrimRight(p.src[:min(off, int64(len(p.src)))], " \t\r\n")
+	switch {
+	case len(bytes.TrimSpace(p.src)) == 0:
+		e.text = "the file is empty; it must hold an object with \"flows\""
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || len(rest) == 0:
+		e.line = lineAt(p.src, int64(len(p.src)))
+		e.text = "the text ends early; a brace, a bracket or a quote is not closed"
+	case bytes.HasSuffix(before, []byte(",")) && (rest[0] == '}' || rest[0] == ']'),
+		rest[0] == ',' && len(bytes.TrimLeft(rest[1:], " \t\r\n")) > 0 && strings.IndexByte("}]", bytes.TrimLeft(rest[1:], " \t\r\n")[0]) >= 0:
+		e.text = "a comma stands before a closing brace or bracket; remove it"
+	case rest[0] == '"':
+		e.text = "a comma is missing before this line's key or value"
+	default:
+		e.text = err.Error()
+	}
+	return e
+}
+
+// The official agent turns scalars into what a key wants: text into numbers and
+// truth values, and the other way round.
+
+func (n *node) isNull() bool { return n.value == nil && n.fields == nil }
+
+func (n *node) asString() (string, error) {
+	switch v := n.value.(type) {
+	case string:
+		return v, nil
+	case json.Number:
+		return v.String(), nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	}
+	return "", errors.New("must be a text")
+}
+
+func (n *node) asInt() (int64, error) {
+	s, err := n.asString()
+	if err == nil {
+		var v int64
+		if v, err = strconv.ParseInt(strings.TrimSpace(s), 10, 64); err == nil {
+			return v, nil
+		}
+	}
+	return 0, errors.New("must be a whole number")
+}
+
+func (n *node) asBool() (bool, error) {
+	s, err := n.asString()
+	if err == nil {
+		switch strings.ToLower(strings.TrimSpace(s)) {
+		case "true", "t", "yes", "y", "1":
+			return true, nil
+		case "false", "f", "no", "n", "0":
+			return false, nil
+		}
+	}
+	return false, errors.New("must be true or false")
+}
+
+func (n *node) asStrings() ([]string, error) {
+	list, ok := n.value.([]*node)
+	if !ok {
+		return nil, errors.New("must be a list of texts")
+	}
+	var out []string
+	for _, e := range list {
+		s, ok := e.value.(string)
+		if !ok {
+			return nil, errors.New("must be a list of texts")
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
