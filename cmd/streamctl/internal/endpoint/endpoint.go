@@ -1,0 +1,192 @@
+// Package endpoint finds out which service the commands speak to, from the
+// places where the AWS tools look: the command line, the environment, and the
+// shared config files.
+//
+// The order for the endpoint of one service: --endpoint, then
+// AWS_ENDPOINT_URL_KINESIS or AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL, the
+// service's endpoint_url in the profile's services section, the profile's own
+// endpoint_url, and last AWS itself. AWS_IGNORE_CONFIGURED_ENDPOINT_URLS and
+// the profile's ignore_configured_endpoint_urls turn all but --endpoint off.
+//
+// Source: AWS SDKs and Tools Reference Guide, "Service-specific endpoints".
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+)
+
+// DefaultRegion is the region of a loopback endpoint when none is configured.
+const DefaultRegion = "us-east-1"
+
+// Local is the endpoint of a streamd that runs with its defaults.
+const Local = "http://127.0.0.1:4567"
+
+// ErrNoRegion means that AWS is to be called and no region is configured.
+var ErrNoRegion = errors.New("no region is configured")
+
+// Options are what the command line says. An empty field leaves the choice to
+// the environment and the config files.
+type Options struct {
+	Endpoint string
+	Region   string
+	Profile  string
+}
+
+// Where names the service that a client speaks to.
+type Where struct {
+	URL    string // empty: AWS's own endpoint for Region
+	Region string
+}
+
+// String names the service for a person.
+func (w Where) String() string {
+	if w.URL == "" {
+		return "AWS, region " + w.Region
+	}
+	return w.URL
+}
+
+// Loopback reports whether the service runs on this machine.
+func (w Where) Loopback() bool { return Loopback(w.URL) }
+
+// Loopback reports whether the host of rawURL is this machine, by name or by
+// address. No name is looked up.
+func Loopback(rawURL string) bool {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return false
+	}
+	host := strings.ToLower(u.Hostname())
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.Unmap().IsLoopback()
+}
+
+// A Config is loaded once and makes the clients.
+type Config struct {
+	opts Options
+	aws  aws.Config
+}
+
+// Load reads the environment and the shared config files. It makes no request.
+func Load(ctx context.Context, opts Options) (*Config, error) {
+	if opts.Endpoint != "" {
+		if err := check(opts.Endpoint); err != nil {
+			return nil, err
+		}
+	}
+	var load []func(*config.LoadOptions) error
+	if opts.Region != "" {
+		load = append(load, config.WithRegion(opts.Region))
+	}
+	if opts.Profile != "" {
+		load = append(load, config.WithSharedConfigProfile(opts.Profile))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	if err != nil {
+		return nil, err
+	}
+	return &Config{opts: opts, aws: cfg}, nil
+}
+
+// check returns an error that says what to write instead, unless raw is a URL
+// with a host.
+func check(raw string) error {
+	if _, _, err := net.SplitHostPort(raw); err == nil && !strings.Contains(raw, "/") {
+		return fmt.Errorf("endpoint %q has no scheme: write http://%s", raw, raw)
+	}
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return fmt.Errorf("endpoint %q is not a URL: write it like %s", raw, Local)
+	}
+	return nil
+}
+
+// Kinesis returns a client for Kinesis, and where it leads.
+func (c *Config) Kinesis(optFns ...func(*kinesis.Options)) (*kinesis.Client, Where, error) {
+	probe := kinesis.NewFromConfig(c.aws).Options()
+	w, creds, err := c.resolve(probe.BaseEndpoint)
+	if err != nil {
+		return nil, w, err
+	}
+	set := func(o *kinesis.Options) {
+		o.Region, o.Credentials = w.Region, creds
+		if w.URL != "" {
+			o.BaseEndpoint = aws.String(w.URL)
+		}
+	}
+	return kinesis.NewFromConfig(c.aws, append([]func(*kinesis.Options){set}, optFns...)...), w, nil
+}
+
+// DynamoDB returns a client for DynamoDB, and where it leads.
+func (c *Config) DynamoDB(optFns ...func(*dynamodb.Options)) (*dynamodb.Client, Where, error) {
+	probe := dynamodb.NewFromConfig(c.aws).Options()
+	w, creds, err := c.resolve(probe.BaseEndpoint)
+	if err != nil {
+		return nil, w, err
+	}
+	set := func(o *dynamodb.Options) {
+		o.Region, o.Credentials = w.Region, creds
+		if w.URL != "" {
+			o.BaseEndpoint = aws.String(w.URL)
+		}
+	}
+	return dynamodb.NewFromConfig(c.aws, append([]func(*dynamodb.Options){set}, optFns...)...), w, nil
+}
+
+// CustomCA reports whether AWS_CA_BUNDLE is set. The SDK then needs an HTTP
+// client of its own making.
+func (c *Config) CustomCA() bool {
+	for _, s := range c.aws.ConfigSources {
+		if env, ok := s.(config.EnvConfig); ok && env.CustomCABundle != "" {
+			return true
+		}
+		if shared, ok := s.(config.SharedConfig); ok && shared.CustomCABundle != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// resolve completes what the SDK found with what this package adds: --endpoint
+// over all, and a region and credentials for a loopback endpoint.
+func (c *Config) resolve(configured *string) (Where, aws.CredentialsProvider, error) {
+	w := Where{URL: c.opts.Endpoint, Region: c.aws.Region}
+	if w.URL == "" && aws.ToString(configured) != "" {
+		w.URL = *configured
+		if err := check(w.URL); err != nil {
+			return w, nil, fmt.Errorf("%w (it comes from the environment or the profile)", err)
+		}
+	}
+	creds := c.aws.Credentials
+	if w.Loopback() {
+		if w.Region == "" {
+			w.Region = DefaultRegion
+		}
+		// The chain of the SDK ends with the instance's role, whose lookup waits
+		// for an address that answers only on EC2. A chain that came down to it
+		// has nothing configured.
+		if creds == nil || aws.IsCredentialsProvider(creds, (*ec2rolecreds.Provider)(nil)) {
+			creds = credentials.NewStaticCredentialsProvider("streamctl", "streamctl", "")
+		}
+	}
+	if w.Region == "" {
+		return w, nil, fmt.Errorf("%w: name one with --region or AWS_REGION, or use a local server with --endpoint %s or AWS_ENDPOINT_URL", ErrNoRegion, Local)
+	}
+	return w, creds, nil
+}
