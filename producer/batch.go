@@ -1,0 +1,227 @@
+package producer
+
+import (
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/streamkit/streamkit/internal/aggregation"
+	"github.com/streamkit/streamkit/internal/hashkey"
+)
+
+const (
+	// recordOverhead is what a buffered record costs beside its partition key
+	// and data: its meta, its callback, the bytes around it, rounded up.
+	recordOverhead = 80
+
+	// outerKey is the partition key of an aggregated record, as the KPL has
+	// it; the explicit hash key does the routing. Records without a partition
+	// key get it too.
+	outerKey = "a"
+
+	// maxPooledCost keeps the arenas of unusually large batches out of the
+	// pool.
+	maxPooledCost = 1 << 20
+)
+
+// meta is what the producer knows of a buffered record beside its bytes.
+type meta struct {
+	hash     hashkey.Key
+	group    *group // of its PutBatch, or nil
+	born     int64  // when it was put, in nanoseconds since the producer's start
+	index    int32  // in the group; without one, in batch.calls, or -1 for no callback
+	attempts int32  // requests that carried it before it came into this batch
+}
+
+// call is the callback of a Put.
+type call struct {
+	done func(Result)
+	tag  any
+}
+
+// batch is the user records of one Kinesis record, on its way through a lane.
+// It belongs to its lane while it is queued, guarded by the lane's mutex, and
+// to one goroutine while it is in flight or being moved.
+type batch struct {
+	builder  aggregation.Builder
+	meta     []meta
+	calls    []call
+	cost     int64  // bytes taken from the budget
+	gen      uint64 // flush generation
+	since    int64  // when the first record was added here: the linger's start
+	oldest   int64  // least meta.born
+	attempts int32  // requests that carried it
+	heard    bool   // somebody wants a callback
+	lastErr  error  // of the last attempt
+
+	// Set by seal.
+	sealed       bool
+	aggregated   bool
+	data         []byte
+	buf          []byte // memory of data if aggregated; kept when pooled
+	partitionKey string
+	hashKey      string // explicit hash key of the Kinesis record
+}
+
+// recordCost returns what a record takes of the budget. The explicit hash key
+// does not count: a record without a key gets one from its lane, long after
+// the budget was asked.
+func recordCost(r *aggregation.Record) int64 {
+	return int64(len(r.PartitionKey)+len(r.Data)) + recordOverhead
+}
+
+// add appends a record unless the batch has others and would exceed a limit.
+// m.index is set from c.
+func (b *batch) add(r *aggregation.Record, m meta, c call, maxCount, maxSize int) bool {
+	if n := len(b.meta); n == 0 {
+		b.builder.Add(*r)
+		b.oldest = m.born
+	} else if n >= maxCount || !b.builder.TryAdd(*r, maxSize) {
+		return false
+	}
+	if m.group == nil {
+		m.index = -1
+		if c.done != nil {
+			m.index = int32(len(b.calls))
+			b.calls = append(b.calls, c)
+		}
+	}
+	b.heard = b.heard || m.group != nil || c.done != nil
+	b.oldest = min(b.oldest, m.born)
+	b.meta = append(b.meta, m)
+	b.cost += recordCost(r)
+	return true
+}
+
+// call returns the callback of the i-th record.
+func (b *batch) call(i int) call {
+	if m := &b.meta[i]; m.group == nil && m.index >= 0 {
+		return b.calls[m.index]
+	}
+	return call{}
+}
+
+// first returns the first record. It aliases the batch.
+func (b *batch) first() (first aggregation.Record) {
+	b.builder.Walk(func(_ int, r aggregation.Record) bool {
+		first = r
+		return false
+	})
+	return first
+}
+
+// wireSize returns the bytes that the batch adds to a request's size.
+func (b *batch) wireSize() int {
+	if len(b.meta) == 1 {
+		// Above the raw size, which is data and partition key.
+		return b.builder.Size()
+	}
+	return b.builder.Size() + len(outerKey)
+}
+
+// seal makes the bytes to send, once: a resend must be identical. A single
+// user record is sent as it is, which is smaller and readable by all.
+func (b *batch) seal() {
+	if b.sealed {
+		return
+	}
+	b.sealed = true
+	b.hashKey = b.meta[0].hash.String()
+	if len(b.meta) == 1 {
+		r := b.first()
+		// A copy: whoever gets a string may keep it.
+		b.aggregated, b.data, b.partitionKey = false, r.Data, strings.Clone(r.PartitionKey)
+		return
+	}
+	b.buf = b.builder.Seal(slices.Grow(b.buf[:0], b.builder.Size()))
+	b.aggregated, b.data, b.partitionKey = true, b.buf, outerKey
+}
+
+// within reports whether the hash keys of all records lie in r.
+func (b *batch) within(r hashkey.Range) bool {
+	for i := range b.meta {
+		if !r.Contains(b.meta[i].hash) {
+			return false
+		}
+	}
+	return true
+}
+
+// batchPool recycles batches with their memory.
+type batchPool struct {
+	pool    sync.Pool
+	tracker *tracker
+}
+
+// get returns an empty batch of a new generation.
+func (bp *batchPool) get(now int64) *batch {
+	b := bp.blank(now)
+	b.gen = bp.tracker.begin()
+	return b
+}
+
+// heir returns an empty batch that will take over records of old.
+func (bp *batchPool) heir(old *batch) *batch {
+	b := bp.blank(old.since)
+	b.gen, b.lastErr = old.gen, old.lastErr
+	bp.tracker.inherit(b.gen)
+	return b
+}
+
+func (bp *batchPool) blank(now int64) *batch {
+	b, ok := bp.pool.Get().(*batch)
+	if !ok {
+		b = new(batch)
+	}
+	b.since = now
+	return b
+}
+
+// put gives back a batch whose records are finished or have moved on.
+func (bp *batchPool) put(b *batch) {
+	bp.tracker.finish(b.gen)
+	if b.cost > maxPooledCost {
+		return
+	}
+	clear(b.meta) // drops the references to callers' groups and callbacks
+	clear(b.calls)
+	b.builder.Reset()
+	*b = batch{builder: b.builder, meta: b.meta[:0], calls: b.calls[:0], buf: b.buf[:0]}
+	bp.pool.Put(b)
+}
+
+// split divides b: the records that pick picks go to the first batch, the
+// others to the second, each in order. Either is nil if it would be empty, and
+// b itself is returned if the other one is.
+func (bp *batchPool) split(b *batch, pick func(i int, m *meta) bool) (picked, rest *batch) {
+	n := 0
+	for i := range b.meta {
+		if pick(i, &b.meta[i]) {
+			n++
+		}
+	}
+	switch n {
+	case 0:
+		return nil, b
+	case len(b.meta):
+		return b, nil
+	}
+	picked, rest = bp.heir(b), bp.heir(b)
+	picked.attempts, rest.attempts = b.attempts, b.attempts
+	b.builder.Walk(func(i int, r aggregation.Record) bool {
+		to := rest
+		if pick(i, &b.meta[i]) {
+			to = picked
+		}
+		to.append(&r, b, i)
+		return true
+	})
+	bp.put(b)
+	return picked, rest
+}
+
+// append takes over the i-th record of old, whatever the limits.
+func (b *batch) append(r *aggregation.Record, old *batch, i int) {
+	const unlimited = int(^uint(0) >> 1)
+	b.add(r, old.meta[i], old.call(i), unlimited, unlimited)
+}

@@ -1,0 +1,220 @@
+package producer
+
+import (
+	"container/heap"
+	"context"
+	"time"
+)
+
+// collector decides which lanes send, and puts what they send into requests.
+// One goroutine, run, owns it.
+type collector struct {
+	p      *Producer
+	ready  []*lane // may send now, in the order in which they came to it
+	queued map[*lane]bool
+	alarms alarms
+	// distinct is set if lanes may have several records in flight.
+	distinct  map[string]struct{}
+	nextSweep int64
+}
+
+// alarm is a lane to be looked at again.
+type alarm struct {
+	at   int64
+	lane *lane
+}
+
+type alarms []alarm
+
+func (a alarms) Len() int           { return len(a) }
+func (a alarms) Less(i, j int) bool { return a[i].at < a[j].at }
+func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a *alarms) Push(x any)        { *a = append(*a, x.(alarm)) }
+func (a *alarms) Pop() any {
+	s := *a
+	x := s[len(s)-1]
+	*a = s[:len(s)-1]
+	return x
+}
+
+// sweepInterval is the time between two searches for expired records.
+const sweepInterval = int64(time.Second)
+
+func (p *Producer) run(ctx context.Context) {
+	// Last of all: it ends the resharder.
+	defer p.cancel()
+	c := &collector{p: p, queued: make(map[*lane]bool)}
+	if p.cfg.DisableAggregation {
+		c.distinct = make(map[string]struct{})
+	}
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var notes []*lane
+	for {
+		now := p.now()
+		notes = p.takeNotes(notes[:0])
+		for _, l := range notes {
+			c.look(l, now)
+		}
+		for len(c.alarms) > 0 && c.alarms[0].at <= now {
+			c.look(heap.Pop(&c.alarms).(alarm).lane, now)
+		}
+		wake := c.send(ctx, now)
+		wake = earlier(wake, c.sweep(now))
+		if p.closed.Load() && p.budget.used.Load() == 0 {
+			return
+		}
+		if len(c.alarms) > 0 {
+			wake = earlier(wake, c.alarms[0].at)
+		}
+		if wake > 0 {
+			timer.Reset(time.Duration(wake - now))
+		} else {
+			timer.Stop()
+		}
+		select {
+		case <-p.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// earlier returns the earlier of two times; 0 stands for never.
+func earlier(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// look sorts a lane in: to be sent from now, later, or not.
+func (c *collector) look(l *lane, now int64) {
+	if c.p.aborting.Load() {
+		c.p.giveUp(l)
+		return
+	}
+	ready, at := l.look(now, c.p.linger())
+	switch {
+	case ready && !c.queued[l]:
+		c.queued[l] = true
+		c.ready = append(c.ready, l)
+	case !ready && at > 0:
+		heap.Push(&c.alarms, alarm{at: at, lane: l})
+	}
+}
+
+// send makes requests of what the ready lanes hold, as long as there is a
+// connection. It returns when to try again; 0 means when told to.
+func (c *collector) send(ctx context.Context, now int64) (again int64) {
+	p := c.p
+	for len(c.ready) > 0 {
+		if ok, at := p.gate.enter(now, p.cfg.MaxConnections); !ok {
+			return at
+		}
+		items := c.collect(now)
+		if len(items) == 0 {
+			p.gate.leave()
+			continue
+		}
+		p.wg.Go(func() { p.perform(ctx, items) })
+	}
+	return 0
+}
+
+// collect fills one request.
+func (c *collector) collect(now int64) []item {
+	p := c.p
+	left := room{entries: p.cfg.CollectionMaxCount, bytes: p.cfg.CollectionMaxSize, empty: true}
+	items := make([]item, 0, min(len(c.ready), left.entries))
+	var idle []*lane
+	n := 0
+	for _, l := range c.ready {
+		before := len(items)
+		var ok bool
+		if items, ok = l.take(items, now, p.linger(), left, c.distinct); !ok {
+			break
+		}
+		for _, it := range items[before:] {
+			left.entries--
+			left.bytes -= it.batch.wireSize()
+			left.empty = false
+		}
+		if len(items) == before {
+			idle = append(idle, l)
+		}
+		delete(c.queued, l)
+		n++
+		if left.entries == 0 {
+			break
+		}
+	}
+	c.ready = append(c.ready[:0], c.ready[n:]...)
+	for _, l := range idle {
+		// Ready when it was sorted in, and not now: a Flush has ended, say.
+		c.look(l, now)
+	}
+	for _, it := range items {
+		p.sticky.CompareAndSwap(it.lane, nil)
+	}
+	return items
+}
+
+// sweep fails expired records that no attempt would find: those of lanes that
+// are fenced, back off, or wait for a paused stream. It returns when to sweep
+// again.
+func (c *collector) sweep(now int64) (again int64) {
+	p := c.p
+	if p.cfg.RecordTTL < 0 || p.budget.used.Load() == 0 {
+		c.nextSweep = 0
+		return 0
+	}
+	if c.nextSweep == 0 {
+		c.nextSweep = now + sweepInterval
+	}
+	if now >= c.nextSweep {
+		c.nextSweep = now + sweepInterval
+		for _, l := range p.shards.Load().lanes {
+			if items := l.takeExpired(now - int64(p.cfg.RecordTTL)); len(items) > 0 {
+				p.wg.Go(func() { p.settle(l, p.expire(items)) })
+			}
+		}
+	}
+	return c.nextSweep
+}
+
+// linger returns how long an open batch waits for more records.
+func (p *Producer) linger() int64 {
+	if p.flushing.Load() > 0 {
+		return 0
+	}
+	return int64(p.cfg.RecordMaxBufferedTime)
+}
+
+// note tells the collector to look at a lane.
+func (p *Producer) note(ls ...*lane) {
+	p.notesMu.Lock()
+	p.notes = append(p.notes, ls...)
+	p.notesMu.Unlock()
+	p.wakeUp()
+}
+
+func (p *Producer) wakeUp() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // it will wake anyway
+	}
+}
+
+func (p *Producer) takeNotes(into []*lane) []*lane {
+	p.notesMu.Lock()
+	defer p.notesMu.Unlock()
+	into = append(into, p.notes...)
+	clear(p.notes)
+	p.notes = p.notes[:0]
+	return into
+}
+
+// noteAll tells the collector to look at every lane.
+func (p *Producer) noteAll() {
+	p.note(p.shards.Load().lanes...)
+}

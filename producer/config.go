@@ -1,0 +1,134 @@
+package producer
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Config holds the optional settings of a [Producer]. The zero Config is
+// valid: a field left zero takes the default that its comment names. Where a
+// setting has the name of one of the Kinesis Producer Library (KPL), it means
+// the same.
+type Config struct {
+	// DisableAggregation puts every user record in a Kinesis record of its
+	// own. The default, false, packs many into one aggregated record. (The KPL
+	// calls the opposite AggregationEnabled.)
+	DisableAggregation bool
+
+	// AggregationMaxCount is the most user records in one aggregated record.
+	// Default 4294967295; from 1.
+	AggregationMaxCount int
+
+	// AggregationMaxSize is the most bytes of one aggregated record. A user
+	// record that does not fit is sent alone. Default 51200, which is two PUT
+	// payload units; from 64 to 10485760, and no more than MaxUserRecordSize.
+	AggregationMaxSize int
+
+	// CollectionMaxCount is the most Kinesis records that one PutRecords
+	// request carries. Default 500; from 1 to 500.
+	CollectionMaxCount int
+
+	// CollectionMaxSize is the most bytes, partition keys included, that one
+	// PutRecords request carries; a single larger record still goes, alone.
+	// Default 5242880; from 52224 to 10485760.
+	CollectionMaxSize int
+
+	// RecordMaxBufferedTime is how long a user record waits for others to
+	// share its Kinesis record. Default 10ms (KPL: 100ms); negative means no
+	// waiting.
+	RecordMaxBufferedTime time.Duration
+
+	// RecordTTL is the age at which a record that has not been stored fails
+	// with [ErrExpired]. It is checked before each attempt and once a second.
+	// Default 30s; at least 100ms; negative means never.
+	RecordTTL time.Duration
+
+	// FailIfThrottled fails a record with [ErrThrottled] when its shard is
+	// throttled, instead of retrying it.
+	FailIfThrottled bool
+
+	// MaxUserRecordSize is the most bytes of data and partition key together
+	// of one user record. It must not exceed the stream's own limit, which is
+	// 1 MiB unless the stream was set otherwise. Default 1048576; from 64 to
+	// 10485760.
+	MaxUserRecordSize int
+
+	// MaxConnections is the most requests in flight. Default 24; from 1 to
+	// 256.
+	MaxConnections int
+
+	// RequestTimeout bounds one request. What it interrupts may have been
+	// stored and is sent again, so a low value makes duplicates. Default 6s;
+	// from 100ms to 10m.
+	RequestTimeout time.Duration
+
+	// MaxBufferedBytes bounds the memory of records accepted and not yet
+	// finished: partition keys, data and 80 bytes for each record. Put waits, and TryPut
+	// fails, while it is exhausted. Default 16777216 (KPL: no bound); at least
+	// twice MaxUserRecordSize.
+	MaxBufferedBytes int64
+
+	// ShardRefreshInterval is the time between two looks at the stream's
+	// shards when nothing hints at a reshard; each is varied by a tenth.
+	// Default 5m; at least 1s; negative means to look on evidence only.
+	ShardRefreshInterval time.Duration
+
+	// Logger receives what an operator should know; nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// withDefaults returns c with defaults filled in, and an error that joins one
+// error for each setting out of range.
+func (c Config) withDefaults() (Config, error) {
+	c.AggregationMaxCount = cmp.Or(c.AggregationMaxCount, 4294967295)
+	c.CollectionMaxCount = cmp.Or(c.CollectionMaxCount, 500)
+	c.CollectionMaxSize = cmp.Or(c.CollectionMaxSize, 5<<20)
+	c.RecordMaxBufferedTime = cmp.Or(c.RecordMaxBufferedTime, 10*time.Millisecond)
+	c.RecordTTL = cmp.Or(c.RecordTTL, 30*time.Second)
+	c.MaxUserRecordSize = cmp.Or(c.MaxUserRecordSize, 1<<20)
+	c.AggregationMaxSize = cmp.Or(c.AggregationMaxSize, min(51200, c.MaxUserRecordSize))
+	c.MaxConnections = cmp.Or(c.MaxConnections, 24)
+	c.RequestTimeout = cmp.Or(c.RequestTimeout, 6*time.Second)
+	c.MaxBufferedBytes = cmp.Or(c.MaxBufferedBytes, max(16<<20, 2*int64(c.MaxUserRecordSize)))
+	c.ShardRefreshInterval = cmp.Or(c.ShardRefreshInterval, 5*time.Minute)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.RecordMaxBufferedTime < 0 {
+		c.RecordMaxBufferedTime = 0
+	}
+
+	var errs []error
+	within := func(name string, v, low, high int) {
+		if v < low || v > high {
+			errs = append(errs, fmt.Errorf("%s %d is outside [%d, %d]", name, v, low, high))
+		}
+	}
+	if c.AggregationMaxCount < 1 {
+		errs = append(errs, fmt.Errorf("AggregationMaxCount %d is less than 1", c.AggregationMaxCount))
+	}
+	within("AggregationMaxSize", c.AggregationMaxSize, 64, 10<<20)
+	within("CollectionMaxCount", c.CollectionMaxCount, 1, 500)
+	within("CollectionMaxSize", c.CollectionMaxSize, 52224, 10<<20)
+	within("MaxUserRecordSize", c.MaxUserRecordSize, 64, 10<<20)
+	within("MaxConnections", c.MaxConnections, 1, 256)
+	if c.AggregationMaxSize > c.MaxUserRecordSize {
+		errs = append(errs, fmt.Errorf("AggregationMaxSize %d is greater than MaxUserRecordSize %d", c.AggregationMaxSize, c.MaxUserRecordSize))
+	}
+	if c.MaxBufferedBytes < 2*int64(c.MaxUserRecordSize) {
+		errs = append(errs, fmt.Errorf("MaxBufferedBytes %d is less than twice MaxUserRecordSize %d", c.MaxBufferedBytes, c.MaxUserRecordSize))
+	}
+	if d := c.RecordTTL; d >= 0 && d < 100*time.Millisecond {
+		errs = append(errs, fmt.Errorf("RecordTTL %v is less than 100ms; a negative value means no limit", d))
+	}
+	if d := c.RequestTimeout; d < 100*time.Millisecond || d > 10*time.Minute {
+		errs = append(errs, fmt.Errorf("RequestTimeout %v is outside [100ms, 10m]", d))
+	}
+	if d := c.ShardRefreshInterval; d >= 0 && d < time.Second {
+		errs = append(errs, fmt.Errorf("ShardRefreshInterval %v is less than 1s; a negative value means on evidence only", d))
+	}
+	return c, errors.Join(errs...)
+}

@@ -1,0 +1,63 @@
+// Package producer writes records to an Amazon Kinesis stream, or to streamd,
+// at high rates: it packs many user records into one Kinesis record in the
+// format of the Kinesis Producer Library, sends those of many shards in one
+// request, retries, and tells the application the fate of every record.
+//
+// # The way of a record
+//
+//	Put ─ check ─ byte budget ─ hash key (cached MD5) ─ shard map ─ lane
+//	                                                                  │
+//	lane, one for each shard:   open batch (wire format) ─▶ sealed batches, FIFO
+//	                                                                  │ head, one in flight
+//	collector:   PutRecords request, heads of many lanes ─────────────┘
+//	                  │
+//	              stream ──▶ stored where predicted:   callbacks, next batch
+//	                    ├──▶ not stored:               back to the head, lane waits, same bytes
+//	                    └──▶ stored on another shard:  lane fenced, map refreshed (below)
+//
+// Put blocks only while Config.MaxBufferedBytes are taken. Records that are
+// put before the shards are known wait in one fenced lane that covers the
+// whole hash space; the first shard map splits it as a reshard does.
+//
+// # Guarantees
+//
+// Each record that Put accepts is reported exactly once: stored, or failed
+// with the reason. Delivery is at least once, because a request that timed out
+// may have been stored. The records of one partition key are stored in the
+// order in which they were put, through throttling, retries and reshards. The
+// order rests on four invariants:
+//
+//   - A hash key maps to one lane.
+//   - A lane has at most one aggregated record in flight. With aggregation
+//     disabled it has one set of records in flight, with no partition key twice.
+//   - An aggregated record is resent with identical bytes until it is stored, so
+//     a duplicate is a whole Kinesis record.
+//   - A lane's next aggregated record leaves after the one before it was
+//     acknowledged and its callbacks have returned.
+//
+// Two things loosen them, and neither is silent. A request that timed out may
+// be stored late, after its resend; Stats.SequenceRegressions counts what of
+// this can be seen. A record that fails (too old, refused) is left out, and
+// later ones of its key go on.
+//
+// # Resharding
+//
+// The consumers of the Kinesis Client Library discard an aggregated record as
+// a whole if one of its user records has a hash key outside the shard's range.
+// Therefore an aggregated record that was stored on another shard than
+// predicted counts as stored only if the hash keys of all its user records lie
+// in that shard's range. Otherwise all of them are sent again.
+//
+// When a shard of the map closes, its lane is fenced: nothing more leaves it.
+// When nothing of the closing lanes is in flight, the new map is published, and
+// the records of the closed lanes move, in order, before whatever was put to
+// the new lanes meanwhile. Put never waits for a reshard, and the lanes of
+// other shards do not stop. A new map is accepted only if it covers the hash
+// space exactly once; until then the old one stays in use.
+//
+// # Locks
+//
+// Each lane has a mutex, held for an append or a hand-over. Inside it only the
+// flush tracker's mutex is taken. Nothing is locked during a callback, a
+// request or a wait.
+package producer

@@ -1,0 +1,267 @@
+package producer
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+
+	"github.com/streamkit/streamkit/internal/aggregation"
+	"github.com/streamkit/streamkit/internal/hashkey"
+	"github.com/streamkit/streamkit/internal/seqno"
+)
+
+// lane holds the records of one shard, in the order in which they were put.
+type lane struct {
+	shardID string // empty for the lane that waits for the first shard map
+	keys    hashkey.Range
+	// shared is the explicit hash key of all records without a key that this
+	// lane takes: one string for a whole aggregated record.
+	shared    hashkey.Key
+	sharedEHK string
+
+	mu       sync.Mutex // guards all below
+	open     *batch     // takes records; nil if there is none
+	sealed   []*batch   // full ones, oldest first; all are older than open
+	records  int64      // not finished, in flight included
+	bytes    int64      // their cost
+	received uint64     // records that Put added
+
+	busy      bool   // a set of batches is in flight, or its callbacks run
+	fenced    bool   // nothing may leave until the resharder says so
+	gone      bool   // the shard map has replaced it; records go elsewhere
+	noted     bool   // the collector has been told to look
+	urgent    bool   // a PutSync waits: do not linger
+	failures  int    // attempts in a row that failed
+	notBefore int64  // earliest next attempt, in nanoseconds since the start
+	lastShard string // of the Kinesis record acknowledged last
+	lastSeq   string // its sequence number
+
+	// landed is the shard on which the last set was stored although this
+	// lane's shard was predicted; the resharder looks for it. disputed is the
+	// aggregated record that was stored there, if it was one: the resharder
+	// decides whether that counts.
+	landed   string
+	disputed *item
+}
+
+func newLane(shardID string, keys hashkey.Range) *lane {
+	l := &lane{shardID: shardID, keys: keys}
+	// Any key of the range would do. A random one spreads the records without
+	// a key over the children after splits.
+	k := hashkey.Key{Hi: keys.Start.Hi, Lo: keys.Start.Lo}
+	if span := keys.End.Hi - keys.Start.Hi; span > 1 {
+		k = hashkey.Key{Hi: keys.Start.Hi + 1 + rand.Uint64N(span-1), Lo: rand.Uint64()}
+	}
+	l.shared, l.sharedEHK = k, k.String()
+	return l
+}
+
+// added is what add has to tell the collector or the caller.
+type added struct {
+	ok    bool // false: the lane is gone, look the record's lane up again
+	full  bool // a batch became full
+	awake bool // the collector must look at the lane
+}
+
+// add appends a record.
+func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bool) (a added) {
+	cost := recordCost(r)
+	l.mu.Lock()
+	if l.gone {
+		l.mu.Unlock()
+		return a
+	}
+	changed := urgent
+	if l.open != nil && !l.open.add(r, m, c, p.maxCount, p.cfg.AggregationMaxSize) {
+		l.sealed = append(l.sealed, l.open)
+		l.open = nil
+		a.full, changed = true, true
+	}
+	if l.open == nil {
+		l.open = p.batches.get(m.born)
+		l.open.add(r, m, c, p.maxCount, p.cfg.AggregationMaxSize)
+		changed = true
+	}
+	if len(l.open.meta) >= p.maxCount {
+		l.sealed = append(l.sealed, l.open)
+		l.open = nil
+		a.full = true
+	}
+	l.records++
+	l.bytes += cost
+	l.received++
+	l.urgent = l.urgent || urgent
+	a.ok = true
+	a.awake = changed && l.noteLocked()
+	l.mu.Unlock()
+	return a
+}
+
+// noteLocked reports whether the collector must be told to look, and takes
+// note that it will be. A busy or fenced lane is looked at when that ends.
+func (l *lane) noteLocked() bool {
+	if l.noted || l.busy || l.fenced {
+		return false
+	}
+	l.noted = true
+	return true
+}
+
+// unfenceLocked lets the lane send again, unless it has become disputed since
+// the resharder looked: then the next shard map decides.
+func (l *lane) unfenceLocked() {
+	if l.landed == "" {
+		l.fenced = false
+	}
+}
+
+// queued returns the bytes that wait or are in flight.
+func (l *lane) queued() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bytes
+}
+
+// look says whether the lane can send now, and if not, when to look again; 0
+// means when told to.
+func (l *lane) look(now, linger int64) (ready bool, at int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.noted = false
+	return l.readyLocked(now, linger)
+}
+
+func (l *lane) readyLocked(now, linger int64) (ready bool, at int64) {
+	if l.busy || l.fenced || l.gone {
+		return false, 0
+	}
+	switch {
+	case len(l.sealed) > 0 || l.open != nil && l.urgent:
+		at = l.notBefore
+	case l.open != nil:
+		at = max(l.open.since+linger, l.notBefore)
+	default:
+		return false, 0
+	}
+	return at <= now, at
+}
+
+// take hands out what may be in flight next: the oldest batch, or with
+// aggregation disabled as many as have distinct partition keys. It marks the
+// lane busy. ok is false if the first does not fit the room.
+func (l *lane) take(items []item, now, linger int64, room room, distinct map[string]struct{}) (_ []item, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ready, _ := l.readyLocked(now, linger); !ready {
+		return items, true
+	}
+	clear(distinct)
+	for room.entries > 0 {
+		b := l.headLocked()
+		if b == nil {
+			break
+		}
+		size := b.wireSize()
+		if size > room.bytes && !room.empty {
+			if !l.busy {
+				return items, false
+			}
+			break
+		}
+		if distinct != nil {
+			key := b.first().PartitionKey
+			if _, twice := distinct[key]; twice {
+				break
+			}
+			distinct[key] = struct{}{}
+		}
+		l.popLocked()
+		l.busy = true
+		items = append(items, item{lane: l, batch: b})
+		room.entries--
+		room.bytes -= size
+		room.empty = false
+		if distinct == nil {
+			break
+		}
+	}
+	return items, true
+}
+
+// room is what is left in a request.
+type room struct {
+	entries, bytes int
+	empty          bool // nothing is in the request yet: any size fits
+}
+
+// headLocked returns the oldest batch, or nil.
+func (l *lane) headLocked() *batch {
+	if len(l.sealed) > 0 {
+		return l.sealed[0]
+	}
+	return l.open
+}
+
+// popLocked removes the oldest batch.
+func (l *lane) popLocked() {
+	if len(l.sealed) > 0 {
+		l.sealed[0] = nil
+		l.sealed = l.sealed[1:]
+		return
+	}
+	l.open = nil
+	l.urgent = false
+}
+
+// unshiftLocked puts batches before all others.
+func (l *lane) unshiftLocked(bs []*batch) {
+	if len(bs) > 0 {
+		l.sealed = slices.Concat(bs, l.sealed)
+	}
+}
+
+// takeExpired hands out the batches at the head whose oldest record was put
+// before the time given, and marks the lane busy if there are any.
+func (l *lane) takeExpired(before int64) (items []item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy || l.gone {
+		return nil
+	}
+	for b := l.headLocked(); b != nil && b.oldest < before; b = l.headLocked() {
+		l.popLocked()
+		l.busy = true
+		items = append(items, item{lane: l, batch: b})
+	}
+	return items
+}
+
+// takeAll hands out everything that is not in flight and marks the lane busy
+// if that is anything.
+func (l *lane) takeAll() (items []item) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.busy || l.gone {
+		return nil
+	}
+	if l.disputed != nil {
+		items = append(items, item{lane: l, batch: l.disputed.batch})
+		l.disputed = nil
+	}
+	for b := l.headLocked(); b != nil; b = l.headLocked() {
+		l.popLocked()
+		items = append(items, item{lane: l, batch: b})
+	}
+	l.busy = len(items) > 0
+	return items
+}
+
+// acknowledge notes the sequence number of a stored Kinesis record. It reports
+// whether that is no greater than the one before it in the same shard.
+func (l *lane) acknowledge(shardID, seq string) (regressed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	regressed = shardID == l.lastShard && seqno.Compare(seq, l.lastSeq) <= 0
+	l.lastShard, l.lastSeq = shardID, seq
+	return regressed
+}

@@ -1,0 +1,381 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"github.com/streamkit/streamkit/internal/aggregation"
+	"github.com/streamkit/streamkit/internal/hashkey"
+)
+
+// maxPartitionKey is in characters.
+//
+// Source: Amazon Kinesis API Reference, PutRecordsRequestEntry.
+const maxPartitionKey = 256
+
+// API is what a [Producer] needs of *kinesis.Client. An implementation must not
+// keep the Data of a PutRecords input after it returns.
+type API interface {
+	PutRecords(context.Context, *kinesis.PutRecordsInput, ...func(*kinesis.Options)) (*kinesis.PutRecordsOutput, error)
+	ListShards(context.Context, *kinesis.ListShardsInput, ...func(*kinesis.Options)) (*kinesis.ListShardsOutput, error)
+}
+
+// A Producer writes user records to one stream. It is safe for concurrent use.
+type Producer struct {
+	api        API
+	stream     string // as given to New
+	streamName *string
+	streamARN  *string
+	cfg        Config
+	log        *slog.Logger
+	start      time.Time
+	maxCount   int // user records in a Kinesis record
+
+	hashes  *hashCache
+	budget  budget
+	tracker tracker
+	batches batchPool
+	shards  atomic.Pointer[shardMap]
+	sticky  atomic.Pointer[lane] // takes the records without a key; nil: choose one
+	gate    gate
+	stats   counters
+	// unexplained counts sets of records in a row that were stored elsewhere
+	// than a complete map said.
+	unexplained atomic.Int32
+
+	troubles, listTroubles troubles
+
+	notesMu sync.Mutex // guards notes
+	notes   []*lane    // for the collector to look at
+
+	wake    chan struct{} // holds one signal for the collector
+	refresh chan struct{} // holds one signal for the resharder: look at the shards
+	idle    chan struct{} // holds one signal for the resharder: a fenced lane is still
+
+	flushing atomic.Int32 // Flush and Close calls that cut the linger
+	aborting atomic.Bool  // what would be sent or sent again fails instead
+	closed   atomic.Bool
+	closing  chan struct{} // closed by Close: Puts that wait for space give up
+	once     sync.Once     // guards the start of closing
+
+	cancel context.CancelFunc // ends requests and the resharder
+	wg     sync.WaitGroup     // collector, resharder, requests, callbacks
+	done   chan struct{}      // closed when wg is done
+}
+
+// New returns a running Producer that writes to stream, a name or an ARN,
+// through api. The caller must Close it. New itself makes no request: a stream
+// that does not exist shows in the log and in the results of the records.
+func New(api API, stream string, cfg Config) (*Producer, error) {
+	cfg, err := cfg.withDefaults()
+	if stream == "" {
+		err = errors.Join(errors.New("stream is empty"), err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("producer: config: %w", err)
+	}
+	p := &Producer{
+		api:      api,
+		stream:   stream,
+		cfg:      cfg,
+		log:      cfg.Logger,
+		start:    time.Now(),
+		maxCount: cfg.AggregationMaxCount,
+		hashes:   newHashCache(),
+		wake:     make(chan struct{}, 1),
+		refresh:  make(chan struct{}, 1),
+		idle:     make(chan struct{}, 1),
+		closing:  make(chan struct{}),
+		done:     make(chan struct{}),
+	}
+	if strings.HasPrefix(stream, "arn:") {
+		p.streamARN = aws.String(stream)
+	} else {
+		p.streamName = aws.String(stream)
+	}
+	if cfg.DisableAggregation {
+		p.maxCount = 1
+	}
+	p.troubles.what, p.listTroubles.what = "PutRecords", "ListShards"
+	p.budget.max = cfg.MaxBufferedBytes
+	p.batches.tracker = &p.tracker
+	waiting := newLane("", hashkey.All)
+	waiting.fenced = true
+	p.shards.Store(newShardMap([]*lane{waiting}))
+
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	p.wg.Go(func() { p.run(ctx) })
+	p.wg.Go(func() { p.reshard(ctx) })
+	return p, nil
+}
+
+// now returns the time since the producer's start, which never goes back.
+func (p *Producer) now() int64 { return int64(time.Since(p.start)) }
+
+// Put accepts a record for delivery and returns. It blocks while
+// MaxBufferedBytes are taken, until ctx ends; ctx has no bearing on the
+// delivery, which RecordTTL bounds. The record's data is copied.
+//
+// If Put returns nil, done is called once with the record's fate; done may be
+// nil. Calls for the records of one shard come one after another, those of one
+// partition key in the order of their Puts. done should be quick, as its shard
+// waits for it, and must not block on this producer: there TryPut is the way.
+// If Put returns an error, done is not called. The error is ctx's, [ErrClosed],
+// or wraps [ErrTooLarge] or [ErrInvalidKey].
+func (p *Producer) Put(ctx context.Context, r UserRecord, done func(Result)) error {
+	rec, err := p.check(&r)
+	if err != nil {
+		return err
+	}
+	cost := recordCost(&rec)
+	if !p.budget.tryAcquire(cost) {
+		if err := p.budget.acquire(ctx, cost, p.closing); err != nil {
+			return err
+		}
+	}
+	return p.accept(&r, &rec, cost, call{done: done, tag: r.Tag}, false)
+}
+
+// TryPut is Put without waiting: it returns [ErrBufferFull] while
+// MaxBufferedBytes are taken or other Puts wait for them.
+func (p *Producer) TryPut(r UserRecord, done func(Result)) error {
+	rec, err := p.check(&r)
+	if err != nil {
+		return err
+	}
+	cost := recordCost(&rec)
+	if !p.budget.tryAcquire(cost) {
+		if p.closed.Load() {
+			return ErrClosed
+		}
+		return ErrBufferFull
+	}
+	return p.accept(&r, &rec, cost, call{done: done, tag: r.Tag}, false)
+}
+
+// PutSync puts a record, without waiting for others to share its Kinesis
+// record, and waits for its fate. The error is Put's or the result's. If ctx
+// ends while the record is under way, PutSync returns ctx's error and the
+// record may yet be stored.
+func (p *Producer) PutSync(ctx context.Context, r UserRecord) (Result, error) {
+	rec, err := p.check(&r)
+	if err != nil {
+		return Result{}, err
+	}
+	cost := recordCost(&rec)
+	if err := p.budget.acquire(ctx, cost, p.closing); err != nil {
+		return Result{}, err
+	}
+	// Capacity 1: the caller may be gone when the result comes.
+	fate := make(chan Result, 1)
+	if err := p.accept(&r, &rec, cost, call{done: func(r Result) { fate <- r }, tag: r.Tag}, true); err != nil {
+		return Result{}, err
+	}
+	select {
+	case res := <-fate:
+		return res, res.Err
+	case <-ctx.Done():
+		return Result{}, ctx.Err()
+	}
+}
+
+// PutBatch accepts all of rs for delivery, or none: it waits for the space of
+// all together. If it returns nil, done is called once, when the last of them
+// is finished; done may be nil. All else is as with Put; the error also wraps
+// [ErrTooLarge] if the batch can never fit into MaxBufferedBytes. The slice
+// and the data may be reused when PutBatch returns.
+func (p *Producer) PutBatch(ctx context.Context, rs []UserRecord, done func(BatchResult)) error {
+	var cost int64
+	for i := range rs {
+		rec, err := p.check(&rs[i])
+		if err != nil {
+			return fmt.Errorf("record %d of the batch: %w", i, err)
+		}
+		cost += recordCost(&rec)
+	}
+	if cost > p.budget.max {
+		return fmt.Errorf("%w: batch of %d bytes, MaxBufferedBytes is %d", ErrTooLarge, cost, p.budget.max)
+	}
+	if !p.budget.tryAcquire(cost) {
+		if err := p.budget.acquire(ctx, cost, p.closing); err != nil {
+			return err
+		}
+	}
+	if p.closed.Load() {
+		p.refuse(cost)
+		return ErrClosed
+	}
+	if len(rs) == 0 {
+		if done != nil {
+			done(BatchResult{})
+		}
+		return nil
+	}
+	var g *group
+	if done != nil {
+		g = &group{done: done, n: len(rs)}
+		g.pending.Store(int64(len(rs)))
+	}
+	born := p.now()
+	for i := range rs {
+		rec := asRecord(&rs[i])
+		p.append(&rs[i], &rec, meta{group: g, born: born, index: int32(i)}, call{}, false)
+	}
+	return nil
+}
+
+// asRecord returns r as it is stored. The API demands a partition key, so a
+// record without one gets a constant; whether it is keyless shows in the
+// missing explicit hash key, which its lane will add.
+func asRecord(r *UserRecord) aggregation.Record {
+	rec := aggregation.Record{PartitionKey: r.PartitionKey, ExplicitHashKey: r.ExplicitHashKey, Data: r.Data}
+	if rec.PartitionKey == "" {
+		rec.PartitionKey = outerKey
+	}
+	return rec
+}
+
+func keyless(r *UserRecord) bool { return r.PartitionKey == "" && r.ExplicitHashKey == "" }
+
+// check returns r as it will be stored.
+func (p *Producer) check(r *UserRecord) (aggregation.Record, error) {
+	rec := asRecord(r)
+	if n := len(rec.Data) + len(rec.PartitionKey); n > p.cfg.MaxUserRecordSize {
+		return rec, fmt.Errorf("%w: record of %d bytes, MaxUserRecordSize is %d", ErrTooLarge, n, p.cfg.MaxUserRecordSize)
+	}
+	if !utf8.ValidString(rec.PartitionKey) ||
+		len(rec.PartitionKey) > maxPartitionKey && utf8.RuneCountInString(rec.PartitionKey) > maxPartitionKey {
+		return rec, fmt.Errorf("%w: partition key is no UTF-8 text of at most %d characters", ErrInvalidKey, maxPartitionKey)
+	}
+	if rec.ExplicitHashKey != "" {
+		if _, err := hashkey.Parse(rec.ExplicitHashKey); err != nil {
+			// Not the parser's error: it quotes the key.
+			return rec, fmt.Errorf("%w: explicit hash key is no decimal integer in [0, 2^128)", ErrInvalidKey)
+		}
+	}
+	return rec, nil
+}
+
+// hash returns the hash key of a checked record that has a key.
+func (p *Producer) hash(r *aggregation.Record) hashkey.Key {
+	if r.ExplicitHashKey == "" {
+		return p.hashes.of(r.PartitionKey)
+	}
+	k, err := hashkey.Parse(r.ExplicitHashKey)
+	if err != nil {
+		panic("producer: explicit hash key was not checked")
+	}
+	return k
+}
+
+// accept hands a record to its lane. Its cost has been taken from the budget:
+// Close first marks the producer as closed and then waits until the budget is
+// free, so a record is either refused here or waited for there.
+func (p *Producer) accept(r *UserRecord, rec *aggregation.Record, cost int64, c call, urgent bool) error {
+	if p.closed.Load() {
+		p.refuse(cost)
+		return ErrClosed
+	}
+	p.append(r, rec, meta{born: p.now()}, c, urgent)
+	return nil
+}
+
+// refuse gives back what a record that came too late has taken.
+func (p *Producer) refuse(cost int64) {
+	p.budget.release(cost)
+	p.wakeUp() // the collector may wait for this to end
+}
+
+// append adds rec, which is r as it is stored, to its lane.
+func (p *Producer) append(r *UserRecord, rec *aggregation.Record, m meta, c call, urgent bool) {
+	if keyless(r) {
+		p.appendKeyless(rec, m, c, urgent)
+		return
+	}
+	m.hash = p.hash(rec)
+	for {
+		l := p.shards.Load().lookup(m.hash)
+		a := l.add(p, rec, m, c, urgent)
+		if !a.ok {
+			continue // a new map was published before the lane went
+		}
+		if a.awake {
+			p.note(l)
+		}
+		return
+	}
+}
+
+// Flush cuts the waiting for fuller Kinesis records and returns when all
+// records that were accepted before the call are finished and their callbacks
+// have returned, or ctx ends. It returns [ErrClosed] after Close.
+func (p *Producer) Flush(ctx context.Context) error {
+	if p.closed.Load() {
+		return ErrClosed
+	}
+	gen := p.tracker.advance()
+	p.flushing.Add(1)
+	defer p.flushing.Add(-1)
+	p.noteAll()
+	return p.tracker.wait(ctx, gen)
+}
+
+// Close refuses new records, sends what was accepted, waits for the callbacks,
+// and frees everything. If ctx ends first, it interrupts the requests in
+// flight, fails what is left with [ErrClosed], and returns an [*UnsentError].
+// No goroutine of the producer is left when Close returns. It may be called
+// more than once.
+func (p *Producer) Close(ctx context.Context) error {
+	p.beginClose()
+	select {
+	case <-p.done:
+		return p.unsent(nil)
+	case <-ctx.Done():
+	}
+	p.aborting.Store(true)
+	p.cancel()
+	p.noteAll()
+	<-p.done
+	return p.unsent(ctx.Err())
+}
+
+// Abort is Close without sending more: what is not in flight fails with
+// [ErrClosed] at once, and what is in flight has one answer to wait for.
+func (p *Producer) Abort(ctx context.Context) error {
+	p.aborting.Store(true)
+	p.beginClose()
+	p.noteAll()
+	return p.Close(ctx)
+}
+
+func (p *Producer) beginClose() {
+	p.once.Do(func() {
+		p.closed.Store(true)
+		close(p.closing)
+		p.flushing.Add(1)
+		p.noteAll()
+		go func() {
+			p.wg.Wait()
+			close(p.done)
+		}()
+	})
+}
+
+func (p *Producer) unsent(cause error) error {
+	n := p.stats.unsentRecords.Load()
+	if n == 0 {
+		return nil
+	}
+	return &UnsentError{Records: n, Bytes: p.stats.unsentBytes.Load(), Err: cause}
+}

@@ -1,0 +1,329 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+)
+
+// verdict is what became of a batch in a request.
+type verdict int
+
+const (
+	pending  verdict = iota
+	retry            // goes back to the head of its lane
+	slow             // as retry, with a longer wait
+	halve            // refused for what it holds: goes back in two halves
+	stored           // acknowledged
+	disputed         // stored on another shard: the resharder decides
+	failed           // given up, for err
+)
+
+// item is a batch on its way through a request.
+type item struct {
+	lane    *lane
+	batch   *batch
+	verdict verdict
+	shardID string // where it was stored
+	seq     string
+	err     error
+}
+
+// perform sends a request and settles its batches. It holds a place of the
+// gate while the request runs, not while callbacks do.
+func (p *Producer) perform(ctx context.Context, items []item) {
+	items = p.expire(items)
+	open := make([]*item, 0, len(items))
+	for i := range items {
+		if items[i].verdict == pending {
+			open = append(open, &items[i])
+		}
+	}
+	if len(open) > 0 {
+		p.send(ctx, open)
+	}
+	p.gate.leave()
+	p.wakeUp()
+
+	for len(items) > 0 {
+		n := 1
+		heard := items[0].batch.heard
+		for n < len(items) && items[n].lane == items[0].lane {
+			heard = heard || items[n].batch.heard
+			n++
+		}
+		l, own := items[0].lane, items[:n]
+		items = items[n:]
+		if heard && len(items) > 0 {
+			// A slow callback must delay its own lane only.
+			p.wg.Go(func() { p.settle(l, own) })
+		} else {
+			p.settle(l, own)
+		}
+	}
+}
+
+// expire cuts the records that reached RecordTTL out of batches: they become
+// batches of their own, already failed, before the rest.
+func (p *Producer) expire(items []item) []item {
+	if p.cfg.RecordTTL < 0 {
+		return items
+	}
+	before := p.now() - int64(p.cfg.RecordTTL)
+	expired := func(it item) bool { return it.batch.oldest < before }
+	if !slices.ContainsFunc(items, expired) {
+		return items
+	}
+	out := make([]item, 0, len(items)+1)
+	for _, it := range items {
+		old, rest := p.batches.split(it.batch, func(_ int, m *meta) bool { return m.born < before })
+		if old != nil {
+			p.stats.expired.Add(uint64(len(old.meta)))
+			err := ErrExpired
+			if old.lastErr != nil {
+				err = fmt.Errorf("%w: %w", ErrExpired, old.lastErr)
+			}
+			out = append(out, item{lane: it.lane, batch: old, verdict: failed, err: err})
+		}
+		if rest != nil {
+			out = append(out, item{lane: it.lane, batch: rest})
+		}
+	}
+	return out
+}
+
+// send makes one PutRecords call and gives each item its verdict.
+func (p *Producer) send(ctx context.Context, items []*item) {
+	entries := make([]types.PutRecordsRequestEntry, len(items))
+	for i, it := range items {
+		b := it.batch
+		b.seal()
+		b.attempts++
+		entries[i] = types.PutRecordsRequestEntry{
+			Data:            b.data,
+			PartitionKey:    &b.partitionKey,
+			ExplicitHashKey: &b.hashKey,
+		}
+	}
+	in := &kinesis.PutRecordsInput{StreamName: p.streamName, StreamARN: p.streamARN, Records: entries}
+
+	p.stats.requests.Add(1)
+	begin := p.now()
+	out, err := p.putRecords(ctx, in)
+	p.stats.requestNanos.Add(uint64(p.now() - begin))
+	if err == nil && len(out.Records) != len(items) {
+		err = errEntryCount
+	}
+	if err != nil {
+		p.failRequest(ctx, items, err)
+		return
+	}
+	if p.gate.resume() {
+		p.log.Info("stream takes records again", slog.String("stream", p.stream))
+	}
+	for i, it := range items {
+		p.judge(it, &out.Records[i])
+	}
+}
+
+func (p *Producer) putRecords(ctx context.Context, in *kinesis.PutRecordsInput) (*kinesis.PutRecordsOutput, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.RequestTimeout)
+	defer cancel()
+	return p.api.PutRecords(ctx, in, noSDKRetry)
+}
+
+// failRequest gives verdicts for a request that failed as a whole.
+func (p *Producer) failRequest(ctx context.Context, items []*item, err error) {
+	p.stats.countError(err)
+	act := p.requestAction(err)
+	if act == actHalve && len(items) > 1 {
+		// One record is refused, and its neighbours with it.
+		p.send(ctx, items[:len(items)/2])
+		p.send(ctx, items[len(items)/2:])
+		return
+	}
+	if act == actPause && p.gate.pause(p.now()) {
+		p.log.Error("stream refuses all requests; its records are kept until they expire, and it is probed now and then; check that the stream exists, its key, and the permission kinesis:PutRecords",
+			slog.String("stream", p.stream), slog.Any("err", err))
+	}
+	if act == actRetry && ctx.Err() == nil {
+		p.troubles.begin(p, err)
+	}
+	for _, it := range items {
+		it.err = err
+		switch act {
+		case actRetry, actPause:
+			it.verdict = retry
+		case actSlow:
+			it.verdict = slow
+		case actFail:
+			it.verdict = failed
+			if !errors.Is(err, ErrThrottled) {
+				it.err = fmt.Errorf("%w: %w", ErrThrottled, err)
+			}
+		case actHalve:
+			it.verdict = halve
+			if len(it.batch.meta) == 1 {
+				it.verdict = failed
+			}
+		}
+	}
+}
+
+// judge gives the verdict for one entry of an answer.
+func (p *Producer) judge(it *item, e *types.PutRecordsResultEntry) {
+	if code := aws.ToString(e.ErrorCode); code != "" {
+		it.err = &EntryError{Code: code, Message: aws.ToString(e.ErrorMessage)}
+		p.stats.countCode(code)
+		it.verdict = retry
+		if p.entryAction(code) == actFail {
+			it.verdict = failed
+		}
+		return
+	}
+	it.shardID, it.seq = aws.ToString(e.ShardId), aws.ToString(e.SequenceNumber)
+	switch {
+	case it.seq == "":
+		it.verdict, it.err = retry, errEntryCount
+	case it.shardID == it.lane.shardID || !it.batch.aggregated:
+		// A record of its own is never discarded by a reader.
+		it.verdict = stored
+	default:
+		it.verdict = disputed
+	}
+	p.troubles.end(p)
+}
+
+// settle ends the flight of a lane: callbacks for what is finished, back to
+// the head with the rest. Nothing else of the lane moves meanwhile.
+func (p *Producer) settle(l *lane, items []item) {
+	var back []*batch
+	var dispute *item
+	landed := ""
+	succeeded, failures, slowly := false, false, false
+	var records, bytes int64
+	for i := range items {
+		it := &items[i]
+		switch it.verdict {
+		case pending:
+			back = append(back, it.batch)
+			continue
+		case retry, slow, halve, disputed:
+			if p.aborting.Load() {
+				p.abandon(it)
+				break
+			}
+			failures = failures || it.verdict != disputed && it.verdict != halve
+			slowly = slowly || it.verdict == slow
+			switch {
+			case it.verdict == disputed:
+				dispute, landed = it, it.shardID
+			case it.verdict == halve:
+				half := len(it.batch.meta) / 2
+				a, b := p.batches.split(it.batch, func(i int, _ *meta) bool { return i < half })
+				back = append(back, a, b)
+			default:
+				p.stats.retries.Add(1)
+				it.batch.lastErr = it.err
+				back = append(back, it.batch)
+			}
+			continue
+		case stored:
+			succeeded = true
+			if it.shardID != l.shardID && p.unexplained.Load() < maxUnexplained {
+				landed = it.shardID
+			}
+		case failed:
+		}
+		records += int64(len(it.batch.meta))
+		bytes += it.batch.cost
+		p.finish(it)
+	}
+	if landed != "" {
+		p.stats.wrongShard.Add(1)
+	}
+
+	now := p.now()
+	l.mu.Lock()
+	l.unshiftLocked(back)
+	l.records -= records
+	l.bytes -= bytes
+	l.busy = false
+	switch {
+	case failures:
+		wait := laneBackoff
+		if slowly {
+			wait = pauseBackoff
+		}
+		l.notBefore = now + int64(wait.Wait(l.failures, nil))
+		l.failures++
+	case succeeded:
+		l.failures, l.notBefore = 0, 0
+	}
+	if landed != "" {
+		l.landed, l.disputed, l.fenced = landed, dispute, true
+	}
+	fenced := l.fenced
+	l.mu.Unlock()
+
+	if landed != "" {
+		p.refreshNow()
+	}
+	if fenced {
+		p.signalIdle()
+	}
+	p.note(l)
+}
+
+// finish reports the fate of a batch and frees what it holds. The bytes are
+// free before the callbacks run, so that one of them may Put.
+func (p *Producer) finish(it *item) {
+	b := it.batch
+	n := uint64(len(b.meta))
+	if it.verdict == stored {
+		p.stats.recordsPut.Add(n)
+		p.stats.kinesisRecordsPut.Add(1)
+		p.stats.kinesisBytesPut.Add(uint64(len(b.data)))
+		if it.lane.acknowledge(it.shardID, it.seq) {
+			p.stats.regressions.Add(1)
+		}
+	} else {
+		p.stats.recordsFailed.Add(n)
+	}
+	p.budget.release(b.cost)
+	if b.heard {
+		p.deliver(it)
+	}
+	p.batches.put(b)
+}
+
+// abandon turns an item that would need more attempts into a failed one,
+// because the producer is being aborted.
+func (p *Producer) abandon(it *item) {
+	cause := it.err
+	it.verdict = failed
+	it.err = ErrClosed
+	if cause != nil {
+		it.err = fmt.Errorf("%w: %w", ErrClosed, cause)
+	}
+	p.stats.unsentRecords.Add(int64(len(it.batch.meta)))
+	p.stats.unsentBytes.Add(it.batch.cost)
+}
+
+// giveUp fails all that a lane holds and has not in flight.
+func (p *Producer) giveUp(l *lane) {
+	items := l.takeAll()
+	if len(items) == 0 {
+		return
+	}
+	for i := range items {
+		p.abandon(&items[i])
+	}
+	p.wg.Go(func() { p.settle(l, items) })
+}

@@ -1,0 +1,152 @@
+package producer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/smithy-go"
+)
+
+// Stats is a snapshot of a producer's counters since its start and of its
+// present state. The numbers are read one after another while work goes on, so
+// sums may be off by what happened in between.
+type Stats struct {
+	// User records.
+	UserRecordsReceived uint64 // accepted by Put
+	UserRecordsPut      uint64 // stored
+	UserRecordsFailed   uint64 // given up; UserRecordsExpired are among them
+	UserRecordsExpired  uint64 // reached RecordTTL
+	UserRecordsPending  int64  // neither stored nor given up
+	BufferedBytes       int64  // what these take of MaxBufferedBytes
+
+	// Kinesis records: aggregated records, and user records sent alone.
+	KinesisRecordsPut     uint64 // stored
+	KinesisRecordsDataPut uint64 // their bytes
+	Retries               uint64 // sent and not stored, to be sent again
+
+	// Requests.
+	Requests         uint64
+	RequestTime      time.Duration     // total
+	RequestsInFlight int               // now
+	ErrorsByCode     map[string]uint64 // of requests and of single Kinesis records
+	Paused           bool              // the stream refuses all requests; one probes it
+
+	// Shards.
+	Shards              int    // in the shard map; 0 until the first one is known
+	MapRefreshes        uint64 // shard lists received
+	MapFailures         uint64 // shard lists that failed or did not cover the hash space
+	WrongShard          uint64 // sets of Kinesis records stored elsewhere than predicted
+	ReshardResent       uint64 // user records sent again for that reason
+	UnexplainedShards   uint64 // aggregated records stored elsewhere although the map was right
+	SequenceRegressions uint64 // acknowledgements out of order in one shard; 0 means order was kept
+	CallbackPanics      uint64 // callbacks that panicked
+}
+
+// counters is what Stats is read from.
+type counters struct {
+	recordsPut, recordsFailed, expired               atomic.Uint64
+	kinesisRecordsPut, kinesisBytesPut, retries      atomic.Uint64
+	requests, requestNanos                           atomic.Uint64
+	mapRefreshes, mapFailures, wrongShard, resent    atomic.Uint64
+	unexplained, regressions, panics, receivedBefore atomic.Uint64
+	unsentRecords, unsentBytes                       atomic.Int64
+
+	mu    sync.Mutex // guards codes
+	codes map[string]uint64
+}
+
+func (c *counters) countCode(code string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.codes == nil {
+		c.codes = make(map[string]uint64)
+	}
+	c.codes[code]++
+}
+
+func (c *counters) countError(err error) {
+	code := "Transport"
+	if apiErr, ok := errors.AsType[smithy.APIError](err); ok {
+		code = apiErr.ErrorCode()
+	} else if errors.Is(err, context.DeadlineExceeded) {
+		code = "Timeout"
+	}
+	c.countCode(code)
+}
+
+// Stats returns a snapshot.
+func (p *Producer) Stats() Stats {
+	c := &p.stats
+	s := Stats{
+		UserRecordsPut:        c.recordsPut.Load(),
+		UserRecordsFailed:     c.recordsFailed.Load(),
+		UserRecordsExpired:    c.expired.Load(),
+		BufferedBytes:         p.budget.used.Load(),
+		KinesisRecordsPut:     c.kinesisRecordsPut.Load(),
+		KinesisRecordsDataPut: c.kinesisBytesPut.Load(),
+		Retries:               c.retries.Load(),
+		Requests:              c.requests.Load(),
+		RequestTime:           time.Duration(c.requestNanos.Load()),
+		MapRefreshes:          c.mapRefreshes.Load(),
+		MapFailures:           c.mapFailures.Load(),
+		WrongShard:            c.wrongShard.Load(),
+		ReshardResent:         c.resent.Load(),
+		UnexplainedShards:     c.unexplained.Load(),
+		SequenceRegressions:   c.regressions.Load(),
+		CallbackPanics:        c.panics.Load(),
+	}
+	s.RequestsInFlight, s.Paused = p.gate.load()
+	c.mu.Lock()
+	s.ErrorsByCode = maps.Clone(c.codes)
+	c.mu.Unlock()
+	s.UserRecordsReceived = c.receivedBefore.Load()
+	for _, l := range p.shards.Load().lanes {
+		l.mu.Lock()
+		s.UserRecordsReceived += l.received
+		s.UserRecordsPending += l.records
+		l.mu.Unlock()
+		if l.shardID != "" {
+			s.Shards++
+		}
+	}
+	return s
+}
+
+// troubles logs a fault that repeats once, and then its end with a count.
+type troubles struct {
+	what string
+
+	active atomic.Bool // so that the ordinary case needs no lock
+	mu     sync.Mutex  // guards all below
+	count  int
+}
+
+func (t *troubles) begin(p *Producer, err error) {
+	t.mu.Lock()
+	t.count++
+	first := t.count == 1
+	t.active.Store(true)
+	t.mu.Unlock()
+	if first {
+		p.log.Warn("requests fail and are retried", slog.String("request", t.what), slog.String("stream", p.stream), slog.Any("err", err))
+	}
+}
+
+func (t *troubles) end(p *Producer) {
+	if !t.active.Load() {
+		return
+	}
+	t.mu.Lock()
+	count := t.count
+	t.count = 0
+	t.active.Store(false)
+	t.mu.Unlock()
+	if count > 0 {
+		p.log.Info("requests succeed again", slog.String("request", t.what), slog.String("stream", p.stream), slog.Int("failed", count))
+	}
+}
