@@ -20,6 +20,10 @@ func (a *app) confirm(yes bool, question string) error {
 	if !isTerminal(a.in) {
 		return fmt.Errorf("not done without being asked at a terminal: %s Say --yes to do it", question)
 	}
+	return a.ask(question)
+}
+
+func (a *app) ask(question string) error {
 	fmt.Fprintf(a.err, "%s [y/N] ", question)
 	line, err := bufio.NewReader(a.in).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {

@@ -72,7 +72,7 @@ func (s *byteSize) Set(text string) error {
 			continue
 		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
-		if err != nil || n <= 0 || n*float64(u.bytes) > 1<<50 {
+		if bytes := n * float64(u.bytes); err != nil || !(bytes >= 1 && bytes <= 1<<50) { // not a number, too
 			break
 		}
 		*s = byteSize(n * float64(u.bytes))

@@ -78,7 +78,7 @@ func TestReceiptsRoundTrip(t *testing.T) {
 	}
 
 	// Cut anywhere, the file reads as a whole number of frames and a torn one.
-	for cut := range len(data) {
+	for cut := range data {
 		r := demo.NewReceiptReader(bytes.NewReader(data[:cut]))
 		var err error
 		for err == nil {

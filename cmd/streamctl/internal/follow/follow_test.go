@@ -74,10 +74,10 @@ func (f *fake) GetShardIterator(_ context.Context, in *kinesis.GetShardIteratorI
 	s := f.shard(*in.ShardId)
 	f.iterated = append(f.iterated, string(in.ShardIteratorType)+" "+s.id)
 	pos := 0
-	switch in.ShardIteratorType {
-	case types.ShardIteratorTypeLatest:
+	if in.ShardIteratorType == types.ShardIteratorTypeLatest {
 		pos = len(s.data)
-	case types.ShardIteratorTypeAfterSequenceNumber:
+	}
+	if in.ShardIteratorType == types.ShardIteratorTypeAfterSequenceNumber {
 		pos, _ = strconv.Atoi(*in.StartingSequenceNumber)
 	}
 	return &kinesis.GetShardIteratorOutput{ShardIterator: aws.String(fmt.Sprintf("%s %d", s.id, pos))}, nil
@@ -148,8 +148,8 @@ func collect(t *testing.T, f *fake, cfg follow.Config) (got []string, err error)
 // before fails the test unless all of first come before all of then.
 func before(t *testing.T, got []string, first, then string) {
 	t.Helper()
-	for _, a := range strings.Split(first, "") {
-		for _, b := range strings.Split(then, "") {
+	for a := range strings.SplitSeq(first, "") {
+		for b := range strings.SplitSeq(then, "") {
 			if i, j := slices.Index(got, a), slices.Index(got, b); i < 0 || j < 0 || i > j {
 				t.Errorf("%v: %s is not before %s", got, a, b)
 			}
