@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/streamkit/streamkit/agent/internal/position"
+	"github.com/streamkit/streamkit/internal/seglog"
 	"github.com/streamkit/streamkit/internal/vfs"
 )
 
@@ -53,6 +54,9 @@ func New(config *Config, open OpenSink) (*Agent, error) {
 	if errors.Is(err, vfs.ErrLocked) {
 		return nil, fmt.Errorf("agent: the checkpoint file %s is in use by another agent; stop that one, or give this one "+
 			"its own \"checkpointFile\": %w", cfg.CheckpointFile, err)
+	}
+	if errors.Is(err, seglog.ErrCorrupt) {
+		return nil, fmt.Errorf("agent: checkpoint file: %w", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("agent: cannot use the checkpoint file %s: %w; set \"checkpointFile\" to a file in a directory "+
@@ -146,14 +150,18 @@ func (a *Agent) runFlow(ctx, sendCtx context.Context, fl *flow) bool {
 	return drained
 }
 
-// persistLoop stores the positions once a second, until stop is closed.
+// persistLoop stores the positions once a second and reports, until stop is closed.
 func (a *Agent) persistLoop(stop <-chan struct{}) {
 	tick := time.NewTicker(persistEvery)
 	defer tick.Stop()
 	expire := time.NewTicker(expireEvery)
 	defer expire.Stop()
+	status := time.NewTicker(a.cfg.StatusPeriod)
+	defer status.Stop()
 	for {
 		select {
+		case <-status.C:
+			a.logStatus()
 		case <-tick.C:
 			a.persist()
 		case <-expire.C:
@@ -161,6 +169,21 @@ func (a *Agent) persistLoop(stop <-chan struct{}) {
 		case <-stop:
 			return
 		}
+	}
+}
+
+// logStatus writes a line for each flow.
+func (a *Agent) logStatus() {
+	for _, fl := range a.flows {
+		s := fl.status()
+		lost := uint64(0)
+		for _, n := range s.LostBytes {
+			lost += n
+		}
+		fl.log.Info("status", slog.String("state", s.State), slog.Int("files", len(s.Files)),
+			slog.Uint64("read_bytes", s.ReadBytes), slog.Uint64("records", s.Records), slog.Uint64("acked", s.AckedRecords),
+			slog.Uint64("filtered", s.FilteredRecords), slog.Int64("behind_bytes", s.BehindBytes),
+			slog.Uint64("lost_bytes", lost), slog.Int64("memory_bytes", s.MemoryBytes))
 	}
 }
 

@@ -3,6 +3,7 @@ package agent
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"regexp"
 	"time"
@@ -237,6 +238,25 @@ func (f *FlowConfig) validate() (errs []problem) {
 	errs = inRange(errs, "retryMaxBackoffMillis", f.RetryMax, f.RetryInitial, time.Hour)
 	errs = inRange(errs, "maxOpenFiles", f.MaxOpenFiles, 1, 1<<20)
 	return errs
+}
+
+// Files returns the names of the flow's files that are there now.
+func (f FlowConfig) Files() ([]string, error) {
+	f.setDefaults()
+	if errs := f.validate(); len(errs) > 0 {
+		return nil, errs[0]
+	}
+	entries, err := os.ReadDir(filepath.Dir(f.FilePattern))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if !e.IsDir() && f.matches(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
 }
 
 // matches reports whether a name in the flow's directory belongs to the flow.

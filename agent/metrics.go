@@ -1,0 +1,87 @@
+package agent
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// A metric is one line of what a collector exports.
+type metric struct {
+	desc  *prometheus.Desc
+	kind  prometheus.ValueType
+	value func(*FlowStatus) float64
+}
+
+// NewCollector returns a collector over [Agent.Status]. All its metrics begin with
+// streamagent_ and carry the label flow; no label names a file.
+func NewCollector(a *Agent) prometheus.Collector {
+	c := &collector{agent: a}
+	add := func(name, help string, kind prometheus.ValueType, value func(*FlowStatus) float64) {
+		c.metrics = append(c.metrics, metric{prometheus.NewDesc("streamagent_"+name, help, []string{"flow"}, nil), kind, value})
+	}
+	counter := func(name, help string, value func(*FlowStatus) uint64) {
+		add(name, help, prometheus.CounterValue, func(s *FlowStatus) float64 { return float64(value(s)) })
+	}
+	counter("read_bytes_total", "Bytes cut into records, or skipped with a cause.", func(s *FlowStatus) uint64 { return s.ReadBytes })
+	counter("memory_stalls_total", "Reads that waited for memory.", func(s *FlowStatus) uint64 { return s.MemoryStalls })
+	counter("refused_batches_total", "Batches that the stream refused at least in part.", func(s *FlowStatus) uint64 { return s.RefusedBatches })
+	counter("troubles_total", "Looks at a file or directory that failed.", func(s *FlowStatus) uint64 { return s.Troubles })
+	gauge := func(name, help string, value func(*FlowStatus) float64) {
+		add(name, help, prometheus.GaugeValue, value)
+	}
+	gauge("open_files", "Open files.", func(s *FlowStatus) float64 { return float64(s.OpenFiles) })
+	gauge("files_tracked", "Files of the flow.", func(s *FlowStatus) float64 { return float64(len(s.Files)) })
+	gauge("behind_bytes", "Bytes of all files that are not acknowledged.", func(s *FlowStatus) float64 { return float64(s.BehindBytes) })
+	gauge("budget_used_bytes", "Memory of records that are not acknowledged.", func(s *FlowStatus) float64 { return float64(s.MemoryBytes) })
+	gauge("consecutive_errors", "Batches refused in a row.", func(s *FlowStatus) float64 { return float64(s.ConsecutiveErrors) })
+	gauge("blocked", "1 while the stream refuses records.", func(s *FlowStatus) float64 {
+		if s.State == "blocked" {
+			return 1
+		}
+		return 0
+	})
+	gauge("last_progress_timestamp_seconds", "Time of the last acknowledgement.", func(s *FlowStatus) float64 {
+		return float64(s.LastProgress.UnixMilli()) / 1000
+	})
+	c.records = prometheus.NewDesc("streamagent_records_total", "Records by what became of them.", []string{"flow", "result"}, nil)
+	c.lost = prometheus.NewDesc("streamagent_lost_bytes_total", "Bytes of files that were not delivered, by reason.", []string{"flow", "reason"}, nil)
+	c.rotations = prometheus.NewDesc("streamagent_rotations_total", "Rotations seen, by kind.", []string{"flow", "kind"}, nil)
+	c.age = prometheus.NewDesc("streamagent_checkpoint_age_seconds", "Time since all positions were durable.", nil, nil)
+	return c
+}
+
+type collector struct {
+	agent                         *Agent
+	metrics                       []metric
+	records, lost, rotations, age *prometheus.Desc
+}
+
+// Describe implements [prometheus.Collector].
+func (c *collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, m := range c.metrics {
+		ch <- m.desc
+	}
+	for _, d := range []*prometheus.Desc{c.records, c.lost, c.rotations, c.age} {
+		ch <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *collector) Collect(ch chan<- prometheus.Metric) {
+	status := c.agent.Status()
+	ch <- prometheus.MustNewConstMetric(c.age, prometheus.GaugeValue, status.CheckpointAge)
+	for i := range status.Flows {
+		s := &status.Flows[i]
+		for _, m := range c.metrics {
+			ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(s), s.ID)
+		}
+		for result, n := range map[string]uint64{
+			"sent": s.AckedRecords, "filtered": s.FilteredRecords, "parse_failed": s.UnparsedRecords, "oversize": s.OversizeRecords,
+		} {
+			ch <- prometheus.MustNewConstMetric(c.records, prometheus.CounterValue, float64(n), s.ID, result)
+		}
+		for reason, n := range s.LostBytes {
+			ch <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(n), s.ID, reason)
+		}
+		for kind, n := range s.Rotations {
+			ch <- prometheus.MustNewConstMetric(c.rotations, prometheus.CounterValue, float64(n), s.ID, kind)
+		}
+	}
+}
