@@ -191,6 +191,7 @@ func (f *fakeStream) ListShards(ctx context.Context, in *kinesis.ListShardsInput
 			return nil, err
 		}
 	}
+	start = min(start, len(list)) // a merge may have come between two pages
 	end := len(list)
 	if f.pageSize > 0 && start+f.pageSize < end {
 		end = start + f.pageSize
