@@ -1,0 +1,94 @@
+package streamd
+
+import (
+	"fmt"
+	"net/http"
+	"runtime/pprof"
+	"runtime/trace"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// adminHandler serves those who run the server.
+func (s *Server) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.metrics.handler())
+	mux.HandleFunc("GET /healthz", healthy)
+	mux.HandleFunc("GET /healthcheck", healthy) // where other emulators have it
+	mux.HandleFunc("GET /readyz", s.ready)
+	if s.set.Pprof {
+		mux.HandleFunc("GET /debug/pprof/{profile}", profile)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Amz-Target") != "" || r.Method == http.MethodPost && r.URL.Path == "/" {
+			s.strayed(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// strayed answers a request of an AWS client that came to the wrong port.
+func (s *Server) strayed(w http.ResponseWriter, r *http.Request) {
+	ctype := r.Header.Get("Content-Type")
+	if !strings.HasPrefix(ctype, "application/x-amz-json-") {
+		ctype = "application/x-amz-json-1.1"
+	}
+	w.Header().Set("Content-Type", ctype)
+	w.WriteHeader(http.StatusBadRequest)
+	fmt.Fprintf(w, `{"__type":"UnknownOperationException","message":"This is the admin port of streamd. The AWS APIs are at %s: set the client's endpoint to it."}`, s.Endpoint())
+}
+
+func healthy(w http.ResponseWriter, _ *http.Request) {
+	fmt.Fprintln(w, "ok")
+}
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	switch {
+	case s.store.Err() != nil:
+		http.Error(w, "the journal has failed: see the server's log, and restart it", http.StatusServiceUnavailable)
+	case !s.serving.Load():
+		http.Error(w, "starting or shutting down", http.StatusServiceUnavailable)
+	default:
+		fmt.Fprintln(w, "ready")
+	}
+}
+
+// maxProfile bounds how long one request profiles.
+const maxProfile = time.Minute
+
+// profile writes a runtime profile. net/http/pprof is not used because it adds
+// itself to the default mux of every program that links it.
+func profile(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("profile")
+	w.Header().Set("Content-Type", "application/octet-stream")
+	switch name {
+	case "profile", "trace":
+		start, stop := pprof.StartCPUProfile, pprof.StopCPUProfile
+		if name == "trace" {
+			start, stop = trace.Start, trace.Stop
+		}
+		seconds, err := strconv.ParseFloat(r.FormValue("seconds"), 64)
+		if err != nil || seconds <= 0 {
+			seconds = 5
+		}
+		if err := start(w); err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+			return
+		}
+		defer stop()
+		select {
+		case <-time.After(min(time.Duration(seconds*float64(time.Second)), maxProfile)):
+		case <-r.Context().Done():
+		}
+	default:
+		p := pprof.Lookup(name)
+		if p == nil {
+			http.NotFound(w, r)
+			return
+		}
+		debug, _ := strconv.Atoi(r.FormValue("debug"))
+		_ = p.WriteTo(w, debug) // the client has gone
+	}
+}

@@ -1,0 +1,228 @@
+package streamd
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/streamkit/streamkit/streamd/internal/awsproto"
+	"github.com/streamkit/streamkit/streamd/internal/journal"
+)
+
+// Default addresses.
+const (
+	DefaultListen = "127.0.0.1:4567"
+	DefaultAdmin  = "127.0.0.1:4568"
+
+	// AdminOff as Config.Admin means no admin listener.
+	AdminOff = "off"
+)
+
+// Config holds the settings of a [Server]. The zero Config is valid: a server
+// in memory at the default addresses.
+type Config struct {
+	// Listen is the address of the AWS APIs. Default 127.0.0.1:4567; port 0
+	// takes a free one. An address beyond loopback needs Insecure.
+	Listen string
+
+	// Listener, if not nil, is served in place of Listen. The server closes it.
+	Listener net.Listener
+
+	// Admin is the address of metrics, health and profiles. Default
+	// 127.0.0.1:4568; [AdminOff] means none.
+	Admin string
+
+	// DataDir is the directory that holds everything. It is made if it does not
+	// exist, and one server can use it at a time. Empty keeps everything in
+	// memory, and loses it when the server ends.
+	DataDir string
+
+	// Fsync says when data is forced to disk: "always" (the default), before
+	// every acknowledgement; "interval:100ms", at that pace, so that a crash of
+	// the machine may lose so much; "off", when the system likes.
+	Fsync string
+
+	// Auth says what requests must prove: "open" (the default), nothing;
+	// "shape", a well-formed signature, which is not verified. In both a
+	// signature that is malformed is refused.
+	Auth string
+
+	// Insecure allows addresses beyond loopback, where everybody who reaches
+	// the port can read and write.
+	Insecure bool
+
+	// AllowHosts are more names by which the server may be called. On loopback
+	// a request whose Host header is none of localhost, a loopback address,
+	// the machine's name or these is refused, so that no web page can reach the
+	// server through a name of its own.
+	AllowHosts []string
+
+	// CORSOrigins are the origins whose web pages may use the server; "*" is
+	// any. Default none.
+	CORSOrigins []string
+
+	// Create are streams that are made at the start, unless they exist.
+	Create []StreamSpec
+
+	// TransitionDelay is how long a stream stays CREATING, UPDATING or
+	// DELETING. Default 0: it changes before the answer, so that the first look
+	// of a waiter succeeds.
+	TransitionDelay time.Duration
+
+	// ShutdownTimeout bounds how long Run waits for requests under way.
+	// Default 10s.
+	ShutdownTimeout time.Duration
+
+	// Pprof serves runtime profiles below /debug/pprof/ of the admin listener.
+	Pprof bool
+
+	// Logger takes the server's log. Default slog.Default().
+	Logger *slog.Logger
+}
+
+// StreamSpec names a stream to be created.
+type StreamSpec struct {
+	Name   string
+	Shards int
+	Region string // default us-east-1
+}
+
+// ParseStreams reads a list of streams of the form
+//
+//	name:shards[:region],…
+//
+// which is that of the variable INITIALIZE_STREAMS of other emulators. A name
+// alone has one shard.
+func ParseStreams(list string) ([]StreamSpec, error) {
+	var specs []StreamSpec
+	for item := range strings.SplitSeq(list, ",") {
+		if item = strings.TrimSpace(item); item == "" {
+			continue
+		}
+		parts := strings.Split(item, ":")
+		spec := StreamSpec{Name: parts[0], Shards: 1}
+		if len(parts) > 3 {
+			return nil, fmt.Errorf("stream %q is not of the form name:shards or name:shards:region", item)
+		}
+		if len(parts) > 1 {
+			n, err := strconv.Atoi(parts[1])
+			if err != nil {
+				return nil, fmt.Errorf("stream %q: %q is not a number of shards; write name:shards", item, parts[1])
+			}
+			spec.Shards = n
+		}
+		if len(parts) > 2 {
+			spec.Region = parts[2]
+		}
+		specs = append(specs, spec)
+	}
+	return specs, nil
+}
+
+// settings are a Config that has been checked.
+type settings struct {
+	Config
+	fsync    journal.Fsync
+	auth     awsproto.AuthMode
+	loopback bool // the AWS listener is reached from this machine alone
+}
+
+// check fills in defaults and returns an error that joins one for each setting
+// that cannot be.
+func (c Config) check() (settings, error) {
+	s := settings{Config: c}
+	if s.Listen == "" {
+		s.Listen = DefaultListen
+	}
+	if s.Admin == "" {
+		s.Admin = DefaultAdmin
+	}
+	if s.ShutdownTimeout == 0 {
+		s.ShutdownTimeout = 10 * time.Second
+	}
+	if s.Logger == nil {
+		s.Logger = slog.Default()
+	}
+	s.loopback = c.Listener != nil || isLoopback(s.Listen)
+	var errs []error
+	var err error
+	if s.fsync, err = parseFsync(c.Fsync); err != nil {
+		errs = append(errs, err)
+	}
+	switch c.Auth {
+	case "", "open":
+	case "shape":
+		s.auth = awsproto.AuthShape
+	case "verify":
+		errs = append(errs, errors.New("this version does not verify signatures (auth verify); use auth shape or open on a loopback address"))
+	default:
+		errs = append(errs, fmt.Errorf("auth %q is none of open and shape", c.Auth))
+	}
+	for _, l := range []struct{ what, addr string }{{"listen", s.Listen}, {"admin", s.Admin}} {
+		if l.what == "listen" && c.Listener != nil || l.what == "admin" && l.addr == AdminOff {
+			continue
+		}
+		if _, _, err := net.SplitHostPort(l.addr); err != nil {
+			errs = append(errs, fmt.Errorf("%s address %q is not of the form host:port", l.what, l.addr))
+			continue
+		}
+		if !c.Insecure && !isLoopback(l.addr) {
+			errs = append(errs, fmt.Errorf("%s address %s can be reached from other machines, and this version does not verify signatures; say --insecure (STREAMD_INSECURE=true) if everybody who reaches it may read and write, or listen on 127.0.0.1", l.what, l.addr))
+		}
+	}
+	if c.TransitionDelay < 0 {
+		errs = append(errs, fmt.Errorf("transition delay %v is negative", c.TransitionDelay))
+	}
+	if c.ShutdownTimeout < 0 {
+		errs = append(errs, fmt.Errorf("shutdown timeout %v is negative", c.ShutdownTimeout))
+	}
+	for _, spec := range c.Create {
+		if err := spec.check(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return s, errors.Join(errs...)
+}
+
+func (spec StreamSpec) check() error {
+	switch {
+	case spec.Name == "" || len(spec.Name) > 128 || strings.Trim(spec.Name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != "":
+		return fmt.Errorf("stream name %q is not 1 to 128 letters, digits, dots, hyphens and underscores", spec.Name)
+	case spec.Shards < 1 || spec.Shards > 10000:
+		return fmt.Errorf("stream %s: %d shards are outside [1, 10000]", spec.Name, spec.Shards)
+	}
+	return nil
+}
+
+func parseFsync(s string) (journal.Fsync, error) {
+	switch s {
+	case "", "always":
+		return journal.Fsync{}, nil
+	case "off":
+		return journal.Fsync{Off: true}, nil
+	}
+	if pace, ok := strings.CutPrefix(s, "interval:"); ok {
+		if d, err := time.ParseDuration(pace); err == nil && d > 0 {
+			return journal.Fsync{Interval: d}, nil
+		}
+	}
+	return journal.Fsync{}, fmt.Errorf("fsync %q is none of always, off and interval:DURATION, such as interval:100ms", s)
+}
+
+// isLoopback reports whether only this machine can reach addr.
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}

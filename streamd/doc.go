@@ -1,0 +1,28 @@
+// Package streamd is a server that speaks the API of Amazon Kinesis streams,
+// and the part of the DynamoDB API that leases need. It keeps its data in one
+// directory, or in memory, and needs nothing else.
+//
+//	srv, err := streamd.New(streamd.Config{DataDir: "/var/lib/streamd"})
+//	…
+//	err = srv.Run(ctx) // until ctx ends
+//
+// # Listeners
+//
+// One port, 4567, serves everything that a client speaks. Another, 4568, is
+// for those who run the server: metrics, health, profiles. Both bind to
+// loopback unless told otherwise.
+//
+// # Acknowledgements
+//
+// An answer that reports success is durable: it is sent after the journal's
+// fsync has returned. Config.Fsync can weaken that, and a server in memory
+// keeps nothing.
+//
+// # Who may ask
+//
+// By default requests need no signature and belong to account 000000000000 and
+// region us-east-1; those that are signed belong to the region of their
+// credential, and to the account that their access key names, if it is made of
+// twelve digits. Signatures are not verified by this version, so a server that
+// listens elsewhere than on loopback must be started with Config.Insecure.
+package streamd

@@ -1,0 +1,150 @@
+// Package api holds the operations of the Kinesis API as functions from typed
+// inputs to typed outputs. It knows no encoding and no connection; what it
+// changes and reads is behind [Engine].
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/streamkit/streamkit/streamd/internal/arn"
+	"github.com/streamkit/streamkit/streamd/internal/awserr"
+	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
+	"github.com/streamkit/streamkit/streamd/internal/state"
+	"github.com/streamkit/streamkit/streamd/internal/store"
+	"github.com/streamkit/streamkit/streamd/internal/table"
+)
+
+// Engine is what the operations need of the store.
+type Engine interface {
+	Now() time.Time
+	// Stream returns the stream of a name. It is there while it is DELETING.
+	Stream(key state.StreamKey) (*state.Stream, bool)
+	StreamByID(id uint64) (*state.Stream, bool)
+	// Streams returns the streams of a scope in order of name.
+	Streams(scope arn.Scope) []*state.Stream
+	// Command changes the catalogue and returns the stream afterwards, nil if
+	// it is gone.
+	Command(ctx context.Context, cmd state.Command) (*state.Stream, error)
+	// Put stores records durably and says where each went, in request order.
+	Put(ctx context.Context, streamID uint64, recs []store.Record) ([]store.Stored, error)
+	Read(ctx context.Context, req store.ReadRequest) (store.ReadResult, error)
+	// Tip is the position behind the last record of a shard, Seek that before
+	// the first record that arrived at t or later.
+	Tip(streamID uint64, shard int) (state.Position, error)
+	Seek(streamID uint64, shard int, t time.Time) (state.Position, error)
+	Table(ctx context.Context, scope arn.Scope, r *table.Request) (table.Response, error)
+	// Secret is the key of iterators and tokens.
+	Secret() [32]byte
+}
+
+// Config holds the optional settings of an [API].
+type Config struct {
+	// TransitionDelay is how long a stream stays CREATING, UPDATING or
+	// DELETING. 0 means that it changes before the answer.
+	TransitionDelay time.Duration
+	// In and Out are told of the records and the bytes of data that a stream
+	// has taken or given. nil means nobody is told.
+	In, Out func(stream state.StreamKey, records, bytes int)
+}
+
+// API carries operations out. It is safe for concurrent use.
+type API struct {
+	engine Engine
+	cfg    Config
+	sealer sealer
+}
+
+// New returns the operations over an engine.
+func New(engine Engine, cfg Config) *API {
+	nobody := func(state.StreamKey, int, int) {}
+	if cfg.In == nil {
+		cfg.In = nobody
+	}
+	if cfg.Out == nil {
+		cfg.Out = nobody
+	}
+	return &API{engine: engine, cfg: cfg, sealer: newSealer(engine.Secret())}
+}
+
+// Operations returns the Kinesis operations by name.
+func (a *API) Operations() map[string]*shape.Operation {
+	ops := make(map[string]*shape.Operation)
+	for _, op := range []*shape.Operation{
+		operation("CreateStream", createStreamShape, a.createStream),
+		operation("DeleteStream", deleteStreamShape, a.deleteStream),
+		operation("DescribeStream", describeStreamShape, a.describeStream),
+		operation("DescribeStreamSummary", describeSummaryShape, a.describeStreamSummary),
+		operation("ListStreams", listStreamsShape, a.listStreams),
+		operation("ListShards", listShardsShape, a.listShards),
+		a.putRecordOperation(),
+		a.putRecordsOperation(),
+		operation("GetShardIterator", getIteratorShape, a.getShardIterator),
+		operation("GetRecords", getRecordsShape, a.getRecords),
+		operation("SplitShard", splitShardShape, a.splitShard),
+		operation("MergeShards", mergeShardsShape, a.mergeShards),
+		operation("UpdateShardCount", updateShardCountShape, a.updateShardCount),
+	} {
+		ops[op.Name] = op
+	}
+	return ops
+}
+
+// Unserved are the Kinesis operations that AWS has and this version has not.
+//
+// Source: the operations of aws-sdk-go-v2's Kinesis client.
+func Unserved() map[string]bool {
+	names := make(map[string]bool)
+	for _, name := range []string{
+		"AddTagsToStream", "CreateChannel", "DecreaseStreamRetentionPeriod", "DeleteChannel", "DeleteResourcePolicy",
+		"DeregisterStreamConsumer", "DescribeAccountSettings", "DescribeChannel", "DescribeLimits",
+		"DescribeStreamConsumer", "DisableEnhancedMonitoring", "EnableEnhancedMonitoring", "GetResourcePolicy",
+		"IncreaseStreamRetentionPeriod", "ListChannels", "ListStreamConsumers", "ListTagsForResource",
+		"ListTagsForStream", "PutResourcePolicy", "RegisterStreamConsumer", "RemoveTagsFromStream",
+		"StartStreamEncryption", "StopStreamEncryption", "SubscribeToShard", "TagResource", "UntagResource",
+		"UpdateAccountSettings", "UpdateChannel", "UpdateMaxRecordSize", "UpdateStreamMode",
+		"UpdateStreamRecordDistributionStrategy", "UpdateStreamWarmThroughput",
+	} {
+		names[name] = true
+	}
+	return names
+}
+
+// operation makes an [shape.Operation] of a function with its own types.
+func operation[I any](name string, s shape.Struct, do func(context.Context, arn.Scope, *I) (shape.Output, error)) *shape.Operation {
+	return &shape.Operation{
+		Name: name, Input: s,
+		New:  func() any { return new(I) },
+		Free: func(any) {},
+		Do: func(ctx context.Context, scope arn.Scope, in any) (shape.Output, error) {
+			return do(ctx, scope, in.(*I))
+		},
+	}
+}
+
+// Table answers a DynamoDB operation.
+func (a *API) Table(ctx context.Context, scope arn.Scope, op string, body []byte) (resp table.Response, err error) {
+	r, err := table.Parse(op, body)
+	if err != nil {
+		return resp, err
+	}
+	resp, err = a.engine.Table(ctx, scope, r)
+	return resp, apiError(err)
+}
+
+// apiError turns the engine's errors into the API's. What is left is a fault of
+// the server, for the log.
+func apiError(err error) error {
+	if errors.Is(err, store.ErrFull) {
+		return &awserr.Error{
+			Code: "ServiceUnavailable", Status: http.StatusServiceUnavailable,
+			Message: "The server takes no more data for now: its disk is full, or more is waiting to be written than it will hold.",
+		}
+	}
+	if errors.Is(err, store.ErrClosed) {
+		return &awserr.Error{Code: "ServiceUnavailable", Status: http.StatusServiceUnavailable, Message: "The server is shutting down."}
+	}
+	return err
+}

@@ -1,0 +1,236 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/streamkit/streamkit/internal/seqno"
+	"github.com/streamkit/streamkit/streamd/internal/arn"
+	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
+	"github.com/streamkit/streamkit/streamd/internal/state"
+	"github.com/streamkit/streamkit/streamd/internal/store"
+)
+
+const (
+	// readCount and readBytes bound one answer of GetRecords.
+	readCount = 10000
+	readBytes = 10 << 20
+
+	// clockSkew is how far in the future a timestamp may lie: clients' clocks
+	// are not the server's.
+	clockSkew = 500 * time.Millisecond
+)
+
+// The kinds of positions, in the API's words.
+const (
+	atSequence    = "AT_SEQUENCE_NUMBER"
+	afterSequence = "AFTER_SEQUENCE_NUMBER"
+	trimHorizon   = "TRIM_HORIZON"
+	latest        = "LATEST"
+	atTimestamp   = "AT_TIMESTAMP"
+)
+
+type getIteratorInput struct {
+	streamRef
+	ShardID   shape.String
+	Type      shape.String
+	Sequence  shape.String
+	Timestamp shape.Time
+	DryRun    shape.Bool
+}
+
+var getIteratorShape = append(streamMembers(func(in *getIteratorInput) *streamRef { return &in.streamRef }),
+	shape.Of("ShardId", func(in *getIteratorInput) *shape.String { return &in.ShardID }, nameRules.Req()),
+	shape.Of("ShardIteratorType", func(in *getIteratorInput) *shape.String { return &in.Type },
+		shape.OneOf(afterSequence, latest, atTimestamp, atSequence, trimHorizon).Req()),
+	shape.Of("StartingSequenceNumber", func(in *getIteratorInput) *shape.String { return &in.Sequence }, sequenceRules),
+	shape.Of("Timestamp", func(in *getIteratorInput) *shape.Time { return &in.Timestamp }, shape.Rules{}),
+	shape.Of("DryRun", func(in *getIteratorInput) *shape.Bool { return &in.DryRun }, shape.Rules{}))
+
+func (a *API) getShardIterator(_ context.Context, scope arn.Scope, in *getIteratorInput) (shape.Output, error) {
+	key, err := in.key(scope)
+	if err != nil {
+		return nil, err
+	}
+	shard, err := resolveShard(key, in.ShardID.V)
+	if err != nil {
+		return nil, err
+	}
+	now := a.engine.Now()
+	s, ok := a.engine.Stream(key)
+	if !ok || !usable(s) || shard >= len(s.Shards) || s.Expired(shard, now) {
+		return nil, shardDoesNotExist(key, shard)
+	}
+	from, err := a.position(s, shard, in)
+	if err != nil {
+		return nil, readError(err, key, shard)
+	}
+	if in.DryRun.V {
+		return nil, dryRun()
+	}
+	return &getIteratorOutput{a.sealIterator(iterator{Issued: now, Stream: s.ID, Shard: shard, From: from, Key: key})}, nil
+}
+
+// position returns where an iterator of the wanted type begins.
+//
+// Source of the wording: errors recorded from AWS.
+func (a *API) position(s *state.Stream, shard int, in *getIteratorInput) (state.Position, error) {
+	const either = "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified "
+	kind := in.Type.V
+	switch kind {
+	case atSequence, afterSequence:
+		if !in.Sequence.Set {
+			return state.Position{}, invalidArgument("%s%s and no StartingSequenceNumber.", either, kind)
+		}
+		return a.sequencePosition(s, shard, kind, in.Sequence.V)
+	case atTimestamp:
+		if !in.Timestamp.Set {
+			return state.Position{}, invalidArgument("Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.")
+		}
+		now := a.engine.Now()
+		t := time.UnixMilli(int64(in.Timestamp.V))
+		if t.After(now.Add(clockSkew)) {
+			return state.Position{}, invalidArgument("The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: %d, currentTimestampInMillis: %d", in.Timestamp.V, now.UnixMilli())
+		}
+		return a.engine.Seek(s.ID, shard, t)
+	}
+	if in.Sequence.Set {
+		return state.Position{}, invalidArgument("%s%s and also a StartingSequenceNumber.", either, kind)
+	}
+	if kind == latest {
+		return a.engine.Tip(s.ID, shard)
+	}
+	// TRIM_HORIZON: before all, so that the read decides what is oldest then.
+	return state.Position{}, nil
+}
+
+func (a *API) sequencePosition(s *state.Stream, shard int, kind, text string) (state.Position, error) {
+	n, err := seqno.Parse(text)
+	if err != nil {
+		return state.Position{}, invalidArgument("StartingSequenceNumber %s used in GetShardIterator on shard %s in stream %s under account %s is invalid.",
+			text, state.ShardID(shard), s.Key.Name, s.Key.Account)
+	}
+	sh := &s.Shards[shard]
+	switch {
+	case int(n.Shard) != shard:
+		return state.Position{}, invalidArgument("Invalid StartingSequenceNumber. It encodes %s, while it was used in a call to a shard with %s",
+			state.ShardID(int(n.Shard)), sh.ID())
+	case n.Create != sh.CreateSecond:
+		return state.Position{}, invalidArgument("StartingSequenceNumber %s used in GetShardIterator on shard %s in stream %s under account %s is invalid because it did not come from this stream.",
+			text, sh.ID(), s.Key.Name, s.Key.Account)
+	case n.Index == seqno.MaxIndex:
+		return state.Position{}, invalidArgument("Invalid SequenceNumber for ShardIteratorType %s, SequenceNumber has reached max possible value for the shard.", kind)
+	case kind == afterSequence:
+		return state.After(n), nil
+	}
+	return state.At(n), nil
+}
+
+// readError turns the engine's errors about a shard into the API's.
+func readError(err error, key state.StreamKey, shard int) error {
+	if errors.Is(err, store.ErrNoStream) || errors.Is(err, store.ErrNoShard) {
+		return shardDoesNotExist(key, shard)
+	}
+	return apiError(err)
+}
+
+type getIteratorOutput struct{ iterator string }
+
+func (o *getIteratorOutput) Size() int { return len(o.iterator) + 32 }
+
+func (o *getIteratorOutput) Encode(e shape.Encoder) { e.String("ShardIterator", o.iterator) }
+
+type getRecordsInput struct {
+	Iterator  shape.String
+	Limit     shape.Int
+	StreamARN shape.String
+	StreamID  shape.String
+	DryRun    shape.Bool
+}
+
+var getRecordsShape = shape.Struct{
+	shape.Of("ShardIterator", func(in *getRecordsInput) *shape.String { return &in.Iterator }, shape.Length(1, 512).Req()),
+	shape.Of("Limit", func(in *getRecordsInput) *shape.Int { return &in.Limit }, shape.Range(1, readCount)),
+	shape.Of("StreamARN", func(in *getRecordsInput) *shape.String { return &in.StreamARN }, streamARNRules),
+	shape.Of("StreamId", func(in *getRecordsInput) *shape.String { return &in.StreamID }, shape.Length(1, 24).Matching(streamIDPattern)),
+	shape.Of("DryRun", func(in *getRecordsInput) *shape.Bool { return &in.DryRun }, shape.Rules{}),
+}
+
+func (a *API) getRecords(ctx context.Context, _ arn.Scope, in *getRecordsInput) (shape.Output, error) {
+	it, err := a.openIterator(in.Iterator.V)
+	if err != nil {
+		return nil, err
+	}
+	s, ok := a.engine.StreamByID(it.Stream)
+	if !ok || !usable(s) {
+		return nil, shardDoesNotExist(it.Key, it.Shard)
+	}
+	if in.StreamARN.Set && in.StreamARN.V != s.Key.ARN() {
+		return nil, invalidArgument("StreamARN %s is not that of the stream of the ShardIterator.", in.StreamARN.V)
+	}
+	if in.DryRun.V {
+		return nil, dryRun()
+	}
+	res, err := a.engine.Read(ctx, store.ReadRequest{
+		StreamID: it.Stream, Shard: it.Shard, From: it.From,
+		MaxRecords: int(in.Limit.Or(readCount)), MaxBytes: readBytes,
+	})
+	if err != nil {
+		return nil, readError(err, s.Key, it.Shard)
+	}
+	out := &getRecordsOutput{stream: s, shard: it.Shard, res: res}
+	if res.Ended {
+		// The children came into being when the shard closed, maybe after s was
+		// looked up.
+		if out.stream, ok = a.engine.StreamByID(it.Stream); !ok {
+			return nil, shardDoesNotExist(it.Key, it.Shard)
+		}
+	} else {
+		it.Issued, it.From, it.Key = a.engine.Now(), res.Next, s.Key
+		out.next = a.sealIterator(it)
+	}
+	for i := range res.Records {
+		out.data += len(res.Records[i].Data)
+	}
+	a.cfg.Out(s.Key, len(res.Records), out.data)
+	return out, nil
+}
+
+type getRecordsOutput struct {
+	stream *state.Stream
+	shard  int
+	res    store.ReadResult
+	next   string // empty at the end of the shard
+	data   int    // bytes
+}
+
+func (o *getRecordsOutput) Size() int {
+	n := 512 + len(o.next) + o.data/3*4 + 192*len(o.res.Records)
+	for i := range o.res.Records {
+		n += len(o.res.Records[i].PartitionKey)
+	}
+	return n
+}
+
+func (o *getRecordsOutput) Encode(e shape.Encoder) {
+	sh := &o.stream.Shards[o.shard]
+	e.BeginList("Records")
+	for i := range o.res.Records {
+		r := &o.res.Records[i]
+		e.BeginElem()
+		e.Sequence("SequenceNumber", sh.Number(r.Index, r.Arrival))
+		e.Time("ApproximateArrivalTimestamp", r.Arrival)
+		e.Blob("Data", r.Data)
+		e.String("PartitionKey", r.PartitionKey)
+		e.End()
+	}
+	e.EndList()
+	if o.next != "" {
+		e.String("NextShardIterator", o.next)
+	}
+	e.Int("MillisBehindLatest", o.res.BehindLatest.Milliseconds())
+	if o.next == "" {
+		encodeChildren(e, o.stream, o.shard)
+	}
+}

@@ -1,0 +1,255 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+
+	"github.com/streamkit/streamkit/internal/hashkey"
+	"github.com/streamkit/streamkit/internal/seqno"
+	"github.com/streamkit/streamkit/streamd/internal/arn"
+	"github.com/streamkit/streamkit/streamd/internal/awserr"
+	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
+	"github.com/streamkit/streamkit/streamd/internal/state"
+	"github.com/streamkit/streamkit/streamd/internal/store"
+)
+
+const (
+	// maxPutBytes is the most that one PutRecords request carries, data and
+	// partition keys together.
+	maxPutBytes = 10 << 20
+	maxPutCount = 500
+	maxPutBody  = 16 << 20
+	maxDataSize = 10485760
+)
+
+var (
+	partitionKeyRules = shape.Length(1, 256).Req()
+	dataRules         = shape.Length(0, maxDataSize).Req()
+)
+
+type putRecordInput struct {
+	streamRef
+	Data            shape.Blob
+	PartitionKey    shape.String
+	ExplicitHashKey shape.String
+	Ordering        shape.String
+	DryRun          shape.Bool
+
+	stored putResult // the answer, kept with the input to be reused with it
+	rec    [1]store.Record
+}
+
+var putRecordShape = append(streamMembers(func(in *putRecordInput) *streamRef { return &in.streamRef }),
+	shape.Of("Data", func(in *putRecordInput) *shape.Blob { return &in.Data }, dataRules),
+	shape.Of("PartitionKey", func(in *putRecordInput) *shape.String { return &in.PartitionKey }, partitionKeyRules),
+	shape.Of("ExplicitHashKey", func(in *putRecordInput) *shape.String { return &in.ExplicitHashKey }, hashKeyRules),
+	shape.Of("SequenceNumberForOrdering", func(in *putRecordInput) *shape.String { return &in.Ordering }, sequenceRules),
+	shape.Of("DryRun", func(in *putRecordInput) *shape.Bool { return &in.DryRun }, shape.Rules{}))
+
+func (a *API) putRecordOperation() *shape.Operation {
+	pool := sync.Pool{New: func() any { return new(putRecordInput) }}
+	op := operation("PutRecord", putRecordShape, a.putRecord)
+	op.MaxBody = maxPutBody
+	op.New = pool.Get
+	op.Free = func(in any) {
+		*in.(*putRecordInput) = putRecordInput{}
+		pool.Put(in)
+	}
+	return op
+}
+
+func (a *API) putRecord(ctx context.Context, scope arn.Scope, in *putRecordInput) (shape.Output, error) {
+	s, err := a.writable(scope, &in.streamRef)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkRecordSize(s, len(in.Data.V), len(in.PartitionKey.V), -1); err != nil {
+		return nil, err
+	}
+	hash, err := hashOf(&in.PartitionKey, &in.ExplicitHashKey)
+	if err != nil {
+		return nil, err
+	}
+	if in.Ordering.Set {
+		n, err := seqno.Parse(in.Ordering.V)
+		if err != nil || n.Time > a.engine.Now().Unix() {
+			return nil, invalidArgument("ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s under account %s is invalid.", in.Ordering.V, s.Key.Name, s.Key.Account)
+		}
+	}
+	if in.DryRun.V {
+		return nil, dryRun()
+	}
+	in.rec[0] = store.Record{PartitionKey: in.PartitionKey.V, Data: in.Data.V, HashKey: hash}
+	stored, err := a.put(ctx, s, in.rec[:], len(in.Data.V))
+	if err != nil {
+		return nil, err
+	}
+	in.stored = putResult{stored[0]}
+	return &in.stored, nil
+}
+
+type putRecordsEntry struct {
+	Data            shape.Blob
+	ExplicitHashKey shape.String
+	PartitionKey    shape.String
+}
+
+type putRecordsInput struct {
+	streamRef
+	Records shape.List[putRecordsEntry]
+	DryRun  shape.Bool
+
+	recs   []store.Record // reused with the input
+	stored putResults
+}
+
+var putRecordsShape = shape.Struct{
+	shape.Of("Records", func(in *putRecordsInput) *shape.List[putRecordsEntry] { return &in.Records }, shape.Length(1, maxPutCount).Req()).With(shape.Struct{
+		shape.Of("Data", func(in *putRecordsEntry) *shape.Blob { return &in.Data }, dataRules),
+		shape.Of("ExplicitHashKey", func(in *putRecordsEntry) *shape.String { return &in.ExplicitHashKey }, hashKeyRules),
+		shape.Of("PartitionKey", func(in *putRecordsEntry) *shape.String { return &in.PartitionKey }, partitionKeyRules),
+	}),
+	shape.Of("StreamName", func(in *putRecordsInput) *shape.String { return &in.StreamName }, nameRules),
+	shape.Of("StreamARN", func(in *putRecordsInput) *shape.String { return &in.StreamARN }, streamARNRules),
+	shape.Of("StreamId", func(in *putRecordsInput) *shape.String { return &in.StreamID }, shape.Length(1, 24).Matching(streamIDPattern)),
+	shape.Of("DryRun", func(in *putRecordsInput) *shape.Bool { return &in.DryRun }, shape.Rules{}),
+}
+
+func (a *API) putRecordsOperation() *shape.Operation {
+	pool := sync.Pool{New: func() any { return new(putRecordsInput) }}
+	op := operation("PutRecords", putRecordsShape, a.putRecords)
+	op.MaxBody = maxPutBody
+	op.New = pool.Get
+	op.Free = func(in any) {
+		p := in.(*putRecordsInput)
+		clear(p.Records.Items) // nothing may keep a body alive
+		clear(p.recs)
+		*p = putRecordsInput{Records: shape.List[putRecordsEntry]{Items: p.Records.Items[:0]}, recs: p.recs[:0]}
+		pool.Put(p)
+	}
+	return op
+}
+
+func (a *API) putRecords(ctx context.Context, scope arn.Scope, in *putRecordsInput) (shape.Output, error) {
+	s, err := a.writable(scope, &in.streamRef)
+	if err != nil {
+		return nil, err
+	}
+	total, data := 0, 0
+	for i := range in.Records.Items {
+		r := &in.Records.Items[i]
+		if err := checkRecordSize(s, len(r.Data.V), len(r.PartitionKey.V), i); err != nil {
+			return nil, err
+		}
+		total += len(r.Data.V) + len(r.PartitionKey.V)
+		data += len(r.Data.V)
+	}
+	if total > maxPutBytes {
+		return nil, invalidArgument("Records size exceeds 10 MB limit")
+	}
+	for i := range in.Records.Items {
+		r := &in.Records.Items[i]
+		hash, err := hashOf(&r.PartitionKey, &r.ExplicitHashKey)
+		if err != nil {
+			return nil, err
+		}
+		in.recs = append(in.recs, store.Record{PartitionKey: r.PartitionKey.V, Data: r.Data.V, HashKey: hash})
+	}
+	if in.DryRun.V {
+		return nil, dryRun()
+	}
+	stored, err := a.put(ctx, s, in.recs, data)
+	if err != nil {
+		return nil, err
+	}
+	in.stored = putResults{stored}
+	return &in.stored, nil
+}
+
+// writable returns the stream that ref names if records can be written to it.
+// One that is CREATING or DELETING is as good as none.
+func (a *API) writable(scope arn.Scope, ref *streamRef) (*state.Stream, error) {
+	s, err := a.find(scope, ref)
+	if err != nil {
+		return nil, err
+	}
+	if !usable(s) {
+		return nil, streamNotFound(s.Key)
+	}
+	return s, nil
+}
+
+func (a *API) put(ctx context.Context, s *state.Stream, recs []store.Record, data int) ([]store.Stored, error) {
+	stored, err := a.engine.Put(ctx, s.ID, recs)
+	switch {
+	case errors.Is(err, store.ErrNoStream):
+		return nil, streamNotFound(s.Key)
+	case err != nil:
+		return nil, apiError(err)
+	}
+	a.cfg.In(s.Key, len(recs), data)
+	return stored, nil
+}
+
+// checkRecordSize compares a record with the limit of its stream. i is its
+// index in PutRecords, -1 in PutRecord.
+func checkRecordSize(s *state.Stream, data, key, i int) error {
+	if data+key <= s.MaxRecordBytes {
+		return nil
+	}
+	path := "data"
+	if i >= 0 {
+		path = "records." + strconv.Itoa(i+1) + ".member.data"
+	}
+	return shape.Violation(path, "Member must have length less than or equal to "+strconv.Itoa(s.MaxRecordBytes))
+}
+
+func hashOf(partitionKey, explicit *shape.String) (hashkey.Key, error) {
+	if !explicit.Set {
+		return hashkey.Of(partitionKey.V), nil
+	}
+	k, err := hashkey.Parse(explicit.V)
+	if err != nil {
+		return k, invalidArgument("Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was %s", explicit.V)
+	}
+	return k, nil
+}
+
+// dryRun is the answer to a request that only asks whether it would succeed.
+func dryRun() error {
+	return awserr.New("DryRunOperationException", "The request would have succeeded, but the DryRun flag is set.")
+}
+
+// putResult is the answer of PutRecord.
+type putResult struct{ store.Stored }
+
+func (o *putResult) Size() int { return 128 }
+
+func (o *putResult) Encode(e shape.Encoder) {
+	e.ShardID("ShardId", o.Shard)
+	e.Sequence("SequenceNumber", o.number())
+}
+
+func (o *putResult) number() seqno.Number {
+	return seqno.Number{Create: o.Create, Shard: uint32(o.Shard), Index: o.Index, Time: o.Second}
+}
+
+// putResults is the answer of PutRecords.
+type putResults struct{ stored []store.Stored }
+
+func (o *putResults) Size() int { return 64 + 128*len(o.stored) }
+
+func (o *putResults) Encode(e shape.Encoder) {
+	e.Int("FailedRecordCount", 0)
+	e.BeginList("Records")
+	for i := range o.stored {
+		r := putResult{o.stored[i]}
+		e.BeginElem()
+		e.Sequence("SequenceNumber", r.number())
+		e.ShardID("ShardId", r.Shard)
+		e.End()
+	}
+	e.EndList()
+}

@@ -1,0 +1,378 @@
+package awsproto
+
+import (
+	"context"
+	"errors"
+	"hash/crc32"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/streamkit/streamkit/streamd/internal/arn"
+	"github.com/streamkit/streamkit/streamd/internal/awserr"
+	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
+)
+
+// Prefixes of X-Amz-Target.
+const (
+	kinesisTarget  = "Kinesis_20131202."
+	dynamoDBTarget = "DynamoDB_20120810."
+)
+
+// Content types of requests.
+const (
+	typeJSON11 = "application/x-amz-json-1.1"
+	typeJSON10 = "application/x-amz-json-1.0"
+	typeCBOR   = "application/x-amz-cbor-1.1"
+	typeJSON   = "application/json"
+)
+
+var json11 Codec = jsonCodec{typeJSON11}
+
+// TableResponse is the answer of a DynamoDB operation.
+type TableResponse interface {
+	AppendJSON(dst []byte) []byte
+}
+
+// Config says what a [Handler] serves.
+type Config struct {
+	// Operations are the Kinesis operations by name.
+	Operations map[string]*shape.Operation
+	// Unserved are the names of Kinesis operations that exist, but not here.
+	Unserved map[string]bool
+	// Table answers a DynamoDB operation. It may keep body.
+	Table func(ctx context.Context, scope arn.Scope, op string, body []byte) (TableResponse, error)
+
+	Auth AuthMode
+	// CORSOrigins are the origins whose pages may read answers; "*" is any.
+	CORSOrigins []string
+	// HostAllowed checks the Host header; nil allows all.
+	HostAllowed func(host string) bool
+
+	// Observe is told of each request: its operation, "Unknown" if there is no
+	// such, and the code of the error, "OK" if there was none.
+	Observe func(service, operation, code string, took time.Duration)
+	Logger  *slog.Logger
+}
+
+// Handler answers the requests of AWS clients.
+type Handler struct {
+	cfg    Config
+	bodies bodyBudget
+}
+
+// NewHandler returns a Handler. All of cfg but CORSOrigins and HostAllowed is
+// required.
+func NewHandler(cfg Config) *Handler { return &Handler{cfg: cfg} }
+
+// Labels of requests that name no operation, and of those without error.
+const (
+	unknown = "Unknown"
+	codeOK  = "OK"
+	// codeGone is that of requests whose client did not wait for the answer.
+	codeGone = "ClientGone"
+)
+
+// exchange is one request on its way to its answer.
+type exchange struct {
+	h       *Handler
+	w       http.ResponseWriter
+	r       *http.Request
+	service string
+	op      string
+}
+
+// ServeHTTP implements [http.Handler]. The order of its checks is that of AWS:
+// clients and their tests depend on which error comes first.
+//
+// Source of the order: tests that others have run against AWS.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	x := exchange{h: h, w: w, r: r, service: unknown, op: unknown}
+	w.Header()[headerRequestID] = []string{newRequestID()}
+	code := x.serve()
+	h.cfg.Observe(x.service, x.op, code, time.Since(began))
+}
+
+// serve answers the request and returns the code of its error.
+func (x *exchange) serve() (code string) {
+	defer func() {
+		// A panic ends one request, not the connections of all others; the
+		// fault is in the log.
+		if v := recover(); v != nil {
+			x.h.cfg.Logger.Error("panic in a request", slog.String("operation", x.op), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+			code = x.fail(json11, awserr.Internal())
+		}
+	}()
+	if allowed := x.h.cfg.HostAllowed; allowed != nil && !allowed(x.r.Host) {
+		return x.fail(json11, &awserr.Error{
+			Code: "AccessDeniedException", Status: http.StatusForbidden,
+			Message: "The Host header names a host that this server is not known by. Start it with --allow-host to add one.",
+		})
+	}
+	if x.h.corsBegin(x.w, x.r) {
+		return codeOK
+	}
+	x.w.Header()[headerID2] = []string{newID2()}
+	if x.r.Method != http.MethodPost {
+		return x.accessDeniedXML()
+	}
+	target := x.r.Header.Get("X-Amz-Target")
+	if op, ok := strings.CutPrefix(target, dynamoDBTarget); ok {
+		return x.dynamoDB(op)
+	}
+	op, ok := strings.CutPrefix(target, kinesisTarget)
+	if !ok {
+		op = ""
+	}
+	return x.kinesis(op)
+}
+
+// contentType returns the content type without its parameters.
+func (x *exchange) contentType() string {
+	t, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";")
+	return strings.TrimSpace(t)
+}
+
+func (x *exchange) kinesis(name string) string {
+	op := x.h.cfg.Operations[name]
+	unserved := x.h.cfg.Unserved[name]
+	if op != nil || unserved {
+		x.service, x.op = "kinesis", name
+	}
+	limit := int64(defaultMaxBody)
+	if op == nil {
+		op = new(shape.Operation) // reads any body, and is never done
+	} else if op.MaxBody > 0 {
+		limit = op.MaxBody
+	}
+	ctype := x.contentType()
+	if ctype != typeJSON11 {
+		return x.notJSON11(ctype, limit)
+	}
+	if refused := x.refuseEncoded(); refused != nil {
+		return x.fail(json11, refused)
+	}
+	body := takeBuffer()
+	defer giveBuffer(body)
+	held, err := x.h.readBody(x.w, x.r, limit, body)
+	defer x.h.bodies.give(held)
+	if err != nil {
+		return x.failWith(json11, err)
+	}
+	if len(*body) == 0 {
+		return x.fail(json11, x.emptyBody())
+	}
+	var in any
+	if op.New != nil {
+		in = op.New()
+		defer op.Free(in)
+	}
+	conversion, ok := json11.Decode(*body, op.Input, in)
+	switch {
+	case !ok:
+		return x.fail(json11, &awserr.Error{Code: codeSerialization})
+	case unserved:
+		return x.fail(json11, awserr.New("UnknownOperationException", "%s is not served by this version of streamd.", name))
+	case op.Do == nil:
+		return x.fail(json11, &awserr.Error{Code: "UnknownOperationException"})
+	}
+	scope, refused := authenticate(x.h.cfg.Auth, x.r)
+	if refused == nil {
+		refused = conversion
+	}
+	if refused == nil {
+		refused = shape.Validate(op.Input, in)
+	}
+	if refused != nil {
+		return x.fail(json11, refused)
+	}
+	out, err := op.Do(x.r.Context(), scope, in)
+	if err != nil {
+		return x.failWith(json11, err)
+	}
+	return x.answer(json11, out)
+}
+
+// emptyBody is the error of a request without a body.
+func (x *exchange) emptyBody() *awserr.Error {
+	if x.op == unknown {
+		return &awserr.Error{Code: "UnknownOperationException"}
+	}
+	return &awserr.Error{Code: codeSerialization}
+}
+
+// notJSON11 answers a request in an encoding that is not served, or in none.
+func (x *exchange) notJSON11(ctype string, limit int64) string {
+	body := takeBuffer()
+	defer giveBuffer(body)
+	held, err := x.h.readBody(x.w, x.r, limit, body)
+	defer x.h.bodies.give(held)
+	switch {
+	case errors.Is(err, errGone):
+		return codeGone
+	case err == nil && len(*body) == 0:
+		return x.failCBOR(x.emptyBody())
+	case ctype == typeCBOR:
+		return x.failCBOR(awserr.New("SerializationException", "This version of streamd reads JSON, not CBOR. Turn CBOR off in the client: CBOR_ENABLED=false or aws.cborEnabled=false for the AWS SDK for Java."))
+	case ctype == typeJSON:
+		// The plain media type is a protocol of its own, which no client speaks.
+		const prefix, suffix = `{"Output":{"__type":"com.amazon.coral.service#`, `"},"Version":"1.0"}`
+		if _, ok := json11.Decode(*body, nil, nil); err != nil || !ok {
+			return x.raw(http.StatusBadRequest, typeJSON, codeSerialization, prefix+codeSerialization+suffix)
+		}
+		return x.raw(http.StatusNotFound, typeJSON, "UnknownOperationException", prefix+"UnknownOperationException"+suffix)
+	case x.op == unknown:
+		return x.accessDeniedXML()
+	}
+	return x.raw(http.StatusNotFound, "", "UnknownOperationException", "<UnknownOperationException/>\n")
+}
+
+// refuseEncoded refuses compressed bodies: the API does not have them, and
+// without them there is no body that grows as it is read.
+func (x *exchange) refuseEncoded() *awserr.Error {
+	if enc := x.r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return serialization("Content-Encoding is not supported.")
+	}
+	return nil
+}
+
+func (x *exchange) dynamoDB(op string) string {
+	x.service = "dynamodb"
+	ctype := x.contentType()
+	codec := jsonCodec{typeJSON10}
+	switch ctype {
+	case typeJSON10:
+	case typeJSON11:
+		codec.contentType = typeJSON11
+	default:
+		return x.raw(http.StatusNotFound, "", "UnknownOperationException", "<UnknownOperationException/>\n")
+	}
+	if refused := x.refuseEncoded(); refused != nil {
+		return x.fail(codec, qualified(refused))
+	}
+	body := new([]byte) // not from the pool: tables may keep parts of it
+	held, err := x.h.readBody(x.w, x.r, maxTableBody, body)
+	defer x.h.bodies.give(held)
+	if err != nil {
+		return x.failWith(codec, qualify(err))
+	}
+	if len(*body) == 0 {
+		return x.fail(codec, qualified(&awserr.Error{Code: codeSerialization}))
+	}
+	scope, refused := authenticate(x.h.cfg.Auth, x.r)
+	if refused != nil {
+		return x.fail(codec, qualified(refused))
+	}
+	resp, err := x.h.cfg.Table(x.r.Context(), scope, op, *body)
+	if e, ok := errors.AsType[*awserr.Error](err); !ok || e.Code != "UnknownOperationException" {
+		x.op = op // it exists
+	}
+	if err != nil {
+		return x.failWith(codec, qualify(err))
+	}
+	out := takeBuffer()
+	defer giveBuffer(out)
+	*out = resp.AppendJSON((*out)[:0])
+	x.checksum(*out)
+	return x.send(http.StatusOK, codec.contentType, codeOK, *out)
+}
+
+// qualify gives an error the namespace that DynamoDB puts before its names.
+func qualify(err error) error {
+	if e, ok := errors.AsType[*awserr.Error](err); ok {
+		return qualified(e)
+	}
+	return err
+}
+
+func qualified(e *awserr.Error) *awserr.Error {
+	q := *e
+	switch e.Code {
+	case codeSerialization, "UnknownOperationException", "MissingAuthenticationTokenException",
+		"IncompleteSignatureException", "InvalidSignatureException":
+		q.Code = "com.amazon.coral.service#" + e.Code
+	case "ValidationException":
+		q.Code = "com.amazon.coral.validate#" + e.Code
+	default:
+		q.Code = "com.amazonaws.dynamodb.v20120810#" + e.Code
+	}
+	return &q
+}
+
+// checksum adds the header by which DynamoDB's clients check a body.
+func (x *exchange) checksum(body []byte) {
+	if x.service == "dynamodb" {
+		x.w.Header()[headerCRC32] = []string{strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 10)}
+	}
+}
+
+// answer sends the output of an operation.
+func (x *exchange) answer(c Codec, out shape.Output) string {
+	if out == nil {
+		return x.send(http.StatusOK, c.ContentType(), codeOK, nil)
+	}
+	buf := takeBuffer()
+	defer giveBuffer(buf)
+	if n := out.Size() + 64; cap(*buf) < n {
+		*buf = make([]byte, 0, n)
+	}
+	*buf = c.AppendOutput((*buf)[:0], out)
+	return x.send(http.StatusOK, c.ContentType(), codeOK, *buf)
+}
+
+// failWith answers with err: as it is if it is an API's error, hidden and
+// logged if it is a fault of the server.
+func (x *exchange) failWith(c Codec, err error) string {
+	if errors.Is(err, errGone) || x.r.Context().Err() != nil {
+		return codeGone
+	}
+	e, ok := errors.AsType[*awserr.Error](err)
+	if !ok {
+		x.h.cfg.Logger.Error("request failed", slog.String("operation", x.op), slog.Any("err", err))
+		e = awserr.Internal()
+	}
+	return x.fail(c, e)
+}
+
+func (x *exchange) fail(c Codec, e *awserr.Error) string {
+	body := c.AppendError(nil, e)
+	x.checksum(body)
+	_, code, qualified := strings.Cut(e.Code, "#")
+	if !qualified {
+		code = e.Code
+	}
+	return x.send(e.HTTPStatus(), c.ContentType(), code, body)
+}
+
+func (x *exchange) failCBOR(e *awserr.Error) string {
+	return x.send(e.HTTPStatus(), typeCBOR, e.Code, appendCBORError(nil, e))
+}
+
+// accessDeniedXML is what AWS answers where it cannot tell what is asked.
+func (x *exchange) accessDeniedXML() string {
+	return x.raw(http.StatusForbidden, "", "AccessDeniedException", "<AccessDeniedException>\n  <Message>Unable to determine service/operation name to be authorized</Message>\n</AccessDeniedException>\n")
+}
+
+func (x *exchange) raw(status int, ctype, code, body string) string {
+	return x.send(status, ctype, code, []byte(body))
+}
+
+// send writes the answer and returns code.
+func (x *exchange) send(status int, ctype, code string, body []byte) string {
+	head := x.w.Header()
+	if ctype == "" {
+		head["Content-Type"] = nil // keeps net/http from guessing one
+	} else {
+		head["Content-Type"] = []string{ctype}
+	}
+	head["Content-Length"] = []string{strconv.Itoa(len(body))}
+	x.w.WriteHeader(status)
+	if _, err := x.w.Write(body); err != nil {
+		return codeGone
+	}
+	return code
+}

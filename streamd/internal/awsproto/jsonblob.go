@@ -1,0 +1,90 @@
+package awsproto
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"strings"
+
+	"github.com/streamkit/streamkit/streamd/internal/awserr"
+	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
+)
+
+var strictBase64 = base64.StdEncoding.Strict()
+
+// overlap is how much of a text may be overwritten before it has been read:
+// decoding in place runs ahead of itself in the first quanta when it fails.
+const overlap = 12
+
+// blob reads base64 text and decodes it over itself.
+func (d *jsonDecoder) blob(f *shape.Blob) (conversion *awserr.Error, ok bool) {
+	start := d.i + 1
+	n := bytes.IndexByte(d.b[start:], '"')
+	if n < 0 {
+		return nil, false
+	}
+	text, escaped := d.b[start:start+n:start+n], false
+	if bytes.IndexByte(text, '\\') >= 0 {
+		escaped = true
+		if text, ok = d.str(); !ok {
+			return nil, false
+		}
+	} else {
+		d.i = start + n + 1
+	}
+	if len(text)%4 != 0 {
+		return badBlob(text, escaped)
+	}
+	var head [overlap]byte
+	copy(head[:], text)
+	want := len(text) / 4 * 3
+	for i := len(text) - 1; i >= max(0, len(text)-2) && text[i] == '='; i-- {
+		want--
+	}
+	size, err := strictBase64.Decode(text, text)
+	if err == nil && size == want { // less: the decoder passes over line ends, and there were some
+		f.V, f.Set = text[:size:size], true
+		return nil, true
+	}
+	whole := size / 3 // quanta that were decoded in full
+	original := base64.StdEncoding.AppendEncode(nil, text[:3*whole])
+	original = append(original, text[min(4*whole, len(text)):]...)
+	copy(original, head[:min(overlap, len(text))])
+	if err == nil && !escaped {
+		return nil, false // a line end as it is: no JSON
+	}
+	return badBlob(original, escaped)
+}
+
+// badBlob tells what is wrong with text that is not base64. Control characters
+// that were not escaped are not even JSON.
+//
+// Source of the wording: errors recorded from AWS.
+func badBlob(text []byte, escaped bool) (conversion *awserr.Error, ok bool) {
+	if !escaped && bytes.IndexFunc(text, func(r rune) bool { return r < ' ' }) >= 0 {
+		return nil, false
+	}
+	text = validUTF8(text)
+	var reason string
+	if len(text)%4 != 0 {
+		reason = fmt.Sprintf("Base64 encoded length is expected a multiple of 4 bytes but found: %d", len(text))
+	} else if i := strayCharacter(text); i >= 0 {
+		reason = fmt.Sprintf("Invalid Base64 character: '%c'", []rune(string(text[i:]))[0])
+	} else {
+		reason = "Invalid last non-pad Base64 character dectected"
+	}
+	return serialization(fmt.Sprintf("'%s' can not be converted to a Blob: %s", text, reason)), true
+}
+
+// strayCharacter returns the index of the first byte that base64 does not have
+// at its place, -1 if there is none.
+func strayCharacter(text []byte) int {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	body := bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("=")), []byte("="))
+	for i, c := range body {
+		if strings.IndexByte(alphabet, c) < 0 {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,56 @@
+package shape
+
+import (
+	"context"
+	"time"
+
+	"github.com/streamkit/streamkit/internal/hashkey"
+	"github.com/streamkit/streamkit/internal/seqno"
+	"github.com/streamkit/streamkit/streamd/internal/arn"
+)
+
+// Encoder writes members of a structure in some encoding. Between Begin or
+// BeginElem and End it writes those of the inner one; a list of scalars is
+// written with an empty key.
+type Encoder interface {
+	Begin(key string)     // a structure
+	BeginElem()           // a structure that is an element of a list
+	End()                 // of a structure
+	BeginList(key string) // a list
+	EndList()
+	String(key, value string)
+	Int(key string, value int64)
+	Bool(key string, value bool)
+	Time(key string, value time.Time)
+	Blob(key string, value []byte)
+	// What streamd writes often has a method of its own, so that no text is
+	// made on the way.
+	ShardID(key string, index int)
+	Sequence(key string, n seqno.Number)
+	HashKey(key string, k hashkey.Key)
+}
+
+// Output is the answer of an operation. A nil Output has no members: its body
+// is empty.
+type Output interface {
+	// Encode writes the members.
+	Encode(e Encoder)
+	// Size is about how many bytes the members take; 0 if it does not matter.
+	Size() int
+}
+
+// Operation is one operation of an API.
+type Operation struct {
+	Name  string
+	Input Struct
+	// MaxBody is the largest request body in bytes; 0 means the server's
+	// default.
+	MaxBody int64
+	// New returns an empty input, Free takes it back once the answer has been
+	// written.
+	New  func() any
+	Free func(in any)
+	// Do carries the operation out. The error is an *awserr.Error, or a fault
+	// of the server.
+	Do func(ctx context.Context, scope arn.Scope, in any) (Output, error)
+}

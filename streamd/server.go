@@ -1,0 +1,265 @@
+package streamd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/streamkit/streamkit/streamd/internal/api"
+	"github.com/streamkit/streamkit/streamd/internal/arn"
+	"github.com/streamkit/streamkit/streamd/internal/awserr"
+	"github.com/streamkit/streamkit/streamd/internal/awsproto"
+	"github.com/streamkit/streamkit/streamd/internal/clock"
+	"github.com/streamkit/streamkit/streamd/internal/journal"
+	"github.com/streamkit/streamkit/streamd/internal/state"
+	"github.com/streamkit/streamkit/streamd/internal/store"
+)
+
+var (
+	// ErrCorrupt is wrapped by the error of [New] when the data directory holds
+	// damaged data. Nothing was changed.
+	ErrCorrupt = errors.New("streamd: data directory is damaged")
+
+	// ErrStoreFailed is wrapped by the error of [Server.Run] when the disk
+	// refused a write. What is stored is found out by starting again.
+	ErrStoreFailed = errors.New("streamd: the journal has failed")
+)
+
+// Limits of connections.
+const (
+	readHeaderTimeout = 5 * time.Second
+	idleTimeout       = 120 * time.Second
+	maxHeaderBytes    = 16 << 10
+)
+
+// Server is a server that has been opened. It is safe for concurrent use.
+type Server struct {
+	set     settings
+	log     *slog.Logger
+	clock   *clock.Clock
+	store   *store.Store
+	metrics *metrics
+	serving atomic.Bool
+
+	listener net.Listener // of the AWS APIs
+	admin    net.Listener // nil if there is none
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// New opens the data directory, recovers what it holds, takes the addresses
+// and creates the streams of cfg. The caller must call Run, which closes the
+// server at its end, or Close. Errors are for the operator, and say what to do.
+func New(cfg Config) (_ *Server, err error) {
+	set, err := cfg.check()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{set: set, log: set.Logger, clock: new(clock.Clock), metrics: newMetrics()}
+	defer func() {
+		if err != nil {
+			_ = s.Close() // err says more
+		}
+	}()
+	if s.listener = cfg.Listener; s.listener == nil {
+		if s.listener, err = listen("listen", set.Listen); err != nil {
+			return nil, err
+		}
+	}
+	if set.Admin != AdminOff {
+		if s.admin, err = listen("admin", set.Admin); err != nil {
+			return nil, err
+		}
+	}
+	s.store, err = store.Open(store.Options{Dir: set.DataDir, Fsync: set.fsync, Clock: s.clock, Logger: s.log})
+	if err != nil {
+		if _, ok := errors.AsType[*journal.CorruptError](err); ok {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		return nil, err
+	}
+	if err := s.create(set.Create); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// listen takes an address. what is the name of its flag.
+func listen(what, addr string) (net.Listener, error) {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(context.Background(), "tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		_, port, _ := net.SplitHostPort(addr)
+		return nil, fmt.Errorf("port %s is in use by another program (%s address %s); stop it, or choose another address with --%s", port, what, addr, what)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %s: %w; choose another address with --%s", addr, err, what)
+	}
+	return ln, nil
+}
+
+// create makes the streams that the configuration asks for.
+func (s *Server) create(specs []StreamSpec) error {
+	for _, spec := range specs {
+		region := spec.Region
+		if region == "" {
+			region = awsproto.DefaultRegion
+		}
+		_, err := s.store.Command(context.Background(), state.CreateStream{
+			Key:        state.StreamKey{Scope: arn.Scope{Account: awsproto.DefaultAccount, Region: region}, Name: spec.Name},
+			ShardCount: spec.Shards, Mode: state.Provisioned, MaxRecordBytes: 1 << 20,
+		})
+		if e, ok := errors.AsType[*awserr.Error](err); ok && e.Code == "ResourceInUseException" {
+			continue // it exists
+		}
+		if err != nil {
+			return fmt.Errorf("create stream %s: %w", spec.Name, err)
+		}
+	}
+	return nil
+}
+
+// Addr returns the address of the AWS APIs.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// AdminAddr returns the address of the admin listener, empty if there is none.
+func (s *Server) AdminAddr() string {
+	if s.admin == nil {
+		return ""
+	}
+	return s.admin.Addr().String()
+}
+
+// Endpoint returns the URL that clients of the AWS APIs need.
+func (s *Server) Endpoint() string { return "http://" + s.Addr() }
+
+// Advance moves the server's clock forward by d, and carries out what comes
+// due on the way: transitions of streams, retention, expiry of iterators. It is
+// for tests.
+func (s *Server) Advance(d time.Duration) { s.clock.Advance(d) }
+
+// Handler returns the handler of the AWS APIs.
+func (s *Server) handler() http.Handler {
+	ops := api.New(s.store, api.Config{
+		TransitionDelay: s.set.TransitionDelay, In: s.metrics.in, Out: s.metrics.out,
+	})
+	cfg := awsproto.Config{
+		Operations: ops.Operations(),
+		Unserved:   api.Unserved(),
+		Table: func(ctx context.Context, scope arn.Scope, op string, body []byte) (awsproto.TableResponse, error) {
+			return ops.Table(ctx, scope, op, body)
+		},
+		Auth:        s.set.auth,
+		CORSOrigins: s.set.CORSOrigins,
+		Observe:     s.metrics.observe,
+		Logger:      s.log,
+	}
+	if s.set.loopback {
+		cfg.HostAllowed = s.hostAllowed()
+	}
+	return awsproto.NewHandler(cfg)
+}
+
+// hostAllowed returns the check of Host headers: the names under which this
+// machine is known to itself. A web page that has its own name point here sends
+// its own name.
+func (s *Server) hostAllowed() func(string) bool {
+	names := map[string]bool{"localhost": true, "host.docker.internal": true}
+	if name, err := os.Hostname(); err == nil {
+		names[strings.ToLower(name)] = true
+	}
+	for _, name := range s.set.AllowHosts {
+		names[strings.ToLower(name)] = true
+	}
+	return func(host string) bool {
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		host = strings.ToLower(strings.Trim(host, "[]"))
+		return names[host] || strings.HasSuffix(host, ".localhost") || isLoopback(net.JoinHostPort(host, "0"))
+	}
+}
+
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Run serves until ctx ends. It then stops accepting, finishes the requests
+// under way within Config.ShutdownTimeout, and closes the server. It returns
+// nil after a clean stop. Run may be called once.
+func (s *Server) Run(ctx context.Context) error {
+	main := s.httpServer(s.handler())
+	servers := []*http.Server{main}
+	failed := make(chan error, 2) // one for each server, so that none blocks
+	var serving sync.WaitGroup
+	serve := func(srv *http.Server, ln net.Listener) {
+		serving.Go(func() {
+			if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve %s: %w", ln.Addr(), err)
+			}
+		})
+	}
+	serve(main, s.listener) // a connection's first bytes would be looked at between the two
+	if s.admin != nil {
+		admin := s.httpServer(s.adminHandler())
+		servers = append(servers, admin)
+		serve(admin, s.admin)
+	}
+	s.serving.Store(true)
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	case <-s.store.Failed():
+		err = fmt.Errorf("%w: %w; start the server again once the disk is well", ErrStoreFailed, s.store.Err())
+	}
+	s.serving.Store(false)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.set.ShutdownTimeout)
+	defer cancel()
+	for _, srv := range servers {
+		if stop := srv.Shutdown(limit); stop != nil {
+			s.log.Warn("requests were cut off at shutdown", slog.Any("err", stop))
+			_ = srv.Close() // closes what Shutdown has left
+		}
+	}
+	serving.Wait()
+	return errors.Join(err, s.Close())
+}
+
+// Close frees what a Server holds that is not running. Run calls it.
+func (s *Server) Close() error {
+	s.closeOnce.Do(func() {
+		var errs []error
+		for _, ln := range []net.Listener{s.listener, s.admin} {
+			if ln == nil {
+				continue
+			}
+			if err := ln.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+		if s.store != nil {
+			errs = append(errs, s.store.Close())
+		}
+		s.clock.Close()
+		s.closeErr = errors.Join(errs...)
+	})
+	return s.closeErr
+}

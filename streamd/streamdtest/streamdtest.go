@@ -1,0 +1,211 @@
+// Package streamdtest starts a server of package streamd for a test, in memory
+// and within milliseconds, and hands out clients of the AWS SDK for it.
+//
+//	srv := streamdtest.New(t)
+//	srv.CreateStream(t, "orders", 4)
+//	_, err := srv.Kinesis().PutRecord(t.Context(), …)
+//
+// Client and server speak over a network inside the process, so that both may
+// live in a bubble of testing/synctest: call New inside it. [Listen] asks for
+// a real loopback socket instead, for other processes to connect to; such a
+// server must not be in a bubble.
+package streamdtest
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/streamkit/streamkit/internal/memnet"
+	"github.com/streamkit/streamkit/internal/sdkhttp"
+	"github.com/streamkit/streamkit/streamd"
+)
+
+// Region is the region of the clients.
+const Region = "us-east-1"
+
+// memAddr is the address that a server on the network inside the process
+// reports.
+const memAddr = "127.0.0.1:4567"
+
+// Option changes how a server is started.
+type Option func(*options)
+
+type options struct {
+	cfg    streamd.Config
+	listen bool
+}
+
+// Listen has the server listen on a free port of the loopback interface.
+func Listen() Option {
+	return func(o *options) { o.listen = true }
+}
+
+// Dir has the server keep its data in a directory. A server started later on
+// the same directory has it again.
+func Dir(dir string) Option {
+	return func(o *options) { o.cfg.DataDir = dir }
+}
+
+// TransitionDelay sets how long streams stay CREATING, UPDATING and DELETING,
+// by the server's clock. Default 0, not at all.
+func TransitionDelay(d time.Duration) Option {
+	return func(o *options) { o.cfg.TransitionDelay = d }
+}
+
+// Logger takes the server's log. Default none.
+func Logger(l *slog.Logger) Option {
+	return func(o *options) { o.cfg.Logger = l }
+}
+
+// Server is a running server. It is safe for concurrent use.
+type Server struct {
+	srv   *streamd.Server
+	http  *http.Client
+	close func() error
+}
+
+// New starts a server that stops when the test ends. It fails the test if the
+// server cannot start, or does not stop cleanly.
+func New(t testing.TB, opts ...Option) *Server {
+	t.Helper()
+	o := options{cfg: streamd.Config{Admin: streamd.AdminOff, Logger: slog.New(slog.DiscardHandler)}}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	s := &Server{http: sdkhttp.Client()}
+	if o.listen {
+		o.cfg.Listen = "127.0.0.1:0"
+	} else {
+		ln := memnet.Listen(memAddr)
+		o.cfg.Listener = ln
+		s.http.Transport = sdkhttp.Wrap(memTransport(ln))
+	}
+	srv, err := streamd.New(o.cfg)
+	if err != nil {
+		t.Fatalf("streamdtest: %v", err)
+	}
+	s.srv = srv
+	// Not t.Context(): it ends before the clean-up functions of the test, which
+	// may still need the server.
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1) // its sender must not wait
+	go func() { done <- srv.Run(ctx) }()
+	s.close = sync.OnceValue(func() error {
+		s.http.CloseIdleConnections()
+		cancel()
+		return <-done
+	})
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("streamdtest: stop the server: %v", err)
+		}
+	})
+	return s
+}
+
+func memTransport(ln *memnet.Listener) *http.Transport {
+	return &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			return ln.Dial(ctx, network, addr)
+		},
+		MaxIdleConnsPerHost: 64,
+		DisableCompression:  true,
+	}
+}
+
+// Close stops the server before the test ends. It may be called more than
+// once.
+func (s *Server) Close() error { return s.close() }
+
+// Endpoint returns the URL of the AWS APIs. Only with [Listen] can it be
+// reached by other means than the clients of s.
+func (s *Server) Endpoint() string { return s.srv.Endpoint() }
+
+// HTTPClient returns the HTTP client that the clients of s use. It reaches
+// [Server.Endpoint].
+func (s *Server) HTTPClient() *http.Client { return s.http }
+
+// Kinesis returns a client of the Kinesis API. Options are applied to it last.
+func (s *Server) Kinesis(opts ...func(*kinesis.Options)) *kinesis.Client {
+	return kinesis.New(kinesis.Options{
+		Region:       Region,
+		Credentials:  credentialsOfTests(),
+		BaseEndpoint: aws.String(s.Endpoint()),
+		HTTPClient:   s.http,
+	}, opts...)
+}
+
+// DynamoDB returns a client of the DynamoDB API. Options are applied to it
+// last.
+func (s *Server) DynamoDB(opts ...func(*dynamodb.Options)) *dynamodb.Client {
+	return dynamodb.New(dynamodb.Options{
+		Region:       Region,
+		Credentials:  credentialsOfTests(),
+		BaseEndpoint: aws.String(s.Endpoint()),
+		HTTPClient:   s.http,
+	}, opts...)
+}
+
+func credentialsOfTests() aws.CredentialsProvider {
+	return credentials.NewStaticCredentialsProvider("test", "test", "")
+}
+
+// Advance moves the server's clock forward: transitions, retention and the
+// expiry of iterators happen at once, without waiting. The clocks of the test
+// and of its clients stay as they are.
+func (s *Server) Advance(d time.Duration) { s.srv.Advance(d) }
+
+// CreateStream creates a stream, and waits until it is ACTIVE unless the
+// server has a [TransitionDelay].
+func (s *Server) CreateStream(t testing.TB, name string, shards int) {
+	t.Helper()
+	_, err := s.Kinesis().CreateStream(t.Context(), &kinesis.CreateStreamInput{
+		StreamName: aws.String(name), ShardCount: aws.Int32(int32(shards)),
+	})
+	if err != nil {
+		t.Fatalf("streamdtest: create stream %s: %v", name, err)
+	}
+}
+
+// Records reads all records of a stream that are there, shard by shard, parents
+// before children, each shard's in their order. The stream may have up to 1000
+// shards.
+func (s *Server) Records(t testing.TB, stream string) []types.Record {
+	t.Helper()
+	client := s.Kinesis()
+	list, err := client.ListShards(t.Context(), &kinesis.ListShardsInput{StreamName: &stream})
+	if err != nil {
+		t.Fatalf("streamdtest: list the shards of %s: %v", stream, err)
+	}
+	var records []types.Record
+	for _, shard := range list.Shards {
+		it, err := client.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{
+			StreamName: &stream, ShardId: shard.ShardId, ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
+		})
+		if err != nil {
+			t.Fatalf("streamdtest: read %s: %v", stream, err)
+		}
+		for next := it.ShardIterator; next != nil; {
+			out, err := client.GetRecords(t.Context(), &kinesis.GetRecordsInput{ShardIterator: next})
+			if err != nil {
+				t.Fatalf("streamdtest: read %s: %v", stream, err)
+			}
+			records = append(records, out.Records...)
+			if next = out.NextShardIterator; aws.ToInt64(out.MillisBehindLatest) == 0 {
+				break
+			}
+		}
+	}
+	return records
+}

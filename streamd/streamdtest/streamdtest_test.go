@@ -1,0 +1,67 @@
+package streamdtest_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/streamkit/streamkit/streamd/streamdtest"
+)
+
+func TestBubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		srv := streamdtest.New(t)
+		srv.CreateStream(t, "s", 2)
+		client := srv.Kinesis()
+		for i := range 10 {
+			_, err := client.PutRecord(t.Context(), &kinesis.PutRecordInput{
+				StreamName: aws.String("s"), PartitionKey: aws.String(fmt.Sprint(i)), Data: []byte{byte(i)},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := len(srv.Records(t, "s")); n != 10 {
+			t.Errorf("%d records, want 10", n)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("took %v of the bubble's time, want none", took)
+		}
+	})
+}
+
+func TestListen(t *testing.T) {
+	srv := streamdtest.New(t, streamdtest.Listen())
+	srv.CreateStream(t, "s", 1)
+	out, err := srv.Kinesis().DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("s")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := out.StreamDescriptionSummary; got.StreamStatus != types.StreamStatusActive || got.StreamId != nil {
+		t.Errorf("summary %+v", got)
+	}
+}
+
+// TestStart guards the promise that a server is there in under 10 ms. The
+// best of some starts counts: the machine may be busy with other tests.
+func TestStart(t *testing.T) {
+	best := time.Hour
+	for range 5 {
+		began := time.Now()
+		srv := streamdtest.New(t)
+		best = min(best, time.Since(began))
+		if err := srv.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if best > 10*time.Millisecond {
+		t.Errorf("start took %v, want at most 10ms", best)
+	}
+	t.Logf("start: %v", best)
+}
