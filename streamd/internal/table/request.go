@@ -1,0 +1,428 @@
+package table
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/streamkit/streamkit/streamd/internal/awserr"
+)
+
+// operations is a set of operations.
+type operations uint16
+
+const (
+	opCreateTable operations = 1 << iota
+	opUpdateTable
+	opDeleteTable
+	opDescribeTable
+	opListTables
+	opGetItem
+	opPutItem
+	opUpdateItem
+	opDeleteItem
+	opScan
+	opQuery
+
+	opsMutating = opCreateTable | opUpdateTable | opDeleteTable | opPutItem | opUpdateItem | opDeleteItem
+	opsNamed    = opsOfTables&^opListTables | opsOfItems // have a TableName
+	opsOfTables = opCreateTable | opUpdateTable | opDeleteTable | opDescribeTable | opListTables
+	opsOfItems  = opGetItem | opsWriting | opsReadingMany
+	opsWriting  = opPutItem | opUpdateItem | opDeleteItem
+
+	opsReadingMany = opScan | opQuery
+)
+
+var operationNames = map[string]operations{
+	"CreateTable": opCreateTable, "UpdateTable": opUpdateTable, "DeleteTable": opDeleteTable,
+	"DescribeTable": opDescribeTable, "ListTables": opListTables,
+	"GetItem": opGetItem, "PutItem": opPutItem, "UpdateItem": opUpdateItem, "DeleteItem": opDeleteItem,
+	"Scan": opScan, "Query": opQuery,
+}
+
+// A Request is one request, checked as far as that can be done without the
+// tables. It is immutable.
+type Request struct {
+	op   operations
+	name string
+	body []byte
+	p    params
+
+	condition  *condition
+	update     *update
+	filter     *condition
+	keys       []keyCondition
+	projection []path
+}
+
+// Mutates reports whether the request may change tables, and so must go
+// through the journal to [Set.Apply].
+func (r *Request) Mutates() bool { return r.op&opsMutating != 0 }
+
+// Consistent reports whether the request asks for a strongly consistent read.
+func (r *Request) Consistent() bool { return r.p.consistent }
+
+// Op returns the name of the operation.
+func (r *Request) Op() string { return r.name }
+
+// Body returns the body that was parsed.
+func (r *Request) Body() []byte { return r.body }
+
+// params are the members of a request's body, of all operations together.
+type params struct {
+	tableName  string
+	hasTable   bool
+	constraint []string // what DynamoDB calls "validation errors"
+	given      []string // parameters that do not go with others, by name
+
+	key, item, startKey                      []attr
+	keyInvalid, itemInvalid, startInvalid    error
+	expected, keyConditions, filterCondition []legacyCondition
+	attributeUpdates                         []legacyUpdate
+	legacyInvalid                            error
+	conditionalOperator                      string
+
+	conditionExpr, updateExpr, filterExpr, keyExpr, projectionExpr *string
+
+	ph             placeholders
+	hasNames       bool
+	hasValues      bool
+	valuesInvalid  error
+	attributesGet  []string
+	returnValues   string
+	returnOnFail   string
+	capacity       string
+	consistent     bool
+	selects        string
+	index          string
+	limit          int64
+	hasLimit       bool
+	backward       bool
+	segment, total int64
+	hasSegment     bool
+	hasTotal       bool
+
+	table tableParams
+}
+
+// Parse reads the body of a request of the given operation, such as "PutItem",
+// and checks all that needs no table. body must not change as long as the
+// Request is used.
+//
+// The error is an [*awserr.Error] in DynamoDB's words: UnknownOperationException
+// for an operation that is not supported, SerializationException for a body
+// that is not JSON of the right shape, ValidationException for the rest.
+func Parse(op string, body []byte) (*Request, error) {
+	r := &Request{name: op, body: body, op: operationNames[op]}
+	if r.op == 0 {
+		return nil, awserr.New(codeUnknown, "The operation %s is not supported.", printable(op))
+	}
+	if !utf8.Valid(body) {
+		return nil, awserr.New(codeSerialization, "")
+	}
+	in := &reader{s: string(body)}
+	if in.peek() != tokenObject {
+		return nil, awserr.New(codeSerialization, "")
+	}
+	in.object(func(name string) {
+		m, ok := members[name]
+		if !ok || m.ops&r.op == 0 {
+			in.skip()
+			return
+		}
+		m.read(&r.p, in)
+	})
+	if in.err == nil && in.peek() != tokenEnd {
+		in.fail("")
+	}
+	if in.err != nil {
+		return nil, in.err
+	}
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// printable returns s as it may stand in a message.
+func printable(s string) string {
+	if len(s) > 64 || strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' }) {
+		return "named"
+	}
+	return s
+}
+
+// require notes that a condition on a parameter is not met, in DynamoDB's form.
+func (p *params) require(ok bool, value, at, constraint string) {
+	if !ok && len(p.constraint) < 10 {
+		p.constraint = append(p.constraint, fmt.Sprintf("Value %s at '%s' failed to satisfy constraint: %s", value, at, constraint))
+	}
+}
+
+func quoted(s string) string { return "'" + s + "'" }
+
+// check finds what is wrong with the request.
+func (r *Request) check() error {
+	p := &r.p
+	if err := r.checkTableName(); err != nil {
+		return err
+	}
+	if r.op&(opGetItem|opUpdateItem|opDeleteItem) != 0 {
+		p.require(p.key != nil, "null", "key", "Member must not be null")
+	}
+	if r.op == opPutItem {
+		p.require(p.item != nil, "null", "item", "Member must not be null")
+	}
+	if r.op == opCreateTable {
+		p.table.requireForCreate(p)
+	}
+	if n := len(p.constraint); n > 0 {
+		s := ""
+		if n > 1 {
+			s = "s"
+		}
+		return invalid("%d validation error%s detected: %s", n, s, strings.Join(p.constraint, "; "))
+	}
+	switch {
+	case r.op&opsOfItems != 0:
+		return r.checkItems()
+	case r.op == opCreateTable:
+		return p.table.checkCreate()
+	case r.op == opUpdateTable:
+		return p.table.checkUpdate()
+	}
+	return nil
+}
+
+var tableNamePattern = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)
+
+const (
+	minTableName = 3
+	maxTableName = 255
+)
+
+// checkTableName looks at TableName, which may be the ARN of a table except
+// where one is created.
+func (r *Request) checkTableName() error {
+	p := &r.p
+	if r.op&opsNamed == 0 {
+		return nil
+	}
+	if !p.hasTable {
+		if r.op&opsOfTables != 0 {
+			return invalid("The parameter 'TableName' is required but was not present in the request")
+		}
+		p.require(false, "null", "tableName", "Member must not be null")
+		return nil
+	}
+	if r.op != opCreateTable && strings.HasPrefix(p.tableName, "arn:") {
+		return nil
+	}
+	if n := len(p.tableName); (n < minTableName || n > maxTableName) && r.op&opsOfTables != 0 {
+		return invalid("TableName must be at least 3 characters long and at most 255 characters long")
+	}
+	value := quoted(p.tableName)
+	p.require(tableNamePattern.MatchString(p.tableName), value, "tableName", "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+")
+	p.require(len(p.tableName) >= minTableName, value, "tableName", "Member must have length greater than or equal to 3")
+	p.require(len(p.tableName) <= maxTableName, value, "tableName", "Member must have length less than or equal to 255")
+	return nil
+}
+
+// checkItems checks and compiles a request on items.
+func (r *Request) checkItems() error {
+	p := &r.p
+	if err := r.checkMix(); err != nil {
+		return err
+	}
+	if r.op&opsWriting != 0 && r.op != opUpdateItem && p.returnValues != "" && p.returnValues != "NONE" && p.returnValues != "ALL_OLD" {
+		return invalid("ReturnValues can only be ALL_OLD or NONE")
+	}
+	for _, err := range []error{p.keyInvalid, p.itemInvalid} {
+		if err != nil {
+			return err
+		}
+	}
+	if p.startInvalid != nil {
+		return invalid("The provided starting key is invalid: %s", p.startInvalid.(*awserr.Error).Message)
+	}
+	if r.op == opPutItem && sizeOf(p.item) > maxItemSize {
+		return invalid("Item size has exceeded the maximum allowed size")
+	}
+	if r.op&opsReadingMany != 0 {
+		if err := r.checkPaging(); err != nil {
+			return err
+		}
+	}
+	if err := r.compileLegacy(); err != nil {
+		return err
+	}
+	if err := r.compileExpressions(); err != nil {
+		return err
+	}
+	if r.op == opQuery && r.keys == nil {
+		return invalid("Either the KeyConditions or KeyConditionExpression parameter must be specified in the request.")
+	}
+	return nil
+}
+
+// checkMix refuses expressions beside the parameters that they replace, and
+// placeholders without expressions.
+func (r *Request) checkMix() error {
+	p := &r.p
+	var older, exprs []string
+	for _, name := range p.given {
+		if strings.HasSuffix(name, "Expression") {
+			exprs = append(exprs, name)
+		} else {
+			older = append(older, name)
+		}
+	}
+	if p.keyExpr == nil && p.keyConditions != nil {
+		// KeyConditions alone may stand beside the other expressions.
+		older = slices.DeleteFunc(older, func(s string) bool { return s == "KeyConditions" })
+	}
+	if len(older) > 0 && len(exprs) > 0 {
+		return invalid("Can not use both expression and non-expression parameters in the same request: Non-expression parameters: {%s} Expression parameters: {%s}",
+			strings.Join(older, ", "), strings.Join(exprs, ", "))
+	}
+	if p.hasNames && len(exprs) == 0 {
+		return invalid("ExpressionAttributeNames can only be specified when using expressions")
+	}
+	exprs = slices.DeleteFunc(exprs, func(s string) bool { return s == "ProjectionExpression" })
+	if p.hasValues && len(exprs) == 0 {
+		var possible string
+		switch r.op {
+		case opUpdateItem:
+			possible = "UpdateExpression and ConditionExpression are null"
+		case opScan:
+			possible = "FilterExpression is null"
+		case opQuery:
+			possible = "FilterExpression and KeyConditionExpression are null"
+		default:
+			possible = "ConditionExpression is null"
+		}
+		return invalid("ExpressionAttributeValues can only be specified when using expressions: %s", possible)
+	}
+	return nil
+}
+
+// checkPaging checks the parameters of Scan and Query.
+func (r *Request) checkPaging() error {
+	p := &r.p
+	switch {
+	case p.hasSegment && !p.hasTotal:
+		return invalid("The TotalSegments parameter is required but was not present in the request when Segment parameter is present")
+	case p.hasTotal && !p.hasSegment:
+		return invalid("The Segment parameter is required but was not present in the request when parameter TotalSegments is present")
+	case p.hasTotal && p.segment >= p.total:
+		return invalid("The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: %d is not less than TotalSegments: %d", p.segment, p.total)
+	}
+	projects := p.attributesGet != nil || p.projectionExpr != nil
+	switch {
+	case p.selects == "SPECIFIC_ATTRIBUTES" && !projects:
+		return invalid("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
+	case p.selects != "" && p.selects != "SPECIFIC_ATTRIBUTES" && p.projectionExpr != nil:
+		return invalid("Cannot specify the ProjectionExpression when choosing to get %s", p.selects)
+	case p.selects != "" && p.selects != "SPECIFIC_ATTRIBUTES" && p.attributesGet != nil:
+		return invalid("Cannot specify the AttributesToGet when choosing to get %s", p.selects)
+	case p.selects == "ALL_PROJECTED_ATTRIBUTES" && p.index == "":
+		return invalidParameter("ALL_PROJECTED_ATTRIBUTES can be used only when Querying using an IndexName")
+	}
+	return nil
+}
+
+// compileExpressions parses the expressions and looks for placeholders that
+// none of them uses.
+func (r *Request) compileExpressions() error {
+	p := &r.p
+	ph := &p.ph
+	if err := p.checkPlaceholders(); err != nil {
+		return err
+	}
+	if p.updateExpr != nil {
+		var msg string
+		if r.update, msg = parseUpdate(*p.updateExpr, ph); msg != "" {
+			return invalid("Invalid UpdateExpression: %s", msg)
+		}
+	}
+	if p.conditionExpr != nil {
+		c, msg := parseCondition(*p.conditionExpr, ph)
+		if msg != "" {
+			return invalid("Invalid ConditionExpression: %s", msg)
+		}
+		r.condition = c
+	}
+	if p.keyExpr != nil {
+		c, msg := parseCondition(*p.keyExpr, ph)
+		if msg == "" {
+			r.keys, msg = keyConditions(nil, c)
+			if msg != "" {
+				return invalid("%s", msg)
+			}
+		}
+		if msg != "" {
+			return invalid("Invalid KeyConditionExpression: %s", msg)
+		}
+	}
+	if p.filterExpr != nil {
+		c, msg := parseCondition(*p.filterExpr, ph)
+		if msg != "" {
+			return invalid("Invalid FilterExpression: %s", msg)
+		}
+		r.filter = c
+	}
+	if p.projectionExpr != nil {
+		paths, msg := parseProjection(*p.projectionExpr, ph)
+		if msg != "" {
+			return invalid("Invalid ProjectionExpression: %s", msg)
+		}
+		r.projection = paths
+	}
+	if keys := unused(ph.names, ph.usedNames); keys != "" {
+		return invalid("Value provided in ExpressionAttributeNames unused in expressions: keys: {%s}", keys)
+	}
+	if keys := unused(ph.values, ph.usedValues); keys != "" {
+		return invalid("Value provided in ExpressionAttributeValues unused in expressions: keys: {%s}", keys)
+	}
+	return nil
+}
+
+// checkPlaceholders checks the keys of the two maps of placeholders.
+func (p *params) checkPlaceholders() error {
+	for _, m := range []struct {
+		name  string
+		given bool
+		sign  byte
+		attrs []attr
+		used  *[]bool
+	}{
+		{"ExpressionAttributeNames", p.hasNames, '#', p.ph.names, &p.ph.usedNames},
+		{"ExpressionAttributeValues", p.hasValues, ':', p.ph.values, &p.ph.usedValues},
+	} {
+		if !m.given {
+			continue
+		}
+		if len(m.attrs) == 0 {
+			return invalid("%s must not be empty", m.name)
+		}
+		for i := range m.attrs {
+			if k := m.attrs[i].name; len(k) < 2 || k[0] != m.sign || wordEnd(k, 1) != len(k) {
+				return invalid("%s contains invalid key: Syntax error; key: \"%s\"", m.name, k)
+			}
+		}
+		*m.used = make([]bool, len(m.attrs))
+	}
+	return p.valuesInvalid
+}
+
+func unused(attrs []attr, used []bool) string {
+	var keys []string
+	for i := range attrs {
+		if !used[i] {
+			keys = append(keys, attrs[i].name)
+		}
+	}
+	return strings.Join(keys, ", ")
+}
