@@ -1,0 +1,148 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/streamkit/streamkit/streamd"
+)
+
+// serveFlags are the flags of the server. Each is also a variable STREAMD_…
+// and a key of the config file.
+type serveFlags struct {
+	listen          string
+	admin           string
+	data            string
+	memory          bool
+	fsync           string
+	auth            string
+	insecure        bool
+	allowHost       []string
+	corsOrigin      []string
+	create          []string
+	transitionDelay time.Duration
+	shutdownTimeout time.Duration
+	pprof           bool
+	logLevel        string
+	config          string
+}
+
+func newRoot(env func(string) (string, bool)) *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "streamd",
+		Short: "Serve Kinesis streams, and tables for leases",
+		Long: `streamd serves the API of Amazon Kinesis streams, and the part of the DynamoDB
+API that leases need. What it has acknowledged is on disk.
+
+Each flag is also an environment variable, STREAMD_ and its name in upper case
+with underscores (STREAMD_LISTEN), and a key of the YAML file given by --config.
+The command line wins over the environment, and that over the file.
+INITIALIZE_STREAMS (name:shards:region,…) creates streams like --create.`,
+		Example: `  streamd
+  streamd --memory --create orders:4,clicks:2
+  streamd --data /var/lib/streamd --listen 0.0.0.0:4567 --insecure`,
+		Args:          cobra.NoArgs,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := fillFlags(cmd, f.config, env); err != nil {
+				return err
+			}
+			return serve(cmd, f, env)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.listen, "listen", streamd.DefaultListen, "address of the AWS APIs")
+	flags.StringVar(&f.admin, "admin", streamd.DefaultAdmin, `address of metrics and health, or "off"`)
+	flags.StringVar(&f.data, "data", "", "data directory (default: one of the user, printed at the start)")
+	flags.BoolVar(&f.memory, "memory", false, "keep everything in memory, and lose it at the end")
+	flags.StringVar(&f.fsync, "fsync", "always", "when to force data to disk: always, interval:100ms or off")
+	flags.StringVar(&f.auth, "auth", "open", "what requests must prove: open (nothing) or shape (a well-formed signature)")
+	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses that other machines can reach")
+	flags.StringSliceVar(&f.allowHost, "allow-host", nil, "more names by which clients may call the server")
+	flags.StringSliceVar(&f.corsOrigin, "cors-origin", nil, "origins whose web pages may use the server")
+	flags.StringSliceVar(&f.create, "create", nil, "streams to create at the start, as name:shards[:region],…")
+	flags.DurationVar(&f.transitionDelay, "transition-delay", 0, "how long streams stay CREATING, UPDATING and DELETING")
+	flags.DurationVar(&f.shutdownTimeout, "shutdown-timeout", 10*time.Second, "how long to wait for requests under way at the end")
+	flags.BoolVar(&f.pprof, "pprof", false, "serve runtime profiles on the admin address")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&f.config, "config", "", "YAML file with any of these flags")
+	cmd.AddCommand(newHealth(env), newVersion())
+	return cmd
+}
+
+// serve runs the server until the command's context ends.
+func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) error {
+	stderr := cmd.ErrOrStderr()
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(f.logLevel)); err != nil {
+		return fmt.Errorf("--log-level %q is none of debug, info, warn and error", f.logLevel)
+	}
+	cfg := streamd.Config{
+		Listen: f.listen, Admin: f.admin, Fsync: f.fsync, Auth: f.auth, Insecure: f.insecure,
+		AllowHosts: f.allowHost, CORSOrigins: f.corsOrigin,
+		TransitionDelay: f.transitionDelay, ShutdownTimeout: f.shutdownTimeout, Pprof: f.pprof,
+		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
+	}
+	var err error
+	if !f.memory {
+		if cfg.DataDir, err = dataDir(f.data, env); err != nil {
+			return err
+		}
+	} else if f.data != "" {
+		return fmt.Errorf("--memory and --data %s exclude each other; say one", f.data)
+	}
+	initial, _ := env("INITIALIZE_STREAMS")
+	if cfg.Create, err = streamd.ParseStreams(strings.Join(append(f.create, initial), ",")); err != nil {
+		return fmt.Errorf("--create or INITIALIZE_STREAMS: %w", err)
+	}
+	srv, err := streamd.New(cfg)
+	if err != nil {
+		return err
+	}
+	greet(cmd.OutOrStdout(), srv, cfg)
+	return srv.Run(cmd.Context())
+}
+
+// greet prints what a user needs to begin, in lines that can be copied.
+func greet(w io.Writer, srv *streamd.Server, cfg streamd.Config) {
+	kept := "in memory: all is lost at the end"
+	if cfg.DataDir != "" {
+		kept = "in " + cfg.DataDir
+	}
+	fmt.Fprintf(w, "streamd %s keeps its data %s\n\n", version, kept)
+	fmt.Fprintf(w, "  export AWS_ENDPOINT_URL_KINESIS=%[1]s AWS_ENDPOINT_URL_DYNAMODB=%[1]s\n", srv.Endpoint())
+	fmt.Fprintln(w, "  export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test")
+	if addr := srv.AdminAddr(); addr != "" {
+		fmt.Fprintf(w, "\nmetrics: http://%[1]s/metrics  health: http://%[1]s/healthz\n", addr)
+	}
+}
+
+// dataDir returns the data directory: the one asked for, or that of the user.
+func dataDir(asked string, env func(string) (string, bool)) (string, error) {
+	if asked != "" {
+		return asked, nil
+	}
+	if dir, ok := env("XDG_DATA_HOME"); ok && filepath.IsAbs(dir) {
+		return filepath.Join(dir, "streamd"), nil
+	}
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
+		if dir, err := os.UserConfigDir(); err == nil { // %AppData%, ~/Library/Application Support
+			return filepath.Join(dir, "streamd"), nil
+		}
+	}
+	home, ok := env("HOME")
+	if !ok || home == "" {
+		return "", fmt.Errorf("there is no home directory to keep data in; say --data DIR or --memory")
+	}
+	return filepath.Join(home, ".local", "share", "streamd"), nil
+}
