@@ -34,6 +34,7 @@ type cluster struct {
 	agentBin string
 	listen   string
 	admin    string
+	status   string // address of the agent's status
 	endpoint string
 	keep     bool
 	shards   int
@@ -61,11 +62,10 @@ func newCluster(dir string, shards int, keep bool) (*cluster, error) {
 	if c.agentBin, err = Beside("streamagent"); err != nil {
 		return nil, err
 	}
-	if c.listen, err = freePort(); err != nil {
-		return nil, err
-	}
-	if c.admin, err = freePort(); err != nil {
-		return nil, err
+	for _, addr := range []*string{&c.listen, &c.admin, &c.status} {
+		if *addr, err = freePort(); err != nil {
+			return nil, err
+		}
 	}
 	c.endpoint = "http://" + c.listen
 	for _, d := range []string{c.data(), c.logs(), c.receipts(), c.state(), c.processLogs()} {
@@ -81,6 +81,9 @@ func (c *cluster) logs() string        { return filepath.Join(c.dir, "logs") }
 func (c *cluster) receipts() string    { return filepath.Join(c.dir, "receipts") }
 func (c *cluster) state() string       { return filepath.Join(c.dir, "agent") }
 func (c *cluster) processLogs() string { return filepath.Join(c.dir, "processes") }
+
+// serviceStats is where the logging service writes its [ServiceStats].
+func (c *cluster) serviceStats() string { return filepath.Join(c.dir, "service.json") }
 
 // logOf is the file that takes the output of a process.
 func (c *cluster) logOf(name string) string { return filepath.Join(c.processLogs(), name+".log") }
@@ -190,7 +193,7 @@ func (c *cluster) startAgent() error {
 		return err
 	}
 	p, err := start(command{
-		name: "streamagent", path: c.agentBin, args: []string{"-c", path},
+		name: "streamagent", path: c.agentBin, args: []string{"-c", path, "--status-addr", c.status},
 		env: childEnv(c.endpoint), log: c.logOf("streamagent"),
 	})
 	c.mu.Lock()
@@ -200,7 +203,7 @@ func (c *cluster) startAgent() error {
 }
 
 func (c *cluster) startService() error {
-	args := []string{"demo-logger", "--stream", Stream}
+	args := []string{"demo-logger", "--stream", Stream, "--stats", c.serviceStats()}
 	if c.keep {
 		args = append(args, "--stay")
 	}

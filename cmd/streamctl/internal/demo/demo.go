@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -26,7 +27,7 @@ type Options struct {
 
 // Defaults of the options.
 const (
-	DefaultSize   = 64 << 20
+	DefaultSize   = 64e6
 	DefaultShards = 4
 	DefaultStall  = 60 * time.Second
 )
@@ -58,6 +59,12 @@ type demo struct {
 
 // Run is the demo, from an empty directory to the verdict.
 func Run(ctx context.Context, opts Options) (err error) {
+	// A second ctrl-C must not end us before the children are stopped, which
+	// takes a bounded time.
+	again := make(chan os.Signal, 1) // one signal is enough to be held; none is read
+	signal.Notify(again, os.Interrupt)
+	defer signal.Stop(again)
+
 	dir, err := os.MkdirTemp("", "streamctl-demo-")
 	if err != nil {
 		return err

@@ -2,10 +2,10 @@ package demo
 
 import "io"
 
-// NewLiveScreen is a screen on a terminal of a given width.
-func NewLiveScreen(out io.Writer, width int) *Screen {
+// NewLiveScreen is a screen on a terminal of a given size.
+func NewLiveScreen(out io.Writer, width, height int) *Screen {
 	s := NewScreen(out)
-	s.live, s.width = true, func() int { return width }
+	s.live, s.size = true, func() (int, int) { return width, height }
 	return s
 }
 

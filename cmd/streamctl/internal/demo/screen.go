@@ -19,7 +19,7 @@ type Screen struct {
 	out   io.Writer
 	live  bool
 	color bool
-	width func() int
+	size  func() (width, height int)
 	start time.Time
 
 	mu    sync.Mutex // guards the fields below, and what is written
@@ -28,17 +28,17 @@ type Screen struct {
 
 // NewScreen prints to out, live if that is a terminal.
 func NewScreen(out io.Writer) *Screen {
-	s := &Screen{out: out, start: time.Now(), width: func() int { return 80 }}
+	s := &Screen{out: out, start: time.Now(), size: func() (int, int) { return 80, 24 }}
 	f, ok := out.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
 		return s
 	}
 	s.live, s.color = true, os.Getenv("NO_COLOR") == ""
-	s.width = func() int {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
-			return w
+	s.size = func() (int, int) {
+		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 && h > 0 {
+			return w, h
 		}
-		return 80
+		return 80, 24
 	}
 	return s
 }
@@ -80,7 +80,10 @@ func (s *Screen) Draw(block []string) {
 	defer s.mu.Unlock()
 	var b strings.Builder
 	s.eraseLocked(&b)
-	width := s.width()
+	// A block higher than the terminal would scroll, and its first line could
+	// not be found again.
+	width, height := s.size()
+	block = block[:min(len(block), max(0, height-2))]
 	s.block = s.block[:0]
 	for _, line := range block {
 		s.block = append(s.block, clip(line, width-1))

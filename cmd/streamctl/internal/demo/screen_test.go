@@ -47,7 +47,7 @@ func rows(t *testing.T, out string) []string {
 
 func TestScreenRedrawsInPlace(t *testing.T) {
 	var out bytes.Buffer
-	s := demo.NewLiveScreen(&out, 20)
+	s := demo.NewLiveScreen(&out, 20, 6)
 	s.Say("one")
 	s.Draw([]string{"a 1", "b 1"})
 	s.Say("two")
@@ -61,6 +61,10 @@ func TestScreenRedrawsInPlace(t *testing.T) {
 	s.Draw([]string{strings.Repeat("ä", 30)})
 	if got := rows(t, out.String()); got[3] != strings.Repeat("ä", 19) {
 		t.Errorf("row %q is not cut to the width", got[3])
+	}
+	s.Draw(strings.Split("a b c d e f g h", " "))
+	if got := strings.Join(rows(t, out.String()), "|"); got != "one|two|three|a|b|c|d|" {
+		t.Errorf("screen of six rows shows %q", got)
 	}
 	s.Clear()
 	if got := strings.Join(rows(t, out.String()), "|"); got != "one|two|three|" {

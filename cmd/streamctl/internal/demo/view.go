@@ -21,7 +21,14 @@ type observed struct {
 	mu     sync.Mutex // guards all
 	shards []types.Shard
 	leases map[string]leases.Lease // by shard id
+	acked  uint64                  // lines that the stream has acknowledged to agent and service
 	down   bool
+}
+
+func (o *observed) acknowledged() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.acked
 }
 
 // observe asks again and again until ctx ends. A server that is down is part
@@ -34,7 +41,9 @@ func (d *demo) observe(ctx context.Context) {
 			// The table is made by the first worker.
 			table, _ = leases.Read(ctx, d.c.dynamodb, App)
 		}
+		acked := d.c.acknowledged(ctx)
 		d.seen.mu.Lock()
+		d.seen.acked = max(d.seen.acked, acked)
 		if d.seen.down = err != nil; err == nil {
 			d.seen.shards = shards
 			d.seen.leases = make(map[string]leases.Lease, len(table))
@@ -70,6 +79,7 @@ type figures struct {
 	elapsed  time.Duration
 	written  uint64 // lines
 	bytes    int64
+	acked    uint64 // lines acknowledged, as of a moment ago
 	stored   uint64 // lines that can be read in the stream
 	records  uint64 // Kinesis records that hold them
 	read     uint64 // different lines that came back
@@ -82,8 +92,8 @@ func (f figures) lag() uint64 { return f.written - min(f.read, f.written) }
 
 // line is the plain form, for output that is no terminal.
 func (f figures) line() string {
-	return fmt.Sprintf("%6.1fs  %3.0f%%  written %s lines (%s)  acknowledged %s in %s records  read back %s  lag %s",
-		f.elapsed.Seconds(), 100*f.fraction, number(f.written), megabytes(f.bytes), number(f.stored), number(f.records), number(f.read), number(f.lag()))
+	return fmt.Sprintf("%6.1fs  %3.0f%%  written %s lines (%s)  acknowledged %s  read back %s  lag %s",
+		f.elapsed.Seconds(), 100*f.fraction, number(f.written), megabytes(f.bytes), number(f.acked), number(f.read), number(f.lag()))
 }
 
 // block is the live form.
@@ -93,7 +103,8 @@ func (d *demo) block(f figures) []string {
 		fmt.Sprintf("  %s %3.0f%%  %s lines/s", bar(f.fraction, 40), 100*f.fraction, number(uint64(f.rate))),
 		"",
 		fmt.Sprintf("  written       %12s lines  %s in %d files, rotated %d times", number(f.written), megabytes(f.bytes), d.replay.Files, d.replay.Rotations()),
-		fmt.Sprintf("  acknowledged  %12s lines  in %s Kinesis records", number(f.stored), number(f.records)),
+		fmt.Sprintf("  acknowledged  %12s lines", number(f.acked)),
+		fmt.Sprintf("  in the stream %12s lines  in %s Kinesis records", number(f.stored), number(f.records)),
 		fmt.Sprintf("  read back     %12s lines  %s repeats", number(f.read), number(f.repeats)),
 		fmt.Sprintf("  lag           %12s lines", number(f.lag())),
 		"",

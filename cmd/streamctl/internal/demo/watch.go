@@ -131,7 +131,7 @@ func (d *demo) watch(ctx context.Context, failed <-chan error, faultsDone <-chan
 func (d *demo) figures() figures {
 	return figures{
 		elapsed: time.Since(d.started), written: d.replay.Written(), bytes: d.replay.Bytes(),
-		stored: d.audit.userRecords.Load(), records: d.audit.records.Load(),
+		acked: d.seen.acknowledged(), stored: d.audit.userRecords.Load(), records: d.audit.records.Load(),
 		read: d.read.Load(), repeats: d.repeats.Load(), fraction: d.fraction(),
 	}
 }
