@@ -256,7 +256,9 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 		old.mu.Unlock()
 
 		for _, b := range batches {
-			p.distribute(b, next, moves)
+			// Records without a key may go to any new lane; a batch of them
+			// stays together.
+			p.distribute(b, old, next, moves, fresh[rand.IntN(len(fresh))])
 		}
 		for _, m := range moves {
 			m.seal()
@@ -290,11 +292,15 @@ func (m *move) seal() {
 	}
 }
 
-// distribute moves the records of a batch to the lanes of next.
-func (p *Producer) distribute(b *batch, next *shardMap, moves map[*lane]*move) {
+// distribute moves the records of a batch of old to the lanes of next, those
+// without a key to one of them.
+func (p *Producer) distribute(b *batch, old *lane, next *shardMap, moves map[*lane]*move, keyless *lane) {
 	b.builder.Walk(func(i int, r aggregation.Record) bool {
 		mt := b.meta[i]
 		mt.attempts += b.attempts
+		if r.ExplicitHashKey == old.sharedEHK {
+			r.ExplicitHashKey, mt.hash = keyless.sharedEHK, keyless.shared
+		}
 		m := moves[next.lookup(mt.hash)]
 		if m.open == nil || !m.open.add(&r, mt, b.call(i), p.maxCount, p.cfg.AggregationMaxSize) {
 			m.seal()
