@@ -32,6 +32,7 @@ type Agent struct {
 	store *position.Store
 	flows []*flow
 	ran   atomic.Bool
+	soon  chan struct{} // capacity 1: a file was discovered, store that
 
 	mu          sync.Mutex // guards what follows
 	persisted   time.Time  // when all positions were last durable
@@ -62,7 +63,7 @@ func New(config *Config, open OpenSink) (*Agent, error) {
 		return nil, fmt.Errorf("agent: cannot use the checkpoint file %s: %w; set \"checkpointFile\" to a file in a directory "+
 			"that this user may write", cfg.CheckpointFile, err)
 	}
-	a := &Agent{cfg: cfg, log: cfg.Logger, store: store, persisted: time.Now()}
+	a := &Agent{cfg: cfg, log: cfg.Logger, store: store, soon: make(chan struct{}, 1), persisted: time.Now()}
 	if n := store.Torn(); n > 0 {
 		a.log.Warn("cut the torn end of the checkpoint file; some records may be sent twice",
 			slog.String("path", cfg.CheckpointFile), slog.Int64("bytes", n))
@@ -77,7 +78,7 @@ func New(config *Config, open OpenSink) (*Agent, error) {
 			}
 			return nil, errors.Join(fmt.Errorf("agent: flow %s: %w", fc.ID, err), store.Abandon())
 		}
-		a.flows = append(a.flows, newFlow(fc, &a.cfg, store, sink, share))
+		a.flows = append(a.flows, newFlow(fc, &a.cfg, store, sink, share, a.soon))
 	}
 	return a, nil
 }
@@ -158,12 +159,23 @@ func (a *Agent) persistLoop(stop <-chan struct{}) {
 	defer expire.Stop()
 	status := time.NewTicker(a.cfg.StatusPeriod)
 	defer status.Stop()
+	soon := a.soon
+	again := time.NewTimer(persistEvery)
+	defer again.Stop()
 	for {
 		select {
 		case <-status.C:
 			a.logStatus()
 		case <-tick.C:
 			a.persist()
+		case <-soon:
+			// What is known of a file lets it be found again under another name. A
+			// pause bounds the number of writes when many files come at once.
+			a.persist()
+			soon = nil
+			again.Reset(persistEvery / 10)
+		case <-again.C:
+			soon = a.soon
 		case <-expire.C:
 			a.store.Expire(time.Now().Add(-a.cfg.CheckpointTimeToLive))
 		case <-stop:

@@ -33,6 +33,7 @@ type flow struct {
 	store *position.Store
 	sink  Sink
 	once  bool
+	soon  chan struct{} // capacity 1: store the positions before their time
 	dir   string
 
 	// Owned by run.
@@ -76,9 +77,9 @@ type flow struct {
 	stats       counters
 }
 
-func newFlow(cfg FlowConfig, c *Config, store *position.Store, sink Sink, memory int64) *flow {
+func newFlow(cfg FlowConfig, c *Config, store *position.Store, sink Sink, memory int64, soon chan struct{}) *flow {
 	fl := &flow{
-		cfg: cfg, fs: c.FS, store: store, sink: sink, once: c.Once,
+		cfg: cfg, fs: c.FS, store: store, sink: sink, once: c.Once, soon: soon,
 		log:       c.Logger.With(slog.String("flow", cfg.ID)),
 		dir:       filepath.Dir(cfg.FilePattern),
 		byID:      make(map[tail.ID]*file),

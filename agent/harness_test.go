@@ -31,8 +31,14 @@ type stream struct {
 	dead    bool                 // the process is gone: no callback reaches it
 	flushes int
 	hold    bool // keep the acknowledgements
+	early   bool // store at once and delay the acknowledgement alone
+	drop    bool // with dead: nothing that is on its way is stored any more
 	held    []func()
 }
+
+// lostWhenDead reports whether what is still on its way is lost: what a killed
+// process has not sent.
+func (s *stream) lostWhenDead() bool { return s.dead && s.drop }
 
 // release gives the acknowledgements that were kept, the last first.
 func (s *stream) release() {
@@ -62,15 +68,25 @@ func (s *stream) PutBatch(ctx context.Context, recs []producer.UserRecord, done 
 	}
 	hold := s.hold
 	s.mu.Unlock()
-	store := func() {
-		s.mu.Lock()
-		res := producer.BatchResult{Records: len(copied)}
+	res := producer.BatchResult{Records: len(copied)}
+	storeLocked := func() {
 		for i, r := range copied {
 			if s.refuse != nil && s.refuse() {
 				res.Failed = append(res.Failed, producer.FailedRecord{Index: i, Err: errRefused})
 				continue
 			}
 			s.got = append(s.got, r)
+		}
+	}
+	if s.early {
+		s.mu.Lock()
+		storeLocked()
+		s.mu.Unlock()
+	}
+	store := func() {
+		s.mu.Lock()
+		if !s.early && !s.lostWhenDead() {
+			storeLocked()
 		}
 		dead := s.dead
 		if hold {
@@ -180,7 +196,7 @@ func (w *world) kill() {
 	<-w.done
 	old := w.sink
 	old.mu.Lock()
-	w.sink = &stream{got: old.got, delay: old.delay, refuse: old.refuse}
+	w.sink = &stream{got: old.got, delay: old.delay, refuse: old.refuse, early: old.early, drop: old.drop}
 	old.mu.Unlock()
 }
 
@@ -191,7 +207,7 @@ func (w *world) changed() {
 	}
 	select {
 	case w.watcher.c <- agent.WatchEvent{Names: true}:
-	case <-time.After(time.Second):
+	default: // one is waiting already
 	}
 }
 
@@ -207,10 +223,14 @@ func (w *world) check(err error) {
 // write appends text as it is.
 func (w *world) write(name, text string) {
 	w.t.Helper()
+	_, missing := os.Stat(w.path(name))
 	f, err := os.OpenFile(w.path(name), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	w.check(err)
 	_, err = f.WriteString(text)
 	w.check(errors.Join(err, f.Close()))
+	if missing != nil {
+		w.changed()
+	}
 }
 
 // lines appends n lines to a file, which must all arrive.
@@ -311,7 +331,7 @@ func bubble(t *testing.T, flow agent.FlowConfig, f func(w *world)) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, flow)
 				if events {
-					w.watcher = &fakeWatcher{c: make(chan agent.WatchEvent)}
+					w.watcher = &fakeWatcher{c: make(chan agent.WatchEvent, 1)}
 				}
 				f(w)
 			})

@@ -33,7 +33,7 @@ func (w Warning) String() string { return fmt.Sprintf("%s:%d: %s", w.File, w.Lin
 // Source: awslabs/amazon-kinesis-agent, config/Configuration.java,
 // AgentConfiguration.java, tailing/FileFlow.java, for keys and coercions.
 func LoadConfig(path string) (*Config, []Warning, error) {
-	l := &loader{cfg: &Config{}}
+	l := &loader{cfg: &Config{}, bad: make(map[string]bool)}
 	src, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -59,6 +59,7 @@ type loader struct {
 	files    []string
 	warnings []Warning
 	errs     []error
+	bad      map[string]bool // keys of the flow at hand that are reported
 }
 
 func (l *loader) fail(line int, format string, args ...any) {
@@ -153,7 +154,7 @@ func (l *loader) flows(f field) {
 			continue
 		}
 		var fc FlowConfig
-		before := len(l.errs)
+		l.bad = make(map[string]bool)
 		// partitionKey is our own and wins over the official partitionKeyOption.
 		ordered := slices.Clone(n.fields)
 		slices.SortStableFunc(ordered, func(a, b field) int {
@@ -166,11 +167,7 @@ func (l *loader) flows(f field) {
 			}
 			return false
 		})
-		if len(l.errs) > before {
-			// What else is wrong may follow from it; ranges are still checked.
-			fc.setDefaults()
-		}
-		l.checkFlow(n, i, fc, len(l.errs) > before)
+		l.checkFlow(n, i, fc)
 	}
 }
 
@@ -182,7 +179,7 @@ func btoi(b bool) int {
 }
 
 // checkFlow validates a flow and adds it.
-func (l *loader) checkFlow(n *node, i int, fc FlowConfig, broken bool) {
+func (l *loader) checkFlow(n *node, i int, fc FlowConfig) {
 	probe := fc
 	probe.setDefaults()
 	for _, p := range probe.validate() {
@@ -192,7 +189,7 @@ func (l *loader) checkFlow(n *node, i int, fc FlowConfig, broken bool) {
 				line = f.line
 			}
 		}
-		if broken && (n.has(p.key) || n.has("deliveryStream") && p.key == "kinesisStream") {
+		if l.bad[p.key] || p.key == "kinesisStream" && l.bad["deliveryStream"] {
 			continue // reported already
 		}
 		l.fail(line, "flows[%d].%s: %s", i, p.key, p.text)
@@ -206,10 +203,6 @@ func (l *loader) checkFlow(n *node, i int, fc FlowConfig, broken bool) {
 	l.cfg.Flows = append(l.cfg.Flows, fc)
 	l.lines = append(l.lines, n.line)
 	l.files = append(l.files, l.file)
-}
-
-func (n *node) has(key string) bool {
-	return slices.ContainsFunc(n.fields, func(f field) bool { return f.key == key })
 }
 
 // whole checks what concerns all flows together.
@@ -253,11 +246,13 @@ func apply[T any](l *loader, object fields, prefix string, t *T, keys map[string
 		case f.value.isNull():
 			l.warn(f.line, "%s%s: null has no effect; the default is used", prefix, f.key)
 		case k.refuse != "":
+			l.bad[f.key] = true
 			l.fail(f.line, "%s%s: %s", prefix, f.key, k.refuse)
 		case k.idle != "":
 			l.warn(f.line, "%s%s: no effect: %s", prefix, f.key, k.idle)
 		default:
 			if err := k.set(t, f.value); err != nil {
+				l.bad[f.key] = true
 				l.fail(f.line, "%s%s: %v", prefix, f.key, err)
 			}
 		}

@@ -262,7 +262,7 @@ func (fl *flow) marked(c *candidate, g *file) bool {
 func (fl *flow) vanished(byPath map[string]tail.ID, now time.Time) (again bool) {
 	for _, g := range fl.byID {
 		if g.listed {
-			if id, taken := byPath[g.prevPath]; g.prevPath != "" && taken && id != g.id && !g.rotated {
+			if !g.rotated && replacedBy(g, byPath) {
 				fl.rotate(g, now, "rename")
 			}
 			continue
@@ -280,6 +280,28 @@ func (fl *flow) vanished(byPath map[string]tail.ID, now time.Time) (again bool) 
 		}
 	}
 	return again
+}
+
+// replacedBy reports whether another file has the name that g had: the one that it
+// was seen under before, or the one that its own is made of.
+func replacedBy(g *file, byPath map[string]tail.ID) bool {
+	for _, name := range []string{g.prevPath, unrotated(g.path)} {
+		if id, taken := byPath[name]; name != "" && taken && id != g.id {
+			return true
+		}
+	}
+	return false
+}
+
+// unrotated returns a path without the number or date that rotation puts behind a
+// name, as in app.log.1 or app.log-20260101; empty if it has none.
+func unrotated(path string) string {
+	base := strings.TrimRight(path, "0123456789.-_:T")
+	suffix := path[len(base):]
+	if suffix == "" || strings.HasSuffix(base, string(filepath.Separator)) || strings.IndexByte(".-_", suffix[0]) < 0 {
+		return ""
+	}
+	return base
 }
 
 // rotate marks a file that has lost its name. It is read to its end, and once it
@@ -335,6 +357,7 @@ func (fl *flow) admit(c *candidate, now time.Time) {
 		e.Marker = tail.PrintOf(g.before[:g.nbefore])
 	})
 	fl.look(g, now)
+	poke(fl.soon)
 }
 
 // newFile makes a live generation of c that begins at 0.

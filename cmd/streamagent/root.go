@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -42,14 +43,15 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
-	switch {
-	case err == nil:
+	if err == nil {
 		return exitOK
-	case errors.Is(err, agent.ErrNotDrained):
-		_, _ = fmt.Fprintln(errOut, "streamagent:", err)
+	}
+	for line := range strings.Lines(err.Error()) {
+		_, _ = fmt.Fprintln(errOut, "streamagent:", strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "agent: "))
+	}
+	if errors.Is(err, agent.ErrNotDrained) {
 		return exitNotDrained
 	}
-	_, _ = fmt.Fprintln(errOut, "streamagent:", err)
 	return exitError
 }
 
