@@ -237,9 +237,10 @@ func TestPutSyncDoesNotLinger(t *testing.T) {
 			t.Errorf("result %+v", res)
 		}
 		var at time.Duration
-		put(t, p, record("k", "third"), func(producer.Result) { at = time.Since(begin) })
 		begin = time.Now()
+		put(t, p, record("k", "third"), func(producer.Result) { at = time.Since(begin) })
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if at < time.Second || at > 1010*time.Millisecond {
 			t.Errorf("Put's record was reported after %v, want the linger of 1 s", at)
 		}

@@ -68,7 +68,7 @@ func (p *Producer) refreshMap(ctx context.Context) {
 			return
 		default:
 			p.stats.mapFailures.Add(1)
-			if !errors.Is(err, errMap) {
+			if !errors.Is(err, errMap) { // that one heals, and is counted
 				p.listTroubles.begin(p, err)
 			}
 		}

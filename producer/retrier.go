@@ -130,26 +130,23 @@ func (g *gate) leave() {
 	g.inflight--
 }
 
-// pause stops the stream for a while. It reports whether it was not paused
-// before. Of several requests that fail together only the first counts.
-func (g *gate) pause(now int64) (first bool) {
+// pause stops the stream for a while. Of several requests that fail together
+// only the first counts.
+func (g *gate) pause(now int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now < g.pausedUntil {
-		return false
+		return
 	}
 	g.pausedUntil = now + int64(pauseBackoff.Wait(g.pauses, nil))
 	g.pauses++
-	return g.pauses == 1
 }
 
-// resume reports whether the stream was paused.
-func (g *gate) resume() bool {
+// resume ends a pause.
+func (g *gate) resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	was := g.pauses > 0
 	g.pauses, g.pausedUntil = 0, 0
-	return was
 }
 
 func (g *gate) load() (inflight int, paused bool) {

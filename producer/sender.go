@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -86,8 +85,12 @@ func (p *Producer) expire(items []item) []item {
 		if old != nil {
 			p.stats.expired.Add(uint64(len(old.meta)))
 			err := ErrExpired
-			if old.lastErr != nil {
-				err = fmt.Errorf("%w: %w", ErrExpired, old.lastErr)
+			cause := old.lastErr
+			if it.lane.shardID == "" {
+				cause = p.listTroubles.cause()
+			}
+			if cause != nil {
+				err = fmt.Errorf("%w: %w", ErrExpired, cause)
 			}
 			out = append(out, item{lane: it.lane, batch: old, verdict: failed, err: err})
 		}
@@ -124,9 +127,7 @@ func (p *Producer) send(ctx context.Context, items []*item) {
 		p.failRequest(ctx, items, err)
 		return
 	}
-	if p.gate.resume() {
-		p.log.Info("stream takes records again", slog.String("stream", p.stream))
-	}
+	p.gate.resume()
 	for i, it := range items {
 		p.judge(it, &out.Records[i])
 	}
@@ -148,11 +149,10 @@ func (p *Producer) failRequest(ctx context.Context, items []*item, err error) {
 		p.send(ctx, items[len(items)/2:])
 		return
 	}
-	if act == actPause && p.gate.pause(p.now()) {
-		p.log.Error("stream refuses all requests; its records are kept until they expire, and it is probed now and then; check that the stream exists, its key, and the permission kinesis:PutRecords",
-			slog.String("stream", p.stream), slog.Any("err", err))
+	if act == actPause {
+		p.gate.pause(p.now())
 	}
-	if act == actRetry && ctx.Err() == nil {
+	if act != actHalve && act != actFail && ctx.Err() == nil {
 		p.troubles.begin(p, err)
 	}
 	for _, it := range items {

@@ -124,17 +124,32 @@ type troubles struct {
 	active atomic.Bool // so that the ordinary case needs no lock
 	mu     sync.Mutex  // guards all below
 	count  int
+	last   error // nil if the last request succeeded
 }
 
 func (t *troubles) begin(p *Producer, err error) {
 	t.mu.Lock()
 	t.count++
+	t.last = err
 	first := t.count == 1
 	t.active.Store(true)
 	t.mu.Unlock()
-	if first {
-		p.log.Warn("requests fail and are retried", slog.String("request", t.what), slog.String("stream", p.stream), slog.Any("err", err))
+	if !first {
+		return
 	}
+	level, msg := slog.LevelWarn, "requests fail and are retried"
+	if p.requestAction(err) == actPause {
+		level, msg = slog.LevelError, "stream refuses all requests; records are kept until they expire, and it is probed now and then; check that the stream and its key exist, and the permissions kinesis:PutRecords and kinesis:ListShards"
+	}
+	p.log.LogAttrs(context.Background(), level, msg,
+		slog.String("request", t.what), slog.String("stream", p.stream), slog.Any("err", err))
+}
+
+// cause returns the error of the last request, if it failed.
+func (t *troubles) cause() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.last
 }
 
 func (t *troubles) end(p *Producer) {
@@ -143,7 +158,7 @@ func (t *troubles) end(p *Producer) {
 	}
 	t.mu.Lock()
 	count := t.count
-	t.count = 0
+	t.count, t.last = 0, nil
 	t.active.Store(false)
 	t.mu.Unlock()
 	if count > 0 {

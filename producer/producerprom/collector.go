@@ -1,0 +1,106 @@
+// Package producerprom shows the counters of producers as Prometheus metrics.
+//
+//	registry.MustRegister(producerprom.NewCollector("orders", p))
+//
+// All metrics begin with kinesis_producer_ and have the label stream.
+package producerprom
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/streamkit/streamkit/producer"
+)
+
+// Source is a [producer.Producer], or what gives the same counters.
+type Source interface {
+	Stats() producer.Stats
+}
+
+// Collector reads a producer's counters when it is scraped. It is safe for
+// concurrent use.
+type Collector struct {
+	source Source
+	sums   []metric
+	errors *prometheus.Desc
+	result *prometheus.Desc
+	lists  *prometheus.Desc
+}
+
+type metric struct {
+	desc  *prometheus.Desc
+	typ   prometheus.ValueType
+	value func(*producer.Stats) float64
+}
+
+var _ prometheus.Collector = (*Collector)(nil)
+
+// NewCollector returns a collector of the counters of source, with the given
+// value of the label stream. One registry takes one collector for a stream.
+func NewCollector(stream string, source Source) *Collector {
+	labels := prometheus.Labels{"stream": stream}
+	desc := func(name, help string, variable ...string) *prometheus.Desc {
+		return prometheus.NewDesc("kinesis_producer_"+name, help, variable, labels)
+	}
+	c := &Collector{
+		source: source,
+		errors: desc("errors_total", "Requests and single Kinesis records refused, by error code.", "code"),
+		result: desc("records_total", "User records finished: stored, failed, or expired.", "result"),
+		lists:  desc("shard_map_refresh_total", "Lists of shards asked for.", "result"),
+	}
+	add := func(typ prometheus.ValueType, name, help string, value func(*producer.Stats) float64) {
+		c.sums = append(c.sums, metric{desc: desc(name, help), typ: typ, value: value})
+	}
+	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
+	add(counter, "received_total", "User records accepted by Put.", func(s *producer.Stats) float64 { return float64(s.UserRecordsReceived) })
+	add(gauge, "buffered_records", "User records neither stored nor given up.", func(s *producer.Stats) float64 { return float64(s.UserRecordsPending) })
+	add(gauge, "buffered_bytes", "Bytes that these take of MaxBufferedBytes.", func(s *producer.Stats) float64 { return float64(s.BufferedBytes) })
+	add(counter, "kinesis_records_total", "Kinesis records stored.", func(s *producer.Stats) float64 { return float64(s.KinesisRecordsPut) })
+	add(counter, "kinesis_record_bytes_total", "Bytes of Kinesis records stored.", func(s *producer.Stats) float64 { return float64(s.KinesisRecordsDataPut) })
+	add(counter, "retries_total", "Kinesis records sent and not stored, to be sent again.", func(s *producer.Stats) float64 { return float64(s.Retries) })
+	add(counter, "requests_total", "PutRecords requests.", func(s *producer.Stats) float64 { return float64(s.Requests) })
+	add(counter, "request_seconds_total", "Time that these took.", func(s *producer.Stats) float64 { return s.RequestTime.Seconds() })
+	add(gauge, "inflight_requests", "Requests under way.", func(s *producer.Stats) float64 { return float64(s.RequestsInFlight) })
+	add(gauge, "paused", "1 while the stream refuses all requests.", func(s *producer.Stats) float64 {
+		if s.Paused {
+			return 1
+		}
+		return 0
+	})
+	add(gauge, "shards", "Open shards in the shard map.", func(s *producer.Stats) float64 { return float64(s.Shards) })
+	add(counter, "wrong_shard_total", "Sets of Kinesis records stored elsewhere than predicted.", func(s *producer.Stats) float64 { return float64(s.WrongShard) })
+	add(counter, "resend_reshard_total", "User records sent again for that reason.", func(s *producer.Stats) float64 { return float64(s.ReshardResent) })
+	add(counter, "unexplained_shard_total", "Kinesis records stored elsewhere although the shard map was right.", func(s *producer.Stats) float64 { return float64(s.UnexplainedShards) })
+	add(counter, "sequence_regressions_total", "Acknowledgements out of order in one shard.", func(s *producer.Stats) float64 { return float64(s.SequenceRegressions) })
+	add(counter, "callback_panics_total", "Callbacks that panicked.", func(s *producer.Stats) float64 { return float64(s.CallbackPanics) })
+	return c
+}
+
+// Describe implements [prometheus.Collector].
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.errors
+	ch <- c.result
+	ch <- c.lists
+	for i := range c.sums {
+		ch <- c.sums[i].desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.source.Stats()
+	for i := range c.sums {
+		m := &c.sums[i]
+		ch <- prometheus.MustNewConstMetric(m.desc, m.typ, m.value(&s))
+	}
+	labelled := func(desc *prometheus.Desc, value uint64, label string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(value), label)
+	}
+	labelled(c.result, s.UserRecordsPut, "ok")
+	labelled(c.result, s.UserRecordsFailed-min(s.UserRecordsExpired, s.UserRecordsFailed), "failed")
+	labelled(c.result, s.UserRecordsExpired, "expired")
+	labelled(c.lists, s.MapRefreshes, "ok")
+	labelled(c.lists, s.MapFailures, "failed")
+	for code, n := range s.ErrorsByCode {
+		labelled(c.errors, n, code)
+	}
+}

@@ -1,0 +1,80 @@
+package producerprom_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/streamkit/streamkit/producer"
+	"github.com/streamkit/streamkit/producer/producerprom"
+)
+
+var _ producerprom.Source = (*producer.Producer)(nil)
+
+type fixed producer.Stats
+
+func (f fixed) Stats() producer.Stats { return producer.Stats(f) }
+
+// TestEveryCounterIsShown gives each field of Stats a value of its own and
+// looks for it among the metrics.
+func TestEveryCounterIsShown(t *testing.T) {
+	s := producer.Stats{
+		UserRecordsReceived: 100, UserRecordsPut: 60, UserRecordsFailed: 23, UserRecordsExpired: 11,
+		UserRecordsPending: 17, BufferedBytes: 1700, KinesisRecordsPut: 6, KinesisRecordsDataPut: 600,
+		Retries: 3, Requests: 8, RequestTime: 2500 * time.Millisecond, RequestsInFlight: 2,
+		ErrorsByCode: map[string]uint64{"InternalFailure": 13}, Paused: true, Shards: 4,
+		MapRefreshes: 5, MapFailures: 14, WrongShard: 15, ReshardResent: 16, UnexplainedShards: 18,
+		SequenceRegressions: 19, CallbackPanics: 20,
+	}
+	for i := range reflect.TypeFor[producer.Stats]().NumField() {
+		if reflect.ValueOf(s).Field(i).IsZero() {
+			t.Fatalf("field %s is not tested: give it a metric and a value here", reflect.TypeFor[producer.Stats]().Field(i).Name)
+		}
+	}
+	r := prometheus.NewPedanticRegistry()
+	if err := r.Register(producerprom.NewCollector("orders", fixed(s))); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Register(producerprom.NewCollector("payments", fixed{})); err != nil {
+		t.Fatalf("a second stream: %v", err)
+	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			stream, label := "", ""
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "stream" {
+					stream = l.GetValue()
+				} else {
+					label = l.GetValue()
+				}
+			}
+			if stream != "orders" {
+				continue
+			}
+			name := strings.TrimPrefix(f.GetName(), "kinesis_producer_")
+			if label != "" {
+				name += "/" + label
+			}
+			got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	want := map[string]float64{
+		"received_total": 100, "records_total/ok": 60, "records_total/failed": 12, "records_total/expired": 11,
+		"buffered_records": 17, "buffered_bytes": 1700, "kinesis_records_total": 6, "kinesis_record_bytes_total": 600,
+		"retries_total": 3, "requests_total": 8, "request_seconds_total": 2.5, "inflight_requests": 2,
+		"errors_total/InternalFailure": 13, "paused": 1, "shards": 4,
+		"shard_map_refresh_total/ok": 5, "shard_map_refresh_total/failed": 14, "wrong_shard_total": 15,
+		"resend_reshard_total": 16, "unexplained_shard_total": 18, "sequence_regressions_total": 19, "callback_panics_total": 20,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("metrics:\n%v\nwant:\n%v", got, want)
+	}
+}
