@@ -471,11 +471,8 @@ func toInt(text []byte) int64 {
 	n := int64(0)
 	for i, c := range text {
 		if !isDigit(c) || i > 9 {
-			f, err := strconv.ParseFloat(string(text), 64)
-			if err != nil && math.IsInf(f, 0) || math.Abs(f) > math.MaxInt32 {
-				return int64(math.Copysign(math.MaxInt32, f))
-			}
-			return int64(math.Floor(f))
+			f, _ := strconv.ParseFloat(string(text), 64) // out of range is infinite
+			return int64(max(math.MinInt32, min(math.Floor(f), math.MaxInt32)))
 		}
 		n = n*10 + int64(c-'0')
 	}

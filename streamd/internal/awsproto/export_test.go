@@ -1,0 +1,19 @@
+package awsproto
+
+// JSON11 is the codec of application/x-amz-json-1.1.
+var JSON11 = json11
+
+// ParseAuthorization returns the parts of an Authorization header.
+func ParseAuthorization(header string) (credential, signedHeaders, signature string) {
+	s := parseAuthorization(header)
+	return s.Credential, s.SignedHeaders, s.Signature
+}
+
+// ScopeOf returns account and region of a credential.
+func ScopeOf(credential string) (account, region string, err error) {
+	scope, e := scopeOf(credential)
+	if e != nil {
+		return "", "", e
+	}
+	return scope.Account, scope.Region, nil
+}
