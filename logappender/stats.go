@@ -1,0 +1,127 @@
+package logappender
+
+import (
+	"time"
+
+	"go.uber.org/zap/zapcore"
+)
+
+// numLevels is the number of zap's levels, Debug to Fatal.
+const numLevels = int(zapcore.FatalLevel-zapcore.DebugLevel) + 1
+
+// LevelCounts counts entries by level, from Debug to Fatal. Levels outside
+// count as the nearest.
+type LevelCounts [numLevels]uint64
+
+// At returns the count of a level.
+func (c *LevelCounts) At(l zapcore.Level) uint64 { return c[levelIndex(l)] }
+
+// Total returns the sum over all levels.
+func (c *LevelCounts) Total() uint64 {
+	var sum uint64
+	for _, n := range c {
+		sum += n
+	}
+	return sum
+}
+
+func (c *LevelCounts) add(o *LevelCounts) {
+	for i, n := range o {
+		c[i] += n
+	}
+}
+
+func (c *LevelCounts) sub(o *LevelCounts) {
+	for i, n := range o {
+		c[i] -= n
+	}
+}
+
+func levelIndex(l zapcore.Level) int {
+	return int(min(max(l, zapcore.DebugLevel), zapcore.FatalLevel) - zapcore.DebugLevel)
+}
+
+// DropReason says why an entry was dropped.
+type DropReason int
+
+// The reasons of a drop.
+const (
+	DropFull     DropReason = iota // no room in the buffer
+	DropOversize                   // longer than MaxRecordBytes, with DropOversize set
+	DropClosed                     // the appender was closed
+	DropSelf                       // the logger's name is reserved
+	DropEncode                     // the encoder failed or panicked
+	DropRejected                   // the producer gave the entry up or refused it
+	numReasons
+)
+
+var reasonNames = [numReasons]string{"full", "oversize", "closed", "self", "encode_error", "rejected"}
+
+// String returns the reason in a word, such as "full".
+func (r DropReason) String() string {
+	if r < 0 || r >= numReasons {
+		return "unknown"
+	}
+	return reasonNames[r]
+}
+
+// Stats is a snapshot of an [Appender]. At any moment, for every level,
+//
+//	Accepted = Delivered + sum of Dropped + Lost + Pending
+type Stats struct {
+	Accepted  LevelCounts             // entries that were to be written
+	Delivered LevelCounts             // entries that the stream has stored
+	Dropped   [numReasons]LevelCounts // indexed by DropReason
+	Lost      LevelCounts             // unfinished at the end of Close, or last words without room
+	Pending   LevelCounts             // entries in the buffer or with the producer
+	Truncated uint64                  // entries that were cut to MaxRecordBytes
+	Saved     uint64                  // entries written to Fallback
+	Gaps      uint64                  // gap records written into the stream
+
+	BufferBytes    int           // memory in use, of BufferCapacity
+	BufferCapacity int           // Config.BufferBytes
+	OldestPending  time.Duration // age of the oldest chunk that is not finished; 0 if none
+	Blocked        time.Duration // total time that log calls have waited under Block
+	FlushTimeouts  uint64        // Flush, Sync, Panic or Fatal that ended before delivery
+	LastSuccess    time.Time     // of a delivery; zero if there was none
+	LastError      error         // of the producer; nil after a delivery without failure
+}
+
+// DroppedTotal returns the number of dropped entries.
+func (s *Stats) DroppedTotal() uint64 {
+	var sum uint64
+	for i := range s.Dropped {
+		sum += s.Dropped[i].Total()
+	}
+	return sum
+}
+
+// Stats returns a consistent snapshot.
+func (a *Appender) Stats() Stats {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.stats
+	s.BufferBytes = a.usedLocked()
+	s.BufferCapacity = a.cfg.BufferBytes
+	s.OldestPending = a.oldestLocked()
+	return s
+}
+
+// Healthy reports whether the appender is open, the last delivery had no
+// failure, and nothing has been pending for longer than ten seconds.
+func (a *Appender) Healthy() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.closed && a.stats.LastError == nil && a.oldestLocked() <= 10*time.Second
+}
+
+func (a *Appender) oldestLocked() time.Duration {
+	c := a.live.head
+	if c == nil {
+		c = a.open
+	}
+	if c == nil || len(c.buf) == 0 {
+		return 0
+	}
+	return time.Since(c.born)
+}
