@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -196,7 +197,7 @@ func (w *world) kill() {
 	<-w.done
 	old := w.sink
 	old.mu.Lock()
-	w.sink = &stream{got: old.got, delay: old.delay, refuse: old.refuse, early: old.early, drop: old.drop}
+	w.sink = &stream{got: slices.Clone(old.got), delay: old.delay, refuse: old.refuse, early: old.early, drop: old.drop}
 	old.mu.Unlock()
 }
 
@@ -297,7 +298,9 @@ func (w *world) verify(maxDuplicates int) {
 			continue
 		}
 		if n > 0 {
-			duplicates++
+			if duplicates++; duplicates == maxDuplicates+1 {
+				w.t.Errorf("arrived again: %.30q", r.Data)
+			}
 		}
 		want[string(r.Data)]++
 	}

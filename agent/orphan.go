@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/streamkit/streamkit/agent/internal/position"
@@ -23,14 +24,7 @@ func (fl *flow) truncated(g *file, size int64, now time.Time) {
 		g.long.chunk.Release()
 		g.long = nil
 	}
-	delete(fl.byID, g.id)
-	fl.mu.Lock()
-	delete(fl.listed, g)
-	fl.mu.Unlock()
-	g.id, g.birth = tail.ID{}, 0
-	g.window, g.reason = now.Add(fl.cfg.RotateWait), lossTruncated
-	g.update(func(e *position.Entry) { e.ID, e.Birth = g.id, 0 })
-	fl.orphan(g)
+	fl.detach(g, lossTruncated, now)
 
 	if fi, err := c.f.Stat(); err == nil {
 		c.size = fi.Size()
@@ -42,6 +36,18 @@ func (fl *flow) truncated(g *file, size int64, now time.Time) {
 	n.nul, n.rotated, n.rotatedAt = true, g.rotated, g.rotatedAt
 	fl.look(n, now)
 	fl.scanSoon(scanAfter)
+}
+
+// detach makes an orphan of g: its file is no longer its own.
+func (fl *flow) detach(g *file, reason lossReason, now time.Time) {
+	delete(fl.byID, g.id)
+	fl.mu.Lock()
+	delete(fl.listed, g)
+	fl.mu.Unlock()
+	g.id, g.birth = tail.ID{}, 0
+	g.window, g.reason = now.Add(fl.cfg.RotateWait), reason
+	g.update(func(e *position.Entry) { e.ID, e.Birth = g.id, 0 })
+	fl.orphan(g)
 }
 
 // adopt gives files to the orphans whose content they hold, first by inode, then
@@ -95,7 +101,10 @@ func (fl *flow) byContent(c *candidate) *file {
 	for _, o := range fl.orphans {
 		restored := o.ended && o.reason == lossMissing && !fl.scanned &&
 			o.path == c.path && o.size == c.size && o.mtime == c.mtime
-		if o.window.IsZero() && !restored || o.prefix.Len < tail.PrefixMin || c.size < o.read {
+		// A few bytes say little, unless they are all there was and the names agree too.
+		enough := o.prefix.Len >= tail.PrefixMin || o.read > 0 && int64(o.prefix.Len) >= o.read &&
+			o.reason == lossTruncated && strings.HasPrefix(c.path, o.path)
+		if o.window.IsZero() && !restored || !enough || c.size < o.read {
 			continue
 		}
 		if c.head.Has(o.prefix) && fl.marked(c, o) && (best == nil || o.path == c.path) {

@@ -75,7 +75,7 @@ func runProgram(t *testing.T, seed uint64) {
 	w.settle(2 * time.Minute)
 	duplicates := 0
 	if kills {
-		duplicates = len(w.want)
+		duplicates = 40 * len(w.want)
 	}
 	w.verify(duplicates)
 	if w.sink.early && !refuses {

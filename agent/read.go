@@ -75,8 +75,11 @@ func (fl *flow) look(g *file, now time.Time) {
 		}
 	}
 	if size != g.size || mtime != g.mtime {
+		if !fl.checkPrefix(g, size) {
+			fl.truncated(g, max(g.read, g.known), now)
+			return
+		}
 		g.size, g.mtime = size, mtime
-		fl.growPrefix(g)
 		g.update(func(e *position.Entry) { e.Size, e.ModTime, e.Prefix = size, mtime, g.prefix })
 	}
 	if tail.Links(fi) == 0 && !g.deleted {
@@ -107,13 +110,7 @@ func (fl *flow) ended(g *file, now time.Time) {
 	if g.deleted && len(fl.suspects) > 0 {
 		// Moved to here from another file system, it would be a copy of itself: the next
 		// scan gives it to this generation.
-		delete(fl.byID, g.id)
-		fl.mu.Lock()
-		delete(fl.listed, g)
-		fl.mu.Unlock()
-		g.id, g.birth = tail.ID{}, 0
-		g.window, g.reason = now.Add(2*rescan), lossTruncated
-		fl.orphan(g)
+		fl.detach(g, lossTruncated, now)
 		fl.scanSoon(0)
 		return
 	}
@@ -123,14 +120,20 @@ func (fl *flow) ended(g *file, now time.Time) {
 	}
 }
 
-// growPrefix makes the prefix as long as the file now allows.
-func (fl *flow) growPrefix(g *file) {
-	if g.prefix.Len >= tail.PrefixMax || int64(g.prefix.Len) >= g.size {
-		return
+// checkPrefix reports whether the file still begins as it did, and makes the prefix
+// as long as the file allows. A file that was truncated and filled again may have
+// the very bytes before the place where reading goes on, if its lines are alike;
+// its beginning then mostly differs.
+func (fl *flow) checkPrefix(g *file, size int64) bool {
+	if err := fl.head.Read(g.f, size); err != nil {
+		fl.trouble(g.path, "cannot read", err)
+		return true
 	}
-	if err := fl.head.Read(g.f, g.size); err == nil && fl.head.Has(g.prefix) {
-		g.prefix = fl.head.Print()
+	if !fl.head.Has(g.prefix) {
+		return false
 	}
+	g.prefix = fl.head.Print()
+	return true
 }
 
 func (fl *flow) enqueue(g *file) {

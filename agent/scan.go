@@ -104,7 +104,9 @@ func (fl *flow) scanDir(now time.Time) (again bool) {
 		}
 		id := tail.IDOf(path, fi)
 		if g := fl.byID[id]; g != nil {
-			fl.present(g, path, fi, byPath, now)
+			if c := fl.present(g, path, fi, byPath, now); c != nil {
+				found = append(found, c)
+			}
 			continue
 		}
 		c, err := fl.open(path)
@@ -118,7 +120,11 @@ func (fl *flow) scanDir(now time.Time) (again bool) {
 		}
 		if g := fl.byID[c.id]; g != nil { // renamed to here in between
 			fl.drop(c)
-			fl.present(g, path, fi, byPath, now)
+			if g.f != nil {
+				fl.present(g, path, fi, byPath, now)
+			} else {
+				again = true
+			}
 			continue
 		}
 		c.sibling = !ours
@@ -208,48 +214,61 @@ func (fl *flow) drop(c *candidate) {
 	fl.stats.openFiles.Add(-1)
 }
 
-// present notes that a known file is there, perhaps under a new name.
-func (fl *flow) present(g *file, path string, fi fs.FileInfo, byPath map[string]tail.ID, now time.Time) {
+// present notes that a known file is there, perhaps under a new name. It returns a
+// candidate if it is another file by now, which got the inode.
+func (fl *flow) present(g *file, path string, fi fs.FileInfo, byPath map[string]tail.ID, now time.Time) *candidate {
 	if g.listed { // a hard link: the first name counts, or the one it had
 		if path == g.path {
 			g.prevPath = ""
 		}
 		byPath[path] = g.id
-		return
+		return nil
 	}
 	g.listed, g.misses = true, 0
 	byPath[path] = g.id
+	if g.f != nil {
+		fl.renamed(g, path)
+	}
+	switch {
+	case g.f == nil && (path != g.path || fi.Size() != g.size || fi.ModTime().UnixNano() != g.mtime):
+		return fl.wakeFile(g, path, now)
+	case g.f != nil && fi.Size() < g.size:
+		fl.look(g, now) // before a copy of what it was is taken for a file of its own
+	}
+	return nil
+}
+
+func (fl *flow) renamed(g *file, path string) {
 	if path != g.path {
 		g.prevPath, g.path = g.path, path
 		g.update(func(e *position.Entry) { e.Path = path })
 	}
-	switch {
-	case g.f == nil && (fi.Size() != g.size || fi.ModTime().UnixNano() != g.mtime):
-		fl.wakeFile(g, now)
-	case g.f != nil && fi.Size() < g.size:
-		fl.look(g, now) // before a copy of what it was is taken for a file of its own
-	}
 }
 
-// wakeFile opens a file again that was closed and has changed since.
-func (fl *flow) wakeFile(g *file, now time.Time) {
-	c, err := fl.open(g.path)
+// wakeFile opens a file again that was closed and has changed since. While it was
+// closed, it may have been deleted and its inode given to another file, which is
+// then returned.
+func (fl *flow) wakeFile(g *file, path string, now time.Time) *candidate {
+	c, err := fl.open(path)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
-			fl.trouble(g.path, "cannot open", err)
+			fl.trouble(path, "cannot open", err)
 		}
-		return
+		return nil
 	}
 	if c.id != g.id {
 		fl.drop(c) // another scan sorts it out
-		return
+		return nil
 	}
-	g.f = c.f
-	if c.size < g.read || !c.head.Has(g.prefix) || !fl.marked(c, g) {
-		fl.truncated(g, g.size, now)
-		return
+	born := g.birth == 0 || c.birth == 0 || g.birth == c.birth
+	if born && c.size >= g.read && c.head.Has(g.prefix) && fl.marked(c, g) {
+		fl.renamed(g, path)
+		g.f = c.f
+		fl.look(g, now)
+		return nil
 	}
-	fl.look(g, now)
+	fl.detach(g, lossTruncated, now)
+	return c
 }
 
 func (fl *flow) marked(c *candidate, g *file) bool {
