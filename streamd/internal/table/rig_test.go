@@ -166,3 +166,17 @@ func only(t testing.TB, all, expr string) string {
 	}
 	return string(b)
 }
+
+// reread returns a rig whose Set went through a snapshot, which must be equal.
+func (r *rig) reread(t testing.TB) *rig {
+	t.Helper()
+	snap := r.set.AppendSnapshot(nil)
+	set, err := table.ReadSnapshot(snap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again := set.AppendSnapshot(nil); string(again) != string(snap) {
+		t.Fatalf("snapshot differs after it was read:\n%q\n%q", snap, again)
+	}
+	return &rig{set}
+}
