@@ -68,6 +68,12 @@ func Logger(l *slog.Logger) Option {
 	return func(o *options) { o.cfg.Logger = l }
 }
 
+// Config changes the server's configuration as it likes, after the other
+// options that were given before it.
+func Config(change func(*streamd.Config)) Option {
+	return func(o *options) { change(&o.cfg) }
+}
+
 // Server is a running server. It is safe for concurrent use.
 type Server struct {
 	srv   *streamd.Server

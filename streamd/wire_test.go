@@ -1,0 +1,277 @@
+package streamd_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/streamkit/streamkit/streamd"
+	"github.com/streamkit/streamkit/streamd/streamdtest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// request is one raw HTTP request. What is empty is not sent.
+type request struct {
+	name   string
+	method string // default POST
+	query  string
+	target string // operation of Kinesis; "-" sends no header, one with a dot is sent whole
+	ctype  string // default JSON 1.1; "-" sends none
+	header [][2]string
+	body   string
+}
+
+const signedWell = "AWS4-HMAC-SHA256 Credential=AKID/20261123/us-east-1/kinesis/aws4_request, SignedHeaders=host, Signature=00"
+
+func (q request) send(t *testing.T, srv *streamdtest.Server) *http.Response {
+	t.Helper()
+	method := q.method
+	if method == "" {
+		method = http.MethodPost
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, srv.Endpoint()+"/"+q.query, strings.NewReader(q.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch {
+	case q.target == "-":
+	case strings.Contains(q.target, "."):
+		req.Header.Set("X-Amz-Target", q.target)
+	default:
+		req.Header.Set("X-Amz-Target", "Kinesis_20131202."+q.target)
+	}
+	switch q.ctype {
+	case "-":
+	case "":
+		req.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	default:
+		req.Header.Set("Content-Type", q.ctype)
+	}
+	for _, h := range q.header {
+		if h[0] == "Host" {
+			req.Host = h[1]
+			continue
+		}
+		req.Header.Set(h[0], h[1])
+	}
+	resp, err := srv.HTTPClient().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+// volatile are the parts of an answer that differ from run to run.
+var volatile = []struct {
+	re   *regexp.Regexp
+	with string
+}{
+	{regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`), "<uuid>"},
+	{regexp.MustCompile(`^[A-Za-z0-9+/]{96}$`), "<id2>"},
+	{regexp.MustCompile(`^\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT$`), "<date>"},
+}
+
+// show writes an answer as the golden files have it: status, headers, body.
+func show(t *testing.T, resp *http.Response) string {
+	t.Helper()
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	fmt.Fprintln(&b, resp.StatusCode)
+	var names []string
+	for name := range resp.Header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		value := strings.Join(resp.Header[name], ", ")
+		for _, v := range volatile {
+			value = v.re.ReplaceAllString(value, v.with)
+		}
+		fmt.Fprintf(&b, "%s: %s\n", name, value)
+	}
+	if bytes.ContainsFunc(body, func(r rune) bool { return r == '\ufffd' || r < ' ' && r != '\n' }) {
+		fmt.Fprintf(&b, "%q\n", body)
+	} else {
+		fmt.Fprintf(&b, "%s\n", body)
+	}
+	return b.String()
+}
+
+// golden compares the answers to requests with a file.
+func golden(t *testing.T, srv *streamdtest.Server, name string, requests []request) {
+	t.Helper()
+	var got strings.Builder
+	for _, q := range requests {
+		fmt.Fprintf(&got, "== %s\n%s\n", q.name, show(t, q.send(t, srv)))
+	}
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got.String()), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.String() != string(want) {
+		t.Errorf("%s differs from what the server answers; see which with git diff after -update:\n%s", file, firstDifference(got.String(), string(want)))
+	}
+}
+
+func firstDifference(got, want string) string {
+	g, w := strings.Split(got, "== "), strings.Split(want, "== ")
+	for i := range g {
+		if i >= len(w) || g[i] != w[i] {
+			return fmt.Sprintf("got  %s\nwant %s", g[i], append(w, make([]string, len(g))...)[i])
+		}
+	}
+	return "the file has more"
+}
+
+// TestOrderOfChecks pins which error comes first, and the whole answer. Each
+// request is wrong in what it is named for and in everything that is checked
+// later.
+func TestOrderOfChecks(t *testing.T) {
+	srv := streamdtest.New(t)
+	const cbor, json10, json = "application/x-amz-cbor-1.1", "application/x-amz-json-1.0", "application/json"
+	golden(t, srv, "order.golden", []request{
+		{name: "foreign host", header: [][2]string{{"Host", "evil.example"}, {"Origin", "http://evil.example"}}, method: "GET"},
+		{name: "no CORS unless configured", header: [][2]string{{"Origin", "http://a.example"}}, method: "OPTIONS", target: "-", ctype: "-"},
+		{name: "GET", method: "GET", target: "ListStreams"},
+		{name: "empty body, known operation", target: "ListStreams"},
+		{name: "empty body, known operation that is not served", target: "AddTagsToStream"},
+		{name: "empty body, unknown operation", target: "Nope"},
+		{name: "empty body, CBOR", target: "ListStreams", ctype: cbor},
+		{name: "empty body, unknown content type", target: "Nope", ctype: "text/plain"},
+		{name: "unknown content type, no operation", target: "-", ctype: "text/plain", body: "{"},
+		{name: "unknown content type, operation", target: "ListStreams", ctype: "text/plain", body: "{"},
+		{name: "DynamoDB's content type", target: "ListStreams", ctype: json10, body: "{"},
+		{name: "plain JSON, bad body", target: "ListStreams", ctype: json, body: "{"},
+		{name: "plain JSON, good body", target: "ListStreams", ctype: json, body: "{}"},
+		{name: "CBOR", target: "ListStreams", ctype: cbor, body: "\xbf\xff"},
+		{name: "bad body, unknown operation", target: "Nope", body: "{"},
+		{name: "bad body", target: "ListStreams", body: `{"Limit":}`},
+		{name: "body is a list", target: "ListStreams", body: `[]`},
+		{name: "parameters of the content type", target: "ListStreams", ctype: "application/x-amz-json-1.1; charset=utf-8", body: `[]`},
+		{name: "compressed body", target: "ListStreams", header: [][2]string{{"Content-Encoding", "gzip"}}, body: `[]`},
+		{name: "unknown operation", target: "Nope", body: "{}"},
+		{name: "no target", target: "-", body: "{}"},
+		{name: "unknown version of the service", target: "Kinesis_20991231.ListStreams", body: "{}"},
+		{name: "operation that is not served", target: "SubscribeToShard", body: "{}"},
+		{name: "both signatures", target: "ListStreams", query: "?X-Amz-Algorithm=x", header: [][2]string{{"Authorization", "x"}}, body: `{"Limit":"x"}`},
+		{name: "signature without parts", target: "ListStreams", header: [][2]string{{"Authorization", "AWS4-HMAC-SHA256 x"}}, body: `{"Limit":"x"}`},
+		{name: "signature without a date", target: "ListStreams", header: [][2]string{{"Authorization", signedWell}}, body: `{"Limit":"x"}`},
+		{name: "signature without headers", target: "ListStreams", header: [][2]string{{"Authorization", "AWS4-HMAC-SHA256 Credential=a, Signature=b"}, {"X-Amz-Date", "20261123T120000Z"}}, body: `{"Limit":"x"}`},
+		{name: "signature with a short credential", target: "ListStreams", header: [][2]string{{"Authorization", "AWS4-HMAC-SHA256 Credential=a, SignedHeaders=h, Signature=b"}, {"X-Amz-Date", "20261123T120000Z"}}, body: `{"Limit":"x"}`},
+		{name: "signature in the query without parts", target: "ListStreams", query: "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=x", body: `{"Limit":"x"}`},
+		{name: "conversion", target: "ListStreams", header: [][2]string{{"Authorization", signedWell}, {"X-Amz-Date", "20261123T120000Z"}}, body: `{"Limit":"x","ExclusiveStartStreamName":""}`},
+		{name: "constraint", target: "ListStreams", body: `{"Limit":0,"ExclusiveStartStreamName":"a b"}`},
+		{name: "operation", target: "DescribeStream", body: `{"StreamName":"nope"}`},
+	})
+}
+
+func TestShapeMode(t *testing.T) {
+	srv := streamdtest.New(t, streamdtest.Config(func(cfg *streamd.Config) {
+		cfg.Auth = "shape"
+		cfg.CORSOrigins = []string{"http://a.example"}
+	}))
+	golden(t, srv, "shape.golden", []request{
+		{name: "unsigned", target: "ListStreams", body: `{}`},
+		{name: "another scheme", target: "ListStreams", header: [][2]string{{"Authorization", "Bearer x"}}, body: `{}`},
+		{name: "signed", target: "ListStreams", header: [][2]string{{"Authorization", signedWell}, {"X-Amz-Date", "20261123T120000Z"}}, body: `{}`},
+		{name: "signed in the query", target: "ListStreams", body: `{}`, query: "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Date=x&X-Amz-Signature=0&X-Amz-SignedHeaders=host&X-Amz-Credential=A%2F20261123%2Fus-east-1%2Fkinesis%2Faws4_request"},
+		{name: "DynamoDB unsigned", target: "DynamoDB_20120810.ListTables", ctype: "application/x-amz-json-1.0", body: `{}`},
+		{name: "preflight", method: "OPTIONS", target: "-", ctype: "-", header: [][2]string{{"Origin", "http://a.example"}, {"Access-Control-Request-Headers", "x-amz-target"}, {"Access-Control-Request-Method", "POST"}}},
+		{name: "preflight of another origin", method: "OPTIONS", target: "-", ctype: "-", header: [][2]string{{"Origin", "http://b.example"}}},
+		{name: "request of an allowed page", target: "ListStreams", header: [][2]string{{"Origin", "http://a.example"}}, body: `{}`},
+	})
+}
+
+// TestValidation pins the wording of constraint errors.
+func TestValidation(t *testing.T) {
+	srv := streamdtest.New(t)
+	srv.CreateStream(t, "s", 1)
+	long := strings.Repeat("a", 129)
+	golden(t, srv, "validation.golden", []request{
+		{name: "missing name", target: "CreateStream", body: `{}`},
+		{name: "length and pattern", target: "CreateStream", body: `{"StreamName":"` + long + ` ","ShardCount":0}`},
+		{name: "empty name", target: "CreateStream", body: `{"StreamName":""}`},
+		{name: "nested enum", target: "CreateStream", body: `{"StreamName":"x","StreamModeDetails":{"StreamMode":"FAST"}}`},
+		{name: "nested null", target: "CreateStream", body: `{"StreamName":"x","StreamModeDetails":{}}`},
+		{name: "record size", target: "CreateStream", body: `{"StreamName":"x","MaxRecordSizeInKiB":10241}`},
+		{name: "not served", target: "CreateStream", body: `{"StreamName":"x","Tags":{"a":"b"}}`},
+		{name: "iterator without anything", target: "GetShardIterator", body: `{}`},
+		{name: "iterator type", target: "GetShardIterator", body: `{"StreamName":"s","ShardId":"0","ShardIteratorType":"OLDEST","StartingSequenceNumber":"01"}`},
+		{name: "limit", target: "GetRecords", body: `{"ShardIterator":"x","Limit":10001}`},
+		{name: "long iterator", target: "GetRecords", body: `{"ShardIterator":"` + strings.Repeat("a", 513) + `","Limit":0}`},
+		{name: "put without anything", target: "PutRecord", body: `{"StreamName":"s"}`},
+		{name: "put with a bad hash key", target: "PutRecord", body: `{"StreamName":"s","Data":"","PartitionKey":"","ExplicitHashKey":"00"}`},
+		{name: "put with a hash key out of range", target: "PutRecord", body: `{"StreamName":"s","Data":"","PartitionKey":"a","ExplicitHashKey":"340282366920938463463374607431768211456"}`},
+		{name: "put with a bad number for ordering", target: "PutRecord", body: `{"StreamName":"s","Data":"","PartitionKey":"a","SequenceNumberForOrdering":"7"}`},
+		{name: "partition key of 256 characters", target: "PutRecord", body: `{"StreamName":"s","Data":"","PartitionKey":"` + strings.Repeat("é", 256) + `","DryRun":true}`},
+		{name: "partition key of 257 characters", target: "PutRecord", body: `{"StreamName":"s","Data":"","PartitionKey":"` + strings.Repeat("é", 257) + `"}`},
+		{name: "more than ten errors", target: "PutRecords", body: `{"StreamName":"s","Records":[{},{},{},{},{},{},{}]}`},
+		{name: "elements", target: "PutRecords", body: `{"StreamName":"s","Records":[{"Data":"","PartitionKey":"a"},{"Data":"","PartitionKey":""},null]}`},
+		{name: "no records", target: "PutRecords", body: `{"StreamName":"s","Records":[]}`},
+		{name: "501 records", target: "PutRecords", body: `{"StreamName":"s","Records":[` + strings.Repeat(`{"Data":"","PartitionKey":"a"},`, 500) + `{"Data":"","PartitionKey":"a"}]}`},
+		{name: "record above the stream's limit", target: "PutRecords", body: `{"StreamName":"s","Records":[{"Data":"","PartitionKey":"a"},{"Data":"` + strings.Repeat("AAAA", 349526) + `","PartitionKey":"a"}]}`},
+		{name: "neither name nor ARN", target: "DescribeStream", body: `{}`},
+		{name: "bad ARN", target: "DescribeStream", body: `{"StreamARN":"arn:x"}`},
+		{name: "ARN and another name", target: "DescribeStream", body: `{"StreamName":"t","StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s"}`},
+		{name: "ARN of another region", target: "DescribeStream", body: `{"StreamARN":"arn:aws:kinesis:eu-west-1:000000000000:stream/s"}`},
+		{name: "shard count", target: "UpdateShardCount", body: `{"StreamName":"s","TargetShardCount":0,"ScalingType":"x"}`},
+		{name: "filter", target: "ListShards", body: `{"StreamName":"s","ShardFilter":{"Type":"x"},"MaxResults":0}`},
+	})
+}
+
+func TestBodyLimits(t *testing.T) {
+	srv := streamdtest.New(t)
+	golden(t, srv, "limits.golden", []request{
+		{name: "control operation above 256 KiB", target: "ListStreams", body: strings.Repeat(" ", 256<<10) + "{}"},
+		{name: "put above 16 MiB", target: "PutRecords", body: strings.Repeat(" ", 16<<20) + "{}"},
+	})
+	t.Run("chunked", func(t *testing.T) {
+		body := io.MultiReader(strings.NewReader(strings.Repeat(" ", 1<<20)), strings.NewReader("{}")) // of unknown length
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.Endpoint(), body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Amz-Target", "Kinesis_20131202.ListStreams")
+		req.Header.Set("Content-Type", "application/x-amz-json-1.1")
+		resp, err := srv.HTTPClient().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+	})
+}
+
+func TestDynamoDBErrors(t *testing.T) {
+	srv := streamdtest.New(t)
+	const ctype = "application/x-amz-json-1.0"
+	golden(t, srv, "dynamodb.golden", []request{
+		{name: "no body", target: "DynamoDB_20120810.ListTables", ctype: ctype},
+		{name: "unknown operation", target: "DynamoDB_20120810.Nope", ctype: ctype, body: "{}"},
+		{name: "no tables", target: "DynamoDB_20120810.ListTables", ctype: ctype, body: "{}"},
+		{name: "no such table", target: "DynamoDB_20120810.DescribeTable", ctype: ctype, body: `{"TableName":"nope"}`},
+		{name: "bad signature", target: "DynamoDB_20120810.ListTables", ctype: ctype, header: [][2]string{{"Authorization", "AWS4-x"}}, body: "{}"},
+		{name: "content type", target: "DynamoDB_20120810.ListTables", ctype: "text/plain", body: "{}"},
+	})
+}
