@@ -73,7 +73,7 @@ func (a *app) put(ctx context.Context, stream string, files []string, o putOptio
 	if err != nil {
 		return err
 	}
-	k, err := a.kinesis(ctx, producer.HTTPClient())
+	k, err := a.kinesis(ctx)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -71,22 +70,19 @@ needs neither region nor credentials.`,
 	f.StringVar(&a.opts.Profile, "profile", "", "profile in the AWS config files")
 	cmd.AddCommand(
 		a.newStream(), a.newPut(), a.newTail(), a.newLease(), a.newDemo(), a.newVersion(),
+		a.newDemoLogger(),
 	)
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
 }
 
 // kinesis returns a client, and remembers for error messages where it leads.
-func (a *app) kinesis(ctx context.Context, client *http.Client) (*kinesis.Client, error) {
+func (a *app) kinesis(ctx context.Context) (*kinesis.Client, error) {
 	cfg, err := endpoint.Load(ctx, a.opts)
 	if err != nil {
 		return nil, err
 	}
-	k, where, err := cfg.Kinesis(func(o *kinesis.Options) {
-		if client != nil && !cfg.CustomCA() {
-			o.HTTPClient = client
-		}
-	})
+	k, where, err := cfg.Kinesis()
 	a.about.Where = where
 	return k, err
 }

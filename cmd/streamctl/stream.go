@@ -27,7 +27,7 @@ func (a *app) newStream() *cobra.Command {
 // streamClient returns a client, and notes the stream for error messages.
 func (a *app) streamClient(ctx context.Context, stream string) (*kinesis.Client, error) {
 	a.about.Stream = stream
-	return a.kinesis(ctx, nil)
+	return a.kinesis(ctx)
 }
 
 // waitLimit bounds how long a command waits for a stream to change its state.

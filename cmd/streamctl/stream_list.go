@@ -25,7 +25,7 @@ func (a *app) newStreamList() *cobra.Command {
 		Args:  exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			k, err := a.kinesis(ctx, nil)
+			k, err := a.kinesis(ctx)
 			if err != nil {
 				return err
 			}

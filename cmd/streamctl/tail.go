@@ -18,7 +18,6 @@ import (
 	"github.com/streamkit/streamkit/cmd/streamctl/internal/explain"
 	"github.com/streamkit/streamkit/cmd/streamctl/internal/follow"
 	"github.com/streamkit/streamkit/cmd/streamctl/internal/shard"
-	"github.com/streamkit/streamkit/internal/sdkhttp"
 )
 
 // tailOptions are the flags of "tail".
@@ -69,7 +68,7 @@ func (a *app) tail(ctx context.Context, stream string, o tailOptions) error {
 		return fmt.Errorf("--limit %d: write a number from 1", o.limit)
 	}
 	a.about.Stream = stream
-	k, err := a.kinesis(ctx, sdkhttp.Client())
+	k, err := a.kinesis(ctx)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/streamkit/streamkit/cmd/streamctl/internal/endpoint"
-	"github.com/streamkit/streamkit/internal/sdkhttp"
 )
 
 // Names that the demo uses.
@@ -103,11 +102,10 @@ func (c *cluster) clients(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	client := sdkhttp.Client()
-	if c.kinesis, _, err = cfg.Kinesis(func(o *kinesis.Options) { o.HTTPClient = client }); err != nil {
+	if c.kinesis, _, err = cfg.Kinesis(); err != nil {
 		return err
 	}
-	c.dynamodb, _, err = cfg.DynamoDB(func(o *dynamodb.Options) { o.HTTPClient = client })
+	c.dynamodb, _, err = cfg.DynamoDB()
 	return err
 }
 

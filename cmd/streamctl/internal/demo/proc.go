@@ -111,7 +111,12 @@ func (p *Proc) tailOfLog(n int) []string {
 	if err != nil {
 		return nil
 	}
-	lines := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
+	var lines []string
+	for line := range strings.Lines(string(data)) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
 	return lines[max(0, len(lines)-n):]
 }
 
@@ -121,7 +126,7 @@ func (p *Proc) endedError() error {
 	if p.err != nil {
 		msg += fmt.Sprintf(" (%v)", p.err)
 	}
-	if tail := p.tailOfLog(1); len(tail) > 0 && tail[0] != "" {
+	if tail := p.tailOfLog(1); len(tail) > 0 {
 		msg += ": " + tail[0]
 	}
 	return errors.New(msg)

@@ -130,7 +130,7 @@ func (d *demo) watch(ctx context.Context, failed <-chan error, faultsDone <-chan
 
 func (d *demo) figures() figures {
 	return figures{
-		elapsed: time.Since(d.started), written: d.replay.Written(), bytes: d.replay.Bytes(),
+		elapsed: time.Since(d.screen.start), written: d.replay.Written(), bytes: d.replay.Bytes(),
 		acked: d.seen.acknowledged(), stored: d.audit.userRecords.Load(), records: d.audit.records.Load(),
 		read: d.read.Load(), repeats: d.repeats.Load(), fraction: d.fraction(),
 	}
@@ -160,8 +160,14 @@ func (d *demo) diagnose(f figures) string {
 		if !p.Running() {
 			state = "has ended"
 		}
-		fmt.Fprintf(&b, "\n  %s (pid %d) %s; last lines of its log:", p.Name, p.PID(), state)
-		for _, line := range p.tailOfLog(5) {
+		fmt.Fprintf(&b, "\n  %s (pid %d) %s", p.Name, p.PID(), state)
+		last := p.tailOfLog(5)
+		if len(last) == 0 {
+			b.WriteString(", and has said nothing")
+			continue
+		}
+		b.WriteString("; last lines of its log:")
+		for _, line := range last {
 			fmt.Fprintf(&b, "\n    %s", line)
 		}
 	}

@@ -16,16 +16,20 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"github.com/streamkit/streamkit/internal/sdkhttp"
 )
 
 // DefaultRegion is the region of a loopback endpoint when none is configured.
@@ -81,6 +85,7 @@ func Loopback(rawURL string) bool {
 type Config struct {
 	opts Options
 	aws  aws.Config
+	http *http.Client // shared by the clients
 }
 
 // Load reads the environment and the shared config files. It makes no request.
@@ -101,7 +106,9 @@ func Load(ctx context.Context, opts Options) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Config{opts: opts, aws: cfg}, nil
+	c := &Config{opts: opts, aws: cfg}
+	c.http = c.httpClient()
+	return c, nil
 }
 
 // check returns an error that says what to write instead, unless raw is a URL
@@ -118,40 +125,49 @@ func check(raw string) error {
 }
 
 // Kinesis returns a client for Kinesis, and where it leads.
-func (c *Config) Kinesis(optFns ...func(*kinesis.Options)) (*kinesis.Client, Where, error) {
+func (c *Config) Kinesis() (*kinesis.Client, Where, error) {
 	probe := kinesis.NewFromConfig(c.aws).Options()
 	w, creds, err := c.resolve(probe.BaseEndpoint)
 	if err != nil {
 		return nil, w, err
 	}
 	set := func(o *kinesis.Options) {
-		o.Region, o.Credentials = w.Region, creds
+		o.Region, o.Credentials, o.HTTPClient = w.Region, creds, c.http
 		if w.URL != "" {
 			o.BaseEndpoint = aws.String(w.URL)
 		}
 	}
-	return kinesis.NewFromConfig(c.aws, append([]func(*kinesis.Options){set}, optFns...)...), w, nil
+	return kinesis.NewFromConfig(c.aws, set), w, nil
 }
 
 // DynamoDB returns a client for DynamoDB, and where it leads.
-func (c *Config) DynamoDB(optFns ...func(*dynamodb.Options)) (*dynamodb.Client, Where, error) {
+func (c *Config) DynamoDB() (*dynamodb.Client, Where, error) {
 	probe := dynamodb.NewFromConfig(c.aws).Options()
 	w, creds, err := c.resolve(probe.BaseEndpoint)
 	if err != nil {
 		return nil, w, err
 	}
 	set := func(o *dynamodb.Options) {
-		o.Region, o.Credentials = w.Region, creds
+		o.Region, o.Credentials, o.HTTPClient = w.Region, creds, c.http
 		if w.URL != "" {
 			o.BaseEndpoint = aws.String(w.URL)
 		}
 	}
-	return dynamodb.NewFromConfig(c.aws, append([]func(*dynamodb.Options){set}, optFns...)...), w, nil
+	return dynamodb.NewFromConfig(c.aws, set), w, nil
 }
 
-// CustomCA reports whether AWS_CA_BUNDLE is set. The SDK then needs an HTTP
-// client of its own making.
-func (c *Config) CustomCA() bool {
+// httpClient returns the HTTP client for bulk transfer, see [sdkhttp.Client].
+// With a CA bundle configured, which the SDK has built into its own transport,
+// it is made of that.
+func (c *Config) httpClient() *http.Client {
+	b, ok := c.aws.HTTPClient.(*awshttp.BuildableClient)
+	if ok && c.customCA() {
+		return &http.Client{Transport: sdkhttp.Wrap(b.GetTransport())}
+	}
+	return sdkhttp.Client()
+}
+
+func (c *Config) customCA() bool {
 	for _, s := range c.aws.ConfigSources {
 		if env, ok := s.(config.EnvConfig); ok && env.CustomCABundle != "" {
 			return true

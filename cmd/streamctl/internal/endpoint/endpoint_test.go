@@ -1,12 +1,18 @@
 package endpoint_test
 
 import (
+	"encoding/pem"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/streamkit/streamkit/cmd/streamctl/internal/endpoint"
 )
@@ -246,5 +252,46 @@ func TestLoopback(t *testing.T) {
 		if got := endpoint.Loopback(url); got != want {
 			t.Errorf("Loopback(%q) = %v, want %v", url, got, want)
 		}
+	}
+}
+
+// TestCABundle checks that a client made with AWS_CA_BUNDLE trusts the bundle,
+// and is still the one for bulk transfer.
+func TestCABundle(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		_, _ = w.Write([]byte(`{"HasMoreStreams":false,"StreamNames":["seen"]}`))
+	}))
+	defer srv.Close()
+	for _, tt := range []struct {
+		name   string
+		bundle bool
+	}{{"with the bundle", true}, {"without", false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			isolate(t)
+			if tt.bundle {
+				file := filepath.Join(t.TempDir(), "ca.pem")
+				data := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+				if err := os.WriteFile(file, data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				t.Setenv("AWS_CA_BUNDLE", file)
+			}
+			cfg, err := endpoint.Load(t.Context(), endpoint.Options{Endpoint: srv.URL})
+			if err != nil {
+				t.Fatal(err)
+			}
+			k, _, err := cfg.Kinesis()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := k.Options().HTTPClient.(*http.Client); !ok {
+				t.Errorf("HTTP client is a %T", k.Options().HTTPClient)
+			}
+			out, err := k.ListStreams(t.Context(), &kinesis.ListStreamsInput{}, func(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} })
+			if (err == nil) != tt.bundle {
+				t.Fatalf("ListStreams: %v, %v", out, err)
+			}
+		})
 	}
 }
