@@ -246,7 +246,7 @@ func shift(x *big.Int, n int) {
 func numberSize(s string) int {
 	d, _ := parseDecimal(s)
 	n := len(d.digits)
-	if d.exp&1 == 0 {
+	if n > 0 && d.exp&1 == 0 {
 		n++ // pairs start at even powers of ten
 	}
 	n = 1 + (n+1)/2
