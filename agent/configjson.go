@@ -159,6 +159,8 @@ func (p *parser) value() (*node, error) {
 	return n, nil
 }
 
+const trailingComma = "a comma stands before a closing brace or bracket; remove it"
+
 // explain gives an error of the decoder its line and what is most likely wrong.
 func (p *parser) explain(err error) error {
 	if se, ok := errors.AsType[*syntaxError](err); ok {
@@ -177,9 +179,11 @@ func (p *parser) explain(err error) error {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || len(rest) == 0:
 		e.line = lineAt(p.src, int64(len(p.src)))
 		e.text = "the text ends early; a brace, a bracket or a quote is not closed"
-	case bytes.HasSuffix(before, []byte(",")) && (rest[0] == '}' || rest[0] == ']'),
-		rest[0] == ',' && len(bytes.TrimLeft(rest[1:], " \t\r\n")) > 0 && strings.IndexByte("}]", bytes.TrimLeft(rest[1:], " \t\r\n")[0]) >= 0:
-		e.text = "a comma stands before a closing brace or bracket; remove it"
+	case bytes.HasSuffix(before, []byte(",")) && (rest[0] == '}' || rest[0] == ']'):
+		e.line = lineAt(p.src, int64(len(before)))
+		e.text = trailingComma
+	case rest[0] == ',' && len(bytes.TrimLeft(rest[1:], " \t\r\n")) > 0 && strings.IndexByte("}]", bytes.TrimLeft(rest[1:], " \t\r\n")[0]) >= 0:
+		e.text = trailingComma
 	case rest[0] == '"':
 		e.text = "a comma is missing before this line's key or value"
 	default:
