@@ -26,7 +26,7 @@ func (a *app) newStreamDelete() *cobra.Command {
 				return err
 			}
 			shards := count(int(aws.ToInt32(out.StreamDescriptionSummary.OpenShardCount)), "shard")
-			if err := a.confirm(yes, fmt.Sprintf("Delete stream %q (%s) and all its records at %s?", name, shards, a.about.Where)); err != nil {
+			if err := a.confirm(ctx, yes, fmt.Sprintf("Delete stream %q (%s) and all its records at %s?", name, shards, a.about.Where)); err != nil {
 				return err
 			}
 			_, err = k.DeleteStream(ctx, &kinesis.DeleteStreamInput{StreamName: aws.String(name), EnforceConsumerDeletion: aws.Bool(true)})

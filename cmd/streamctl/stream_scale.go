@@ -32,7 +32,7 @@ func (a *app) newStreamScale() *cobra.Command {
 				return err
 			}
 			now := int(aws.ToInt32(out.StreamDescriptionSummary.OpenShardCount))
-			if err := a.confirm(yes, fmt.Sprintf("Scale stream %q from %s to %d at %s?", name, count(now, "shard"), target, a.about.Where)); err != nil {
+			if err := a.confirm(ctx, yes, fmt.Sprintf("Scale stream %q from %s to %d at %s?", name, count(now, "shard"), target, a.about.Where)); err != nil {
 				return err
 			}
 			_, err = k.UpdateShardCount(ctx, &kinesis.UpdateShardCountInput{

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -94,11 +96,11 @@ func TestByteSize(t *testing.T) {
 func TestConfirmRefusesWithoutTerminal(t *testing.T) {
 	var errOut bytes.Buffer
 	a := &app{in: strings.NewReader("y\n"), err: &errOut}
-	err := a.confirm(false, "Delete everything?")
+	err := a.confirm(t.Context(), false, "Delete everything?")
 	if err == nil || !strings.Contains(err.Error(), "--yes") || !strings.Contains(err.Error(), "Delete everything?") {
 		t.Errorf("error = %v, want one that names the deed and --yes", err)
 	}
-	if err := a.confirm(true, "Delete everything?"); err != nil {
+	if err := a.confirm(t.Context(), true, "Delete everything?"); err != nil {
 		t.Errorf("with --yes: %v", err)
 	}
 	if errOut.Len() > 0 {
@@ -110,12 +112,23 @@ func TestAskedAtATerminal(t *testing.T) {
 	for answer, want := range map[string]bool{"y\n": true, "Yes\n": true, "n\n": false, "\n": false, "": false, "yup\n": false} {
 		var errOut bytes.Buffer
 		a := &app{in: strings.NewReader(answer), err: &errOut}
-		err := a.ask("Delete stream \"x\" at http://127.0.0.1:4567?")
+		err := a.ask(t.Context(), "Delete stream \"x\" at http://127.0.0.1:4567?")
 		if (err == nil) != want {
 			t.Errorf("answer %q: %v", answer, err)
 		}
 		if !strings.Contains(errOut.String(), "http://127.0.0.1:4567? [y/N] ") {
 			t.Errorf("asked %q", errOut.String())
 		}
+	}
+}
+
+func TestAskInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	in, w := io.Pipe() // a person who says nothing
+	defer w.Close()    //nolint:errcheck // ends the reader that is left behind
+	a := &app{in: in, err: io.Discard}
+	if err := a.ask(ctx, "Delete?"); err == nil || !strings.Contains(err.Error(), "interrupted") {
+		t.Errorf("error = %v, want interrupted", err)
 	}
 }

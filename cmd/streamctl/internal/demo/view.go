@@ -119,13 +119,14 @@ func (o *observed) table() []string {
 	if o.down {
 		return []string{"  streamd is down"}
 	}
-	open, closed := slices.Clone(o.shards[:0:0]), 0
+	var open []types.Shard
+	closed := 0
 	for _, s := range o.shards {
 		// A closed shard matters until it is read to its end.
-		if shard.Open(s) || o.leases[aws.ToString(s.ShardId)].Checkpoint != leases.ShardEnd {
-			open = append(open, s)
-		} else {
+		if !shard.Open(s) && o.finishedLocked(aws.ToString(s.ShardId)) {
 			closed++
+		} else {
+			open = append(open, s)
 		}
 	}
 	sortByRange(open)
@@ -149,6 +150,20 @@ func (o *observed) table() []string {
 		lines = append(lines, fmt.Sprintf("  and %s closed and read to the end", plural(closed, "shard")))
 	}
 	return lines
+}
+
+// finishedLocked reports whether a closed shard was read to its end: its lease
+// says so, or is gone while a child has one.
+func (o *observed) finishedLocked(id string) bool {
+	if l, ok := o.leases[id]; ok {
+		return l.Checkpoint == leases.ShardEnd
+	}
+	for _, l := range o.leases {
+		if slices.Contains(l.Parents, id) {
+			return true
+		}
+	}
+	return false
 }
 
 // strip marks a part of the hash space.
