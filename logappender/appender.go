@@ -23,6 +23,7 @@ type Appender struct {
 	flush  chan struct{} // capacity 1: all is handed over, ask for it to be sent
 	report chan struct{} // capacity 1: there is something to report
 	done   chan struct{} // closed when Close is through
+	saving chan struct{} // capacity 1: held, by sending, while Fallback is written
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
@@ -84,6 +85,7 @@ func New(putter Putter, cfg Config) (*Appender, error) {
 		flush:  make(chan struct{}, 1),
 		report: make(chan struct{}, 1),
 		done:   make(chan struct{}),
+		saving: make(chan struct{}, 1),
 		cancel: cancel,
 	}
 	a.wg.Go(func() { a.drain(ctx) })
@@ -183,9 +185,8 @@ func (a *Appender) Close(ctx context.Context) error {
 
 	if flushErr != nil {
 		pe := &PendingError{Err: ctx.Err()}
-		if tail := a.loseAll(pe); len(tail) > 0 {
-			a.save(tail)
-		}
+		tail := a.loseAll(pe)
+		a.fallback(func() { a.save(tail) })
 		if pe.Records > 0 {
 			a.closeErr = pe
 		}

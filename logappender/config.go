@@ -128,7 +128,8 @@ type Config struct {
 
 	// Fallback receives, one a line, the entries that are unfinished when a
 	// Panic or Fatal entry has waited for FatalTimeout, or when the context of
-	// Close ends. Default standard error. It must not lead back into the
+	// Close ends. After a Panic or Fatal the newest chunk comes first, then the
+	// others in order. Default standard error. It must not lead back into the
 	// appender.
 	Fallback zapcore.WriteSyncer
 

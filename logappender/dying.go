@@ -38,7 +38,9 @@ func (a *Appender) lastWords() {
 	if err == nil {
 		return
 	}
-	a.bounded(func() { a.save(a.unsaved()) })
+	// Marking and writing are one step: who finds the own entry marked by
+	// another must not die before that one has written it.
+	a.bounded(func() { a.fallback(func() { a.save(lastFirst(a.unsaved())) }) })
 }
 
 // unsaved returns the live chunks that Fallback has not got yet, and marks
@@ -52,6 +54,17 @@ func (a *Appender) unsaved() (tail []*chunk) {
 			c.saved = true
 			tail = append(tail, c)
 		}
+	}
+	return tail
+}
+
+// lastFirst moves the last chunk, with the last words, to the front: there may
+// not be the time to write megabytes.
+func lastFirst(tail []*chunk) []*chunk {
+	if n := len(tail); n > 1 {
+		last := tail[n-1]
+		copy(tail[1:], tail)
+		tail[0] = last
 	}
 	return tail
 }
@@ -82,9 +95,18 @@ func (a *Appender) bounded(f func()) {
 	}
 }
 
+// fallback runs f, which writes to Fallback, when no other does.
+func (a *Appender) fallback(f func()) {
+	a.saving <- struct{}{}
+	defer func() {
+		_ = recover() // the application's code
+		<-a.saving
+	}()
+	f()
+}
+
 // save writes the entries of chunks marked as saved to Fallback.
 func (a *Appender) save(tail []*chunk) {
-	defer func() { _ = recover() }() // the application's code
 	n := uint64(0)
 	for _, c := range tail {
 		n += c.count.Total()
@@ -112,12 +134,13 @@ func (a *Appender) save(tail []*chunk) {
 func (a *Appender) saveLine(payload []byte) {
 	line := appendLine(nil, payload) // the goroutine may outlive the caller's buffer
 	a.bounded(func() {
-		defer func() { _ = recover() }() // the application's code
-		_, _ = a.cfg.Fallback.Write(line)
-		_ = a.cfg.Fallback.Sync()
-		a.mu.Lock()
-		a.stats.Saved++
-		a.mu.Unlock()
+		a.fallback(func() {
+			_, _ = a.cfg.Fallback.Write(line)
+			_ = a.cfg.Fallback.Sync()
+			a.mu.Lock()
+			a.stats.Saved++
+			a.mu.Unlock()
+		})
 	})
 }
 

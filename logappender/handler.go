@@ -187,19 +187,16 @@ func (h *handler) oversize(ctx context.Context, f *formatter, r slog.Record) err
 		h.a.drop(f.level, DropOversize)
 		return nil
 	}
-	excess := f.size - maxBytes + slack
-	f.short, f.size = true, 0
 	mark := slog.Bool(truncatedKey, true)
-	if excess <= len(r.Message) {
-		short := slog.NewRecord(r.Time, r.Level, cutText(r.Message, excess), r.PC)
-		short.AddAttrs(mark)
-		r.Attrs(func(a slog.Attr) bool { short.AddAttrs(a); return true })
-		if err := f.json.Handle(ctx, short); err != nil || f.size == 0 {
-			return err
-		}
-		f.size = 0
+	short := slog.NewRecord(r.Time, r.Level, h.a.shorten(r.Message, f.size), r.PC)
+	short.AddAttrs(mark)
+	r.Attrs(func(a slog.Attr) bool { short.AddAttrs(a); return true })
+	f.short, f.size = true, 0
+	if err := f.json.Handle(ctx, short); err != nil || f.size == 0 {
+		return err
 	}
-	short := slog.NewRecord(r.Time, r.Level, cutText(r.Message, len(r.Message)-maxBytes/8), r.PC)
+	f.size = 0
+	short = slog.NewRecord(r.Time, r.Level, cutText(r.Message, len(r.Message)-maxBytes/8), r.PC)
 	short.AddAttrs(mark)
 	if err := f.json.Handle(ctx, short); err != nil || f.size == 0 {
 		return err

@@ -18,11 +18,23 @@ const slack = 64
 // No encoder writes a byte of text in less than a byte, so the encoded entry
 // shrinks by as much.
 func cutText(s string, excess int) string {
-	n := max(len(s)-excess, 0)
+	n := min(max(len(s)-excess, 0), len(s))
 	for n > 0 && n < len(s) && !utf8.RuneStart(s[n]) {
 		n--
 	}
 	return s[:n]
+}
+
+// shorten returns the message of an entry that took size bytes so that it
+// fits, if what is too much stands in the message. If that is longer than the
+// message, which may have grown in the encoder, an eighth of what is allowed
+// is left.
+func (a *Appender) shorten(msg string, size int) string {
+	excess := size - a.cfg.MaxRecordBytes + slack
+	if excess > len(msg) {
+		excess = len(msg) - a.cfg.MaxRecordBytes/8
+	}
+	return cutText(msg, excess)
 }
 
 // oversize writes an entry of size bytes that is longer than MaxRecordBytes.
@@ -39,21 +51,16 @@ func (c *core) oversize(ent zapcore.Entry, fields []zapcore.Field, size int) {
 	a.cfg.PartitionKey.of(&k, &ent, fields, c.key)
 
 	mark := zapcore.Field{Key: truncatedKey, Type: zapcore.BoolType, Integer: 1}
-	excess := size - a.cfg.MaxRecordBytes + slack
-	if excess <= len(ent.Message) {
-		short := ent
-		short.Message = cutText(ent.Message, excess)
-		// First, to stand outside a namespace that the fields open.
-		marked := append(append(make([]zapcore.Field, 0, len(fields)+1), mark), fields...)
-		if c.writeFitting(short, marked, &k) {
-			return
-		}
-	}
-
+	// First, to stand outside a namespace that the fields open.
+	marked := append(append(make([]zapcore.Field, 0, len(fields)+1), mark), fields...)
 	short := ent
+	short.Message = a.shorten(ent.Message, size)
+	if c.writeFitting(short, marked, &k) {
+		return
+	}
 	short.Stack = ""
 	short.Message = cutText(ent.Message, len(ent.Message)-a.cfg.MaxRecordBytes/8)
-	if c.writeFitting(short, []zapcore.Field{mark}, &k) {
+	if c.writeFitting(short, marked[:1], &k) {
 		return
 	}
 	a.writeTruncated(ent.Level, &k, a.bareRecord(ent.Level.String(), ent.LoggerName, ent.Message, ent.Time))

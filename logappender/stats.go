@@ -14,10 +14,10 @@ const numLevels = int(zapcore.FatalLevel-zapcore.DebugLevel) + 1
 type LevelCounts [numLevels]uint64
 
 // At returns the count of a level.
-func (c *LevelCounts) At(l zapcore.Level) uint64 { return c[levelIndex(l)] }
+func (c LevelCounts) At(l zapcore.Level) uint64 { return c[levelIndex(l)] }
 
 // Total returns the sum over all levels.
-func (c *LevelCounts) Total() uint64 {
+func (c LevelCounts) Total() uint64 {
 	var sum uint64
 	for _, n := range c {
 		sum += n
@@ -88,7 +88,7 @@ type Stats struct {
 }
 
 // DroppedTotal returns the number of dropped entries.
-func (s *Stats) DroppedTotal() uint64 {
+func (s Stats) DroppedTotal() uint64 {
 	var sum uint64
 	for i := range s.Dropped {
 		sum += s.Dropped[i].Total()
