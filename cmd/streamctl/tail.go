@@ -26,7 +26,7 @@ type tailOptions struct {
 	untilCaughtUp bool
 	limit         int
 	asJSON, long  bool
-	raw           bool
+	raw, all      bool
 }
 
 func (a *app) newTail() *cobra.Command {
@@ -54,12 +54,13 @@ each line is an object; bytes that are not text are then in "dataBase64".
 	f.BoolVar(&o.asJSON, "json", false, "print JSON")
 	f.BoolVarP(&o.long, "long", "l", false, "print arrival time, shard, sequence number and key before the data")
 	f.BoolVar(&o.raw, "raw", false, "do not take aggregated records apart")
+	f.BoolVar(&o.all, "all", false, "also print copies that consumers leave out: of records put across a reshard")
 	cmd.MarkFlagsMutuallyExclusive("json", "long")
 	return cmd
 }
 
 func (a *app) tail(ctx context.Context, stream string, o tailOptions) error {
-	cfg := follow.Config{UntilCaughtUp: o.untilCaughtUp, Raw: o.raw}
+	cfg := follow.Config{UntilCaughtUp: o.untilCaughtUp, Raw: o.raw, KeepAll: o.all}
 	var err error
 	if cfg.From, cfg.Timestamp, err = parseFrom(o.from, time.Now()); err != nil {
 		return err
@@ -126,6 +127,7 @@ type recordJSON struct {
 	Aggregated        bool    `json:"aggregated"`
 	PartitionKey      string  `json:"partitionKey"`
 	ExplicitHashKey   string  `json:"explicitHashKey,omitempty"`
+	OutOfRange        bool    `json:"outOfRange,omitempty"`
 	Arrival           string  `json:"approximateArrivalTimestamp"`
 	Data              *string `json:"data,omitempty"`
 	DataBase64        []byte  `json:"dataBase64,omitempty"`
@@ -137,7 +139,7 @@ func printRecord(w *bufio.Writer, stream string, r *follow.Record, o tailOptions
 	case o.asJSON:
 		j := recordJSON{
 			Stream: stream, ShardID: r.ShardID, SequenceNumber: r.SequenceNumber, SubSequenceNumber: r.SubSequenceNumber,
-			Aggregated: r.Aggregated, PartitionKey: r.PartitionKey, ExplicitHashKey: r.ExplicitHashKey, Arrival: arrival,
+			Aggregated: r.Aggregated, PartitionKey: r.PartitionKey, ExplicitHashKey: r.ExplicitHashKey, OutOfRange: r.OutOfRange, Arrival: arrival,
 		}
 		if utf8.Valid(r.Data) {
 			text := string(r.Data)

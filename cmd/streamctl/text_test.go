@@ -126,7 +126,7 @@ func TestAskInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	in, w := io.Pipe() // a person who says nothing
-	defer w.Close()    //nolint:errcheck // ends the reader that is left behind
+	defer w.Close()    // ends the reader that is left behind
 	a := &app{in: in, err: io.Discard}
 	if err := a.ask(ctx, "Delete?"); err == nil || !strings.Contains(err.Error(), "interrupted") {
 		t.Errorf("error = %v, want interrupted", err)

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/streamkit/streamkit/cmd/streamctl/internal/shard"
+	"github.com/streamkit/streamkit/internal/hashkey"
 )
 
 // API is what Stream calls; *kinesis.Client has it.
@@ -32,8 +33,12 @@ type Record struct {
 	Aggregated        bool // stored inside an aggregated record
 	PartitionKey      string
 	ExplicitHashKey   string // known for aggregated records only
-	Arrival           time.Time
-	Data              []byte
+	// OutOfRange tells that the hash key of an aggregated user record is not in
+	// the range of its shard: it was put across a reshard, or by a producer that
+	// aggregates without regard to shards.
+	OutOfRange bool
+	Arrival    time.Time
+	Data       []byte
 }
 
 // Config says where to start and when to end. The zero Config reads from the
@@ -54,6 +59,11 @@ type Config struct {
 	Warn func(shardID string, err error)
 	// Raw hands out Kinesis records as they are stored.
 	Raw bool
+	// KeepAll hands out all user records of an aggregated record. The default,
+	// false, does as consumers do: from the records of the KPL and of this
+	// project's producer, which put user records that are out of range again,
+	// these are left out.
+	KeepAll bool
 }
 
 // ErrStop is returned by a deliver function to end [Stream] without an error.
@@ -63,6 +73,7 @@ var ErrStop = errors.New("follow: stop")
 type node struct {
 	id       string
 	parents  []string
+	keys     hashkey.Range
 	from     types.ShardIteratorType
 	started  bool
 	done     bool // read to its end, or not to be read at all
@@ -107,7 +118,7 @@ func Stream(ctx context.Context, api API, stream string, cfg Config, deliver fun
 		return err
 	}
 	for _, s := range shards {
-		n := f.add(aws.ToString(s.ShardId), shard.Parents(s))
+		n := f.add(aws.ToString(s.ShardId), shard.Parents(s), s.HashKeyRange)
 		n.from = cfg.From
 		n.done = cfg.From == types.ShardIteratorTypeLatest && !shard.Open(s)
 	}
@@ -135,8 +146,15 @@ func Stream(ctx context.Context, api API, stream string, cfg Config, deliver fun
 	}
 }
 
-func (f *follower) add(id string, parents []string) *node {
-	n := &node{id: id, parents: parents}
+func (f *follower) add(id string, parents []string, keys *types.HashKeyRange) *node {
+	n := &node{id: id, parents: parents, keys: hashkey.All}
+	if keys != nil {
+		first, err1 := hashkey.Parse(aws.ToString(keys.StartingHashKey))
+		last, err2 := hashkey.Parse(aws.ToString(keys.EndingHashKey))
+		if err1 == nil && err2 == nil {
+			n.keys = hashkey.Range{Start: first, End: last}
+		}
+	}
 	f.nodes[id] = n
 	f.order = append(f.order, id)
 	return n
@@ -151,7 +169,7 @@ func (f *follower) start(ctx context.Context, readers *sync.WaitGroup) {
 			continue
 		}
 		n.started = true
-		r := reader{f: f, id: n.id, from: n.from}
+		r := reader{f: f, id: n.id, keys: n.keys, from: n.from}
 		readers.Go(func() { r.run(ctx) })
 	}
 }
@@ -199,7 +217,7 @@ func (f *follower) handle(ctx context.Context, e event, deliver func([]Record) e
 	}
 	for _, c := range e.children {
 		if id := aws.ToString(c.ShardId); f.nodes[id] == nil {
-			f.add(id, c.ParentShards).from = from
+			f.add(id, c.ParentShards, c.HashKeyRange).from = from
 		}
 	}
 	if len(e.children) > 0 {
@@ -212,7 +230,7 @@ func (f *follower) handle(ctx context.Context, e event, deliver func([]Record) e
 	}
 	for _, s := range shards {
 		if id := aws.ToString(s.ShardId); f.nodes[id] == nil {
-			f.add(id, shard.Parents(s)).from = from
+			f.add(id, shard.Parents(s), s.HashKeyRange).from = from
 		}
 	}
 	return nil

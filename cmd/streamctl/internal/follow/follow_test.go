@@ -28,8 +28,10 @@ type fake struct {
 	mu       sync.Mutex
 	shards   []*fakeShard
 	errs     map[string][]error // by shard: what the next reads answer
-	quiet    bool               // do not name children with the last records
-	iterated []string           // kinds of iterators asked for, with shard
+	pk       string             // partition key of all Kinesis records; default pk
+	keys     *types.HashKeyRange
+	quiet    bool     // do not name children with the last records
+	iterated []string // kinds of iterators asked for, with shard
 }
 
 type fakeShard struct {
@@ -53,7 +55,7 @@ func (f *fake) ListShards(context.Context, *kinesis.ListShardsInput, ...func(*ki
 	defer f.mu.Unlock()
 	out := &kinesis.ListShardsOutput{}
 	for _, s := range f.shards {
-		ts := types.Shard{ShardId: aws.String(s.id), SequenceNumberRange: &types.SequenceNumberRange{}}
+		ts := types.Shard{ShardId: aws.String(s.id), HashKeyRange: f.keys, SequenceNumberRange: &types.SequenceNumberRange{}}
 		if s.closed {
 			ts.SequenceNumberRange.EndingSequenceNumber = aws.String("9")
 		}
@@ -83,6 +85,14 @@ func (f *fake) GetShardIterator(_ context.Context, in *kinesis.GetShardIteratorI
 	return &kinesis.GetShardIteratorOutput{ShardIterator: aws.String(fmt.Sprintf("%s %d", s.id, pos))}, nil
 }
 
+// key is the partition key of all Kinesis records.
+func (f *fake) key() string {
+	if f.pk == "" {
+		return "pk"
+	}
+	return f.pk
+}
+
 // GetRecords returns one record; its sequence number is its place from 1 on.
 func (f *fake) GetRecords(_ context.Context, in *kinesis.GetRecordsInput, _ ...func(*kinesis.Options)) (*kinesis.GetRecordsOutput, error) {
 	f.mu.Lock()
@@ -99,7 +109,7 @@ func (f *fake) GetRecords(_ context.Context, in *kinesis.GetRecordsInput, _ ...f
 	s, out := f.shard(id), &kinesis.GetRecordsOutput{MillisBehindLatest: aws.Int64(0)}
 	if pos < len(s.data) {
 		out.Records = []types.Record{{
-			SequenceNumber: aws.String(strconv.Itoa(pos + 1)), PartitionKey: aws.String("pk"), Data: []byte(s.data[pos]),
+			SequenceNumber: aws.String(strconv.Itoa(pos + 1)), PartitionKey: aws.String(f.key()), Data: []byte(s.data[pos]),
 		}}
 		pos++
 	}
@@ -302,6 +312,51 @@ func TestTakesAggregatesApart(t *testing.T) {
 				}
 				if fmt.Sprint(got) != fmt.Sprint(tt.want) {
 					t.Errorf("got  %v\nwant %v", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// TestOutOfRange reads a shard with the lower half of the hash keys.
+func TestOutOfRange(t *testing.T) {
+	const half = "170141183460469231731687303715884105728"
+	var b aggregation.Builder
+	b.Add(aggregation.Record{PartitionKey: "x", ExplicitHashKey: "5", Data: []byte("in")})
+	b.Add(aggregation.Record{PartitionKey: "x", ExplicitHashKey: half, Data: []byte("out")})
+	b.Add(aggregation.Record{PartitionKey: "k1", Data: []byte("out, for its MD5 starts with b6")})
+	b.Add(aggregation.Record{PartitionKey: "a", Data: []byte("in, for its MD5 starts with 0c")})
+	for _, tt := range []struct {
+		name, pk string
+		keepAll  bool
+		want     string
+	}{
+		{name: "of a producer that puts them again", pk: "a", want: "0 3"},
+		{name: "of another", pk: "other", want: "0 1! 2! 3"},
+		{name: "all", pk: "a", keepAll: true, want: "0 1! 2! 3"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := &fake{
+				pk: tt.pk, keys: &types.HashKeyRange{StartingHashKey: aws.String("0"), EndingHashKey: aws.String("170141183460469231731687303715884105727")},
+				shards: []*fakeShard{{id: "0", data: []string{string(b.Seal(nil))}}},
+			}
+			synctest.Test(t, func(t *testing.T) {
+				var got []string
+				err := follow.Stream(t.Context(), f, "s", follow.Config{UntilCaughtUp: true, KeepAll: tt.keepAll}, func(rs []follow.Record) error {
+					for _, r := range rs {
+						mark := ""
+						if r.OutOfRange {
+							mark = "!"
+						}
+						got = append(got, fmt.Sprint(r.SubSequenceNumber, mark))
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if s := strings.Join(got, " "); s != tt.want {
+					t.Errorf("got %s, want %s", s, tt.want)
 				}
 			})
 		})

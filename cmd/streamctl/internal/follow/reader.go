@@ -11,15 +11,25 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/streamkit/streamkit/internal/aggregation"
+	"github.com/streamkit/streamkit/internal/hashkey"
 )
 
 // reader reads one shard to its end.
 type reader struct {
 	f    *follower
 	id   string
+	keys hashkey.Range // that the shard takes
 	from types.ShardIteratorType
 	last string // sequence number of the last record read; empty if none
+
+	// The last partition key that was hashed: neighbours often share it.
+	memo    string
+	memoKey hashkey.Key
 }
+
+// aggregateKey is the partition key of aggregated records whose writer puts
+// user records that are out of range again: the KPL and our producer.
+const aggregateKey = "a"
 
 // run sends events until the shard has ended, ctx is done, or an error is
 // final.
@@ -119,6 +129,9 @@ func (r *reader) expand(dst []Record, k *types.Record) []Record {
 	start := len(dst)
 	ok, err := aggregation.Walk(k.Data, func(i int, u aggregation.Record) bool {
 		sub := rec
+		if sub.OutOfRange = !r.keys.Contains(r.hash(&u)); sub.OutOfRange && rec.PartitionKey == aggregateKey && !r.f.cfg.KeepAll {
+			return true
+		}
 		sub.SubSequenceNumber, sub.Aggregated = i, true
 		sub.PartitionKey, sub.ExplicitHashKey, sub.Data = u.PartitionKey, u.ExplicitHashKey, u.Data
 		dst = append(dst, sub)
@@ -130,6 +143,18 @@ func (r *reader) expand(dst []Record, k *types.Record) []Record {
 		return append(dst[:start], rec)
 	}
 	return dst
+}
+
+func (r *reader) hash(u *aggregation.Record) hashkey.Key {
+	if u.ExplicitHashKey != "" {
+		if k, err := hashkey.Parse(u.ExplicitHashKey); err == nil {
+			return k
+		}
+	}
+	if u.PartitionKey != r.memo || r.memo == "" {
+		r.memo, r.memoKey = u.PartitionKey, hashkey.Of(u.PartitionKey)
+	}
+	return r.memoKey
 }
 
 func (r *reader) send(ctx context.Context, e event) bool {
