@@ -6,7 +6,8 @@ import "slices"
 // what is wrong with it, empty if nothing is.
 func parseCondition(src string, ph *placeholders) (c *condition, msg string) {
 	var buf [32]lexeme
-	p := newParser(src, ph, buf[:0])
+	var p parser
+	p.init(src, ph, buf[:0])
 	if !p.failed() {
 		c = p.condition(p.or())
 		p.end()
@@ -37,22 +38,28 @@ func (p *parser) condition(t term) *condition {
 	return t.cond
 }
 
-func (p *parser) or() term { return p.chain(condOr, p.and) }
+func (p *parser) or() term { return p.chain(condOr) }
 
-func (p *parser) and() term { return p.chain(condAnd, p.not) }
-
-// chain reads one or more parts that the operator op joins.
-func (p *parser) chain(op conditionOp, part func() term) term {
-	t := part()
+// chain reads one or more parts that the operator op, AND or OR, joins.
+func (p *parser) chain(op conditionOp) term {
+	t := p.part(op)
 	if p.failed() || !p.isWord(op.String()) {
 		return t
 	}
 	c := &condition{op: op, subs: []*condition{p.condition(t)}}
 	for p.word(op.String()) {
 		p.operators++
-		c.subs = append(c.subs, p.condition(part()))
+		c.subs = append(c.subs, p.condition(p.part(op)))
 	}
 	return term{cond: c}
+}
+
+// part reads what op joins, which is what binds closer than op.
+func (p *parser) part(op conditionOp) term {
+	if op == condOr {
+		return p.chain(condAnd)
+	}
+	return p.not()
 }
 
 func (p *parser) not() term {

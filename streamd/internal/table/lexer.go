@@ -2,7 +2,6 @@ package table
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -130,10 +129,9 @@ type parser struct {
 	msg    string // of worst
 }
 
-// newParser returns a parser of src, whose first token is read already. buf is
-// where the tokens go if they fit.
-func newParser(src string, ph *placeholders, buf []lexeme) *parser {
-	p := &parser{src: src, ph: ph, worst: faultNone}
+// init makes p a parser of src. buf is where the tokens go if they fit.
+func (p *parser) init(src string, ph *placeholders, buf []lexeme) {
+	*p = parser{src: src, ph: ph, worst: faultNone}
 	switch {
 	case len(src) > maxExpression:
 		p.syntax = fmt.Sprintf("Expression size has exceeded the maximum allowed size; expression size: %d", len(src))
@@ -142,10 +140,9 @@ func newParser(src string, ph *placeholders, buf []lexeme) *parser {
 	}
 	if p.syntax != "" {
 		p.toks = append(buf, lexeme{})
-		return p
+		return
 	}
 	p.toks = tokenize(buf, src)
-	return p
 }
 
 // err returns what is wrong with the expression, in the words that follow
@@ -260,7 +257,7 @@ func (p *parser) isCall() bool {
 
 // isKeyword reports whether a word that cannot start an operand comes next.
 func (p *parser) isKeyword() bool {
-	return slices.ContainsFunc([]string{"AND", "OR", "NOT", "BETWEEN", "IN"}, p.isWord)
+	return p.isWord("AND") || p.isWord("OR") || p.isWord("NOT") || p.isWord("BETWEEN") || p.isWord("IN")
 }
 
 // path reads a document path.

@@ -106,14 +106,22 @@ func quotedInt(n int64) string { return quoted(strconv.FormatInt(n, 10)) }
 
 // mark remembers that a parameter was given that does not go with others.
 func (p *params) mark(name string) {
+	if p.given == nil {
+		p.given = p.givenSpace[:0]
+	}
 	if !slices.Contains(p.given, name) {
 		p.given = append(p.given, name)
 	}
 }
 
-func (p *params) expression(r *reader, name string, dst **string) {
-	if s, ok := r.optString(); ok {
-		*dst = &s
+// optional is a string that may be absent.
+type optional struct {
+	text  string
+	given bool
+}
+
+func (p *params) expression(r *reader, name string, dst *optional) {
+	if dst.text, dst.given = r.optString(); dst.given {
 		p.mark(name)
 	}
 }
@@ -125,7 +133,9 @@ func (p *params) enum(r *reader, dst *string, at string, allowed ...string) {
 		return
 	}
 	*dst = s
-	p.require(slices.Contains(allowed, s), quoted(s), at, "Member must satisfy enum value set: ["+strings.Join(allowed, ", ")+"]")
+	if !slices.Contains(allowed, s) {
+		p.require(false, quoted(s), at, "Member must satisfy enum value set: ["+strings.Join(allowed, ", ")+"]")
+	}
 }
 
 func readConditionalOperator(p *params, r *reader) {

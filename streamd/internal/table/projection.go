@@ -4,7 +4,8 @@ package table
 // empty if nothing is.
 func parseProjection(src string, ph *placeholders) (paths []path, msg string) {
 	var buf [32]lexeme
-	p := newParser(src, ph, buf[:0])
+	var p parser
+	p.init(src, ph, buf[:0])
 	if !p.failed() {
 		paths = append(paths, p.path())
 		for p.symbol(",") {

@@ -2,7 +2,6 @@ package table
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -76,6 +75,7 @@ type params struct {
 	hasTable   bool
 	constraint []string // what DynamoDB calls "validation errors"
 	given      []string // parameters that do not go with others, by name
+	givenSpace [4]string
 
 	key, item, startKey                      []attr
 	keyInvalid, itemInvalid, startInvalid    error
@@ -84,7 +84,7 @@ type params struct {
 	legacyInvalid                            error
 	conditionalOperator                      string
 
-	conditionExpr, updateExpr, filterExpr, keyExpr, projectionExpr *string
+	conditionExpr, updateExpr, filterExpr, keyExpr, projectionExpr optional
 
 	ph             placeholders
 	hasNames       bool
@@ -104,7 +104,7 @@ type params struct {
 	hasSegment     bool
 	hasTotal       bool
 
-	table tableParams
+	table *tableParams // of the operations on whole tables
 }
 
 // Parse reads the body of a request of the given operation, such as "PutItem",
@@ -121,6 +121,9 @@ func Parse(op string, body []byte) (*Request, error) {
 	}
 	if !utf8.Valid(body) {
 		return nil, awserr.New(codeSerialization, "")
+	}
+	if r.op&opsOfTables != 0 {
+		r.p.table = &tableParams{}
 	}
 	in := &reader{s: string(body)}
 	if in.peek() != tokenObject {
@@ -196,7 +199,16 @@ func (r *Request) check() error {
 	return nil
 }
 
-var tableNamePattern = regexp.MustCompile(`^[a-zA-Z0-9_.-]+$`)
+// isTableName reports whether s has the characters of names of tables and
+// indexes.
+func isTableName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !isLetter(c) && !isDigit(c) && c != '.' && c != '-' {
+			return false
+		}
+	}
+	return s != ""
+}
 
 const (
 	minTableName = 3
@@ -223,8 +235,12 @@ func (r *Request) checkTableName() error {
 	if n := len(p.tableName); (n < minTableName || n > maxTableName) && r.op&opsOfTables != 0 {
 		return invalid("TableName must be at least 3 characters long and at most 255 characters long")
 	}
+	named := isTableName(p.tableName)
+	if n := len(p.tableName); named && n >= minTableName && n <= maxTableName {
+		return nil
+	}
 	value := quoted(p.tableName)
-	p.require(tableNamePattern.MatchString(p.tableName), value, "tableName", "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+")
+	p.require(named, value, "tableName", "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+")
 	p.require(len(p.tableName) >= minTableName, value, "tableName", "Member must have length greater than or equal to 3")
 	p.require(len(p.tableName) <= maxTableName, value, "tableName", "Member must have length less than or equal to 255")
 	return nil
@@ -279,7 +295,7 @@ func (r *Request) checkMix() error {
 			older = append(older, name)
 		}
 	}
-	if p.keyExpr == nil && p.keyConditions != nil {
+	if !p.keyExpr.given && p.keyConditions != nil {
 		// KeyConditions alone may stand beside the other expressions.
 		older = slices.DeleteFunc(older, func(s string) bool { return s == "KeyConditions" })
 	}
@@ -319,11 +335,11 @@ func (r *Request) checkPaging() error {
 	case p.hasTotal && p.segment >= p.total:
 		return invalid("The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: %d is not less than TotalSegments: %d", p.segment, p.total)
 	}
-	projects := p.attributesGet != nil || p.projectionExpr != nil
+	projects := p.attributesGet != nil || p.projectionExpr.given
 	switch {
 	case p.selects == "SPECIFIC_ATTRIBUTES" && !projects:
 		return invalid("Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES")
-	case p.selects != "" && p.selects != "SPECIFIC_ATTRIBUTES" && p.projectionExpr != nil:
+	case p.selects != "" && p.selects != "SPECIFIC_ATTRIBUTES" && p.projectionExpr.given:
 		return invalid("Cannot specify the ProjectionExpression when choosing to get %s", p.selects)
 	case p.selects != "" && p.selects != "SPECIFIC_ATTRIBUTES" && p.attributesGet != nil:
 		return invalid("Cannot specify the AttributesToGet when choosing to get %s", p.selects)
@@ -341,21 +357,21 @@ func (r *Request) compileExpressions() error {
 	if err := p.checkPlaceholders(); err != nil {
 		return err
 	}
-	if p.updateExpr != nil {
+	if p.updateExpr.given {
 		var msg string
-		if r.update, msg = parseUpdate(*p.updateExpr, ph); msg != "" {
+		if r.update, msg = parseUpdate(p.updateExpr.text, ph); msg != "" {
 			return invalid("Invalid UpdateExpression: %s", msg)
 		}
 	}
-	if p.conditionExpr != nil {
-		c, msg := parseCondition(*p.conditionExpr, ph)
+	if p.conditionExpr.given {
+		c, msg := parseCondition(p.conditionExpr.text, ph)
 		if msg != "" {
 			return invalid("Invalid ConditionExpression: %s", msg)
 		}
 		r.condition = c
 	}
-	if p.keyExpr != nil {
-		c, msg := parseCondition(*p.keyExpr, ph)
+	if p.keyExpr.given {
+		c, msg := parseCondition(p.keyExpr.text, ph)
 		if msg == "" {
 			r.keys, msg = keyConditions(nil, c)
 			if msg != "" {
@@ -366,15 +382,15 @@ func (r *Request) compileExpressions() error {
 			return invalid("Invalid KeyConditionExpression: %s", msg)
 		}
 	}
-	if p.filterExpr != nil {
-		c, msg := parseCondition(*p.filterExpr, ph)
+	if p.filterExpr.given {
+		c, msg := parseCondition(p.filterExpr.text, ph)
 		if msg != "" {
 			return invalid("Invalid FilterExpression: %s", msg)
 		}
 		r.filter = c
 	}
-	if p.projectionExpr != nil {
-		paths, msg := parseProjection(*p.projectionExpr, ph)
+	if p.projectionExpr.given {
+		paths, msg := parseProjection(p.projectionExpr.text, ph)
 		if msg != "" {
 			return invalid("Invalid ProjectionExpression: %s", msg)
 		}

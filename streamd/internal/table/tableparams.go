@@ -177,7 +177,7 @@ func (p *params) readIndex(r *reader, where string, local bool) indexParams {
 		}
 	})
 	p.require(name, "null", where+".indexName", "Member must not be null")
-	p.require(!name || tableNamePattern.MatchString(x.name), quoted(x.name), where+".indexName", "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+")
+	p.require(!name || isTableName(x.name), quoted(x.name), where+".indexName", "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+")
 	p.require(!name || len(x.name) >= minTableName, quoted(x.name), where+".indexName", "Member must have length greater than or equal to 3")
 	p.require(len(x.name) <= maxTableName, quoted(x.name), where+".indexName", "Member must have length less than or equal to 255")
 	p.require(x.keys != nil, "null", where+".keySchema", "Member must not be null")

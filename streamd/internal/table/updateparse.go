@@ -4,7 +4,8 @@ package table
 // if nothing is.
 func parseUpdate(src string, ph *placeholders) (u *update, msg string) {
 	var buf [32]lexeme
-	p := newParser(src, ph, buf[:0])
+	var p parser
+	p.init(src, ph, buf[:0])
 	u = &update{}
 	var seen [len(actionNames)]bool
 	for first := true; !p.failed() && (first || p.tok().kind != lexEnd); first = false {
