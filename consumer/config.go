@@ -1,0 +1,234 @@
+package consumer
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"strings"
+	"time"
+)
+
+// Mode is the set of rules by which workers share a lease table.
+type Mode int
+
+const (
+	// ModeAuto finds out which rules fit the table. At present that is always
+	// ModeKCL2.
+	ModeAuto Mode = iota
+
+	// ModeKCL2 follows the rules of versions 1 and 2 of the official library:
+	// every worker looks at all leases, takes and steals. Workers of those
+	// versions may share the table, and those of 3.x as long as they are
+	// configured to be compatible with 2.x.
+	ModeKCL2
+)
+
+// RangePolicy says what happens to a user record whose hash key is not in the
+// range of the shard that it came from. There it can only be inside an
+// aggregated record: one that was put across a reshard, or by a producer that
+// aggregates without regard to shards.
+type RangePolicy int
+
+const (
+	// RangeAuto drops such a user record from an aggregated record whose own
+	// partition key is "a": the official producer, and this project's, write
+	// that key and put such records again. It keeps all others, flagged.
+	RangeAuto RangePolicy = iota
+
+	// RangeKeepAll keeps and flags.
+	RangeKeepAll
+
+	// RangeDropRecord drops each such user record.
+	RangeDropRecord
+
+	// RangeDropAggregate drops the whole aggregated record, as the official
+	// library does. It loses records unless the producer puts all of them
+	// again.
+	RangeDropAggregate
+)
+
+// Position is where an application begins to read a stream that it has no
+// leases for. The zero Position is the oldest record.
+type Position struct {
+	// Latest begins with records put from now on.
+	Latest bool
+
+	// Time, if not zero, begins with the first record that arrived at it or
+	// later. It must not be combined with Latest.
+	Time time.Time
+}
+
+// checkpoint returns the sentinel that stands for p in a lease.
+func (p Position) checkpoint() Checkpoint {
+	switch {
+	case p.Latest:
+		return Checkpoint{SequenceNumber: Latest}
+	case !p.Time.IsZero():
+		return Checkpoint{SequenceNumber: AtTimestamp}
+	}
+	return Checkpoint{SequenceNumber: TrimHorizon}
+}
+
+// Config holds the optional settings of a [Consumer]. The zero Config is
+// valid: a field left zero takes the default that its comment names. Where a
+// setting has the name of one of the Kinesis Client Library (KCL), it means
+// the same.
+type Config struct {
+	// WorkerID names this worker, which is one running Consumer, in the leases. No two
+	// running workers may share a name. A worker that is restarted with the
+	// name it had has its leases back at once. Default: host name and a
+	// random part.
+	WorkerID string
+
+	// Mode is the set of rules for sharing the leases. Default ModeAuto.
+	Mode Mode
+
+	// InitialPosition is where shards without a lease are read from, when the
+	// application is new. Default the oldest record. (KCL: LATEST in most of
+	// its constructors.)
+	InitialPosition Position
+
+	// FailoverTime is how long a lease stays with a worker that does not renew
+	// it. All workers of an application must have the same. Default 10s; from 1s to 1h.
+	FailoverTime time.Duration
+
+	// MaxLeasesForWorker bounds the leases of this worker. Shards may stay
+	// unread if all workers are bounded. Default no bound; from 1.
+	MaxLeasesForWorker int
+
+	// MaxLeasesToStealAtOneTime bounds the leases that this worker takes from
+	// others in one look at the table. A record in flight when its lease is
+	// stolen is delivered twice. Default no bound (KCL: 1); from 1.
+	MaxLeasesToStealAtOneTime int
+
+	// MaxLeaseRenewalThreads bounds the writes to the lease store in flight.
+	// Default 20; from 1.
+	MaxLeaseRenewalThreads int
+
+	// DisableCleanupLeasesUponShardCompletion keeps the leases of finished
+	// shards. The default, false, deletes them once their children are being
+	// read.
+	DisableCleanupLeasesUponShardCompletion bool
+
+	// CheckpointInterval is the time between two checkpoints of a shard on
+	// which records were acknowledged. What was acknowledged since the last
+	// one is delivered again after a crash. Renewals carry the checkpoint as
+	// well, so it is never longer than 0.45 of FailoverTime. Default 5s; at
+	// least 10ms.
+	CheckpointInterval time.Duration
+
+	// ShutdownTimeout bounds the graceful stop, from the end of Run's context.
+	// Default 30s; at least 1ms.
+	ShutdownTimeout time.Duration
+
+	// MaxRecords is the most Kinesis records of one read, and so of one batch;
+	// aggregated ones hold more user records. Default 10000; from 1 to 10000.
+	MaxRecords int
+
+	// IdleTimeBetweenReads is the longest pause between two reads of a shard
+	// that has nothing new. The pause begins at a fifth of it, and there is
+	// none while records wait. Default 1s (KCL: 1.5s, always); at least 1ms.
+	IdleTimeBetweenReads time.Duration
+
+	// KinesisRequestTimeout bounds one request to Kinesis. Default 30s; at
+	// least 10ms.
+	KinesisRequestTimeout time.Duration
+
+	// MaxBufferedBytes bounds the memory of records that were read and not
+	// acknowledged, over all shards. Default 268435456 (KCL: 8 MiB a shard and
+	// one response more); at least 1048576. A response is never cut, so the
+	// bound can be exceeded by one response.
+	MaxBufferedBytes int64
+
+	// RangePolicy says what happens to user records outside their shard's
+	// range. Default RangeAuto.
+	RangePolicy RangePolicy
+
+	// Logger receives what an operator should know; nil means slog.Default().
+	Logger *slog.Logger
+}
+
+// withDefaults returns c with defaults filled in, and an error that joins one
+// error for each setting out of range.
+func (c Config) withDefaults() (Config, error) {
+	if c.WorkerID == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			host = "worker"
+		}
+		c.WorkerID = host + "-" + strings.ToLower(rand.Text()[:13])
+	}
+	c.FailoverTime = cmp.Or(c.FailoverTime, 10*time.Second)
+	c.MaxLeasesForWorker = cmp.Or(c.MaxLeasesForWorker, math.MaxInt)
+	c.MaxLeasesToStealAtOneTime = cmp.Or(c.MaxLeasesToStealAtOneTime, math.MaxInt)
+	c.MaxLeaseRenewalThreads = cmp.Or(c.MaxLeaseRenewalThreads, 20)
+	c.CheckpointInterval = cmp.Or(c.CheckpointInterval, 5*time.Second)
+	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 30*time.Second)
+	c.MaxRecords = cmp.Or(c.MaxRecords, 10000)
+	c.IdleTimeBetweenReads = cmp.Or(c.IdleTimeBetweenReads, time.Second)
+	c.KinesisRequestTimeout = cmp.Or(c.KinesisRequestTimeout, 30*time.Second)
+	c.MaxBufferedBytes = cmp.Or(c.MaxBufferedBytes, 256<<20)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+
+	var errs []error
+	atLeast := func(name string, v, low time.Duration) {
+		if v < low {
+			errs = append(errs, fmt.Errorf("%s %v is less than %v", name, v, low))
+		}
+	}
+	positive := func(name string, v int) {
+		if v < 1 {
+			errs = append(errs, fmt.Errorf("%s %d is less than 1", name, v))
+		}
+	}
+	if c.Mode < ModeAuto || c.Mode > ModeKCL2 {
+		errs = append(errs, fmt.Errorf("Mode %d is unknown", c.Mode))
+	}
+	if c.RangePolicy < RangeAuto || c.RangePolicy > RangeDropAggregate {
+		errs = append(errs, fmt.Errorf("RangePolicy %d is unknown", c.RangePolicy))
+	}
+	if c.InitialPosition.Latest && !c.InitialPosition.Time.IsZero() {
+		errs = append(errs, errors.New("InitialPosition has both Latest and Time; set one"))
+	}
+	if d := c.FailoverTime; d < time.Second || d > time.Hour {
+		errs = append(errs, fmt.Errorf("FailoverTime %v is outside [1s, 1h]", d))
+	}
+	positive("MaxLeasesForWorker", c.MaxLeasesForWorker)
+	positive("MaxLeasesToStealAtOneTime", c.MaxLeasesToStealAtOneTime)
+	positive("MaxLeaseRenewalThreads", c.MaxLeaseRenewalThreads)
+	atLeast("CheckpointInterval", c.CheckpointInterval, 10*time.Millisecond)
+	atLeast("ShutdownTimeout", c.ShutdownTimeout, time.Millisecond)
+	atLeast("IdleTimeBetweenReads", c.IdleTimeBetweenReads, time.Millisecond)
+	atLeast("KinesisRequestTimeout", c.KinesisRequestTimeout, 10*time.Millisecond)
+	if n := c.MaxRecords; n < 1 || n > 10000 {
+		errs = append(errs, fmt.Errorf("MaxRecords %d is outside [1, 10000]", n))
+	}
+	if n := c.MaxBufferedBytes; n < 1<<20 {
+		errs = append(errs, fmt.Errorf("MaxBufferedBytes %d is less than 1048576", n))
+	}
+	return c, errors.Join(errs...)
+}
+
+// The times that follow from FailoverTime, F.
+
+// renewAfter is the age of the last write at which a lease is renewed: 0.45 F,
+// so that several tries fit before the lease is given up.
+func (c *Config) renewAfter() time.Duration { return c.FailoverTime * 45 / 100 }
+
+// trustFor is how long a lease is believed in, from before the write that
+// proved it was sent: 0.9 F. Another worker waits F from when it saw that
+// write's effect, so the two do not overlap unless clocks differ in rate by 5 %.
+func (c *Config) trustFor() time.Duration { return c.FailoverTime * 9 / 10 }
+
+// lookEvery is the time between two looks at the lease table: F/4.
+func (c *Config) lookEvery() time.Duration { return c.FailoverTime / 4 }
+
+// attemptTimeout bounds one write to the lease store, so that a lost answer
+// leaves time for other tries.
+func (c *Config) attemptTimeout() time.Duration { return c.FailoverTime / 5 }

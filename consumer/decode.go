@@ -1,0 +1,183 @@
+package consumer
+
+import (
+	"sync/atomic"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/streamkit/streamkit/internal/aggregation"
+	"github.com/streamkit/streamkit/internal/hashkey"
+	"github.com/streamkit/streamkit/internal/seqno"
+)
+
+// recordOverhead is charged for a record besides its data and key: what the
+// SDK and this package keep for it.
+const recordOverhead = 256
+
+// aggregateKey is the partition key under which the official producer, and
+// this project's, put aggregated records.
+const aggregateKey = "a"
+
+// decoder turns Kinesis records of one shard into user records. It belongs to
+// the shard's reader.
+type decoder struct {
+	shard  *Shard
+	rng    hashkey.Range
+	policy RangePolicy
+	stats  *decodeStats
+
+	// last is the place of the last record that was let through, or the
+	// checkpoint at the start. What does not lie behind it is dropped.
+	last Checkpoint
+
+	perRecord int // user records to a Kinesis record, of the last batch
+
+	// For the walk over one aggregated record, so that it needs no closure.
+	common  Record // what the user records of one Kinesis record share
+	records []Record
+	sub     int64 // of the last user record met
+	from    int64 // user records up to this index are dropped
+	filter  bool  // drop what is out of range
+	outside bool  // one was out of range
+
+	// The last key that was hashed: many neighbours have the same.
+	memoKey string
+	memoIn  bool
+
+	yield func(int, aggregation.Record) bool
+}
+
+// decodeStats is what decoders count.
+type decodeStats struct {
+	kinesisRecords, userRecords, bytes   atomic.Int64
+	outOfRangeDropped, outOfRangeKept    atomic.Int64
+	aggregatesDropped, corruptAggregates atomic.Int64
+	repeated                             atomic.Int64
+}
+
+func newDecoder(shard *Shard, start Checkpoint, policy RangePolicy, stats *decodeStats) *decoder {
+	d := &decoder{shard: shard, rng: hashkey.All, policy: policy, stats: stats, perRecord: 1}
+	if first, err := hashkey.Parse(shard.StartingHashKey); err == nil {
+		if last, err := hashkey.Parse(shard.EndingHashKey); err == nil {
+			d.rng = hashkey.Range{Start: first, End: last}
+		}
+	}
+	if !start.IsSentinel() {
+		d.last = start
+	}
+	d.yield = d.user
+	return d
+}
+
+// batch decodes what one read has brought.
+func (d *decoder) batch(in []types.Record) *Batch {
+	b := &Batch{Shard: d.shard}
+	if len(in) > 0 {
+		// A little more than last time, so that the slice seldom grows.
+		d.records = make([]Record, 0, len(in)*d.perRecord+len(in)/8)
+	}
+	var bytes, repeated int64
+	for i := range in {
+		r := &in[i]
+		seq := aws.ToString(r.SequenceNumber)
+		d.from = -1
+		if d.last.SequenceNumber != "" {
+			switch c := seqno.Compare(seq, d.last.SequenceNumber); {
+			case c < 0:
+				repeated++
+				continue
+			case c == 0:
+				// The checkpoint may lie inside this aggregated record.
+				d.from = d.last.SubSequenceNumber
+			}
+		}
+		bytes += int64(len(r.Data))
+		d.one(r, seq)
+		d.last = Checkpoint{SequenceNumber: seq, SubSequenceNumber: max(d.sub, d.from)}
+	}
+	b.Records, b.end = d.records, d.last
+	if len(in) > 0 {
+		d.perRecord = max(1, (len(d.records)+len(in)-1)/len(in))
+	}
+	d.records = nil
+	d.stats.kinesisRecords.Add(int64(len(in)))
+	d.stats.userRecords.Add(int64(len(b.Records)))
+	d.stats.bytes.Add(bytes)
+	d.stats.repeated.Add(repeated)
+	return b
+}
+
+// one appends the user records of one Kinesis record and leaves the
+// sub-sequence number of its last one in d.sub.
+func (d *decoder) one(r *types.Record, seq string) {
+	d.common = Record{
+		Data:           r.Data,
+		PartitionKey:   aws.ToString(r.PartitionKey),
+		SequenceNumber: seq,
+		Shard:          d.shard,
+		Encrypted:      r.EncryptionType == types.EncryptionTypeKms,
+	}
+	if r.ApproximateArrivalTimestamp != nil {
+		d.common.ApproximateArrivalTime = *r.ApproximateArrivalTimestamp
+	}
+	d.sub, d.outside = 0, false
+	d.filter = d.policy == RangeDropRecord || d.policy == RangeAuto && d.common.PartitionKey == aggregateKey
+	mark := len(d.records)
+
+	ok, err := aggregation.Walk(r.Data, d.yield)
+	switch {
+	case err != nil:
+		// The frame fits and the inside does not: whoever wrote it may know
+		// what it is, so it is handed on as it is.
+		d.stats.corruptAggregates.Add(1)
+		d.records, d.sub = d.records[:mark], 0
+		fallthrough
+	case !ok:
+		if d.from < 0 {
+			d.records = append(d.records, d.common)
+		}
+	case d.outside && d.policy == RangeDropAggregate:
+		d.stats.aggregatesDropped.Add(1)
+		d.records = d.records[:mark]
+	}
+}
+
+// user takes one user record of an aggregated record.
+func (d *decoder) user(i int, u aggregation.Record) bool {
+	d.sub = int64(i)
+	if d.sub <= d.from {
+		return true
+	}
+	inside := d.inside(u)
+	if !inside {
+		d.outside = true
+		if d.filter {
+			d.stats.outOfRangeDropped.Add(1)
+			return true
+		}
+		if d.policy != RangeDropAggregate {
+			d.stats.outOfRangeKept.Add(1)
+		}
+	}
+	r := d.common
+	r.Data, r.PartitionKey, r.ExplicitHashKey = u.Data, u.PartitionKey, u.ExplicitHashKey
+	r.SubSequenceNumber, r.Aggregated, r.OutOfRange = d.sub, true, !inside
+	d.records = append(d.records, r)
+	return true
+}
+
+// inside reports whether a user record belongs to the shard.
+func (d *decoder) inside(u aggregation.Record) bool {
+	if d.rng == hashkey.All {
+		return true
+	}
+	if u.ExplicitHashKey != "" {
+		k, err := hashkey.Parse(u.ExplicitHashKey)
+		return err == nil && d.rng.Contains(k)
+	}
+	if d.memoKey == "" || u.PartitionKey != d.memoKey {
+		d.memoKey, d.memoIn = u.PartitionKey, d.rng.Contains(hashkey.Of(u.PartitionKey))
+	}
+	return d.memoIn
+}

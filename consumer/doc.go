@@ -1,0 +1,64 @@
+// Package consumer reads a Kinesis stream with a fleet of workers, in the way
+// of the Kinesis Client Library (KCL), and can share its lease table.
+//
+//	c, err := consumer.New(kinesisClient, leaseStore, "orders-app", "orders",
+//		func(s *consumer.Shard) (consumer.Processor, error) {
+//			return &myProcessor{shard: s}, nil
+//		}, consumer.Config{})
+//	…
+//	err = c.Run(ctx) // until ctx ends
+//
+// # Words
+//
+// A worker is one running [Consumer], usually one in a process. A lease is the
+// right to read one shard; leases are kept in a [LeaseStore]. A shard consumer
+// is the part of a worker that reads one shard under one lease.
+//
+// # Parts
+//
+//	lease store ─ assigner: list, observe, plan ─▶ take ─▶ shard consumer, one for each lease held
+//
+//	shard consumer:  reader ─ fetch, byte budget, de-aggregate, range filter ─▶ batch
+//	                 processor ◀─ one batch at a time       acks ─▶ tracker: contiguous place
+//	                 keeper ─ renewal or checkpoint, one conditional write at a time ─▶ lease store
+//
+// A shard consumer goes through these states:
+//
+//	         ┌──────────── lease lost ────────────▶ LeaseLost
+//	taken ─▶ initializing ─▶ processing ─▶ stop ──▶ ShutdownRequested ─▶ checkpoint and release, one write
+//	                             └──▶ shard's end ▶ ShardEnded ─▶ children created ─▶ SHARD_END and release, one write
+//	                                                                                   └─▶ children taken
+//
+// # Invariants
+//
+//   - No record is skipped. The stored checkpoint passes a record only when it
+//     is acknowledged, together with all before it in its shard. A processor
+//     that fails is called again with the same batch.
+//   - Every write of an owner is conditional on owner and counter, and moves
+//     the counter. A worker that lost its lease without knowing cannot move the
+//     checkpoint.
+//   - A write that failed may have been done. After a conflict the stored lease
+//     decides: the next counter with this process's incarnation is our own
+//     write.
+//   - A lease is trusted for 0.9 of Config.FailoverTime from before the last
+//     write known to be done was sent. Others wait the whole of it from when
+//     they saw the write's effect. No clock is compared with another; only the
+//     rates must agree, to 5 %. (A machine that sleeps may stop its monotonic
+//     clock; its worker can then repeat records, but not move a checkpoint.)
+//   - A shard is read only when all its parents that have a lease are at
+//     SHARD_END. That is stored after the children's leases were created, so
+//     the leases cover all hash keys at all times.
+//
+// # Delivery
+//
+// Every record is delivered at least once, and in order within its shard and
+// its partition key. With a planned stop none is delivered twice. After a
+// crash, or when another worker steals a lease for balance, records that were
+// delivered since the last checkpoint are delivered again.
+//
+// # Sharing the table with the official library
+//
+// Leases have the KCL's attributes, and the rules are those of its versions 1
+// and 2; see [ModeKCL2]. Two attributes of this package's own, g_inc and
+// g_latest_since, are ignored by it.
+package consumer

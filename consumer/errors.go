@@ -1,0 +1,83 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/aws/smithy-go"
+)
+
+// ErrLeaseLost is the cause with which the context of a [Processor] ends when
+// another worker has the lease, or may have it by now.
+var ErrLeaseLost = errors.New("consumer: lease lost")
+
+// ErrShutdown is the cause with which the context of a [Processor] ends when
+// the consumer stops and Config.ShutdownTimeout is over.
+var ErrShutdown = errors.New("consumer: shutting down")
+
+// ErrRunning is returned by Run if the consumer runs, or has run, already.
+var ErrRunning = errors.New("consumer: Run was called before; make a new Consumer for another run")
+
+// panicError is a panic of the user's processor.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string {
+	return fmt.Sprintf("consumer: the processor panicked: %v\n%s", e.value, e.stack)
+}
+
+// guard calls f and turns a panic into an error.
+func guard(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{v, debug.Stack()}
+		}
+	}()
+	return f()
+}
+
+// fault is what a failed call to Kinesis means for the reader of a shard.
+type fault int
+
+const (
+	faultTransient fault = iota // try the same again, later
+	faultThrottled              // too fast: slow down, then the same again
+	faultExpired                // the iterator is of no use any more: get another
+	faultInvalid                // an argument, perhaps the iterator, is refused
+	faultNotFound               // no such stream or shard
+)
+
+func classify(err error) fault {
+	if _, ok := errors.AsType[*types.ExpiredIteratorException](err); ok {
+		return faultExpired
+	}
+	if _, ok := errors.AsType[*types.ResourceNotFoundException](err); ok {
+		return faultNotFound
+	}
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		switch api.ErrorCode() {
+		case "ProvisionedThroughputExceededException", // the shard's reads or bytes a second
+			"LimitExceededException",   // the account's calls a second
+			"KMSThrottlingException",   // decryption's calls a second
+			"ThrottlingException",      // the service's front door
+			"RequestLimitExceeded",     // the same, by its older name
+			"TooManyRequestsException": // the same again
+			return faultThrottled
+		case "InvalidArgumentException":
+			// Perhaps an iterator that the service does not know, as after
+			// it was restored.
+			return faultInvalid
+		}
+	}
+	// Everything else may heal: network, service faults, credentials that are
+	// being renewed, permissions that someone must grant.
+	return faultTransient
+}
+
+// stopped reports whether a call failed only because its context ended.
+func stopped(ctx context.Context) bool { return ctx.Err() != nil }

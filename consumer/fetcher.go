@@ -1,0 +1,212 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+)
+
+// fetcher brings the records of one shard, in order. Polling is one way; a
+// subscription can be another. It belongs to one goroutine.
+type fetcher interface {
+	// fetch waits until the shard is due and returns what it brings, which may
+	// be nothing. The page's bytes are charged to the budget; the caller
+	// returns them. After an error the caller waits and calls again.
+	fetch(ctx context.Context) (page, error)
+}
+
+// page is what one fetch brings.
+type page struct {
+	records  []types.Record
+	behind   time.Duration
+	bytes    int64 // charged to the budget
+	ended    bool  // the shard is closed and this is the rest of it
+	children []types.ChildShard
+}
+
+// errShardGone means that the stream no longer has the shard.
+var errShardGone = errors.New("consumer: the stream has no such shard")
+
+// firstEstimate is the memory reserved for a shard's first response: the most
+// that the service sends.
+const firstEstimate = 10 << 20
+
+// fetchStats is what pollers count.
+type fetchStats struct {
+	reads, empty, failed, throttled, iteratorsExpired atomic.Int64
+}
+
+// poller fetches with GetRecords.
+type poller struct {
+	api     API
+	ref     streamRef
+	shard   string
+	limit   int32
+	timeout time.Duration
+	budget  *budget
+	stats   *fetchStats
+
+	start     Checkpoint // where to begin, unless received is set
+	startTime time.Time  // for AT_TIMESTAMP
+	received  string     // sequence number of the last record received
+
+	// since is when reading began from LATEST; onLatest is told once. A later
+	// iterator begins there, because another LATEST one would skip what came
+	// in between.
+	since    time.Time
+	onLatest func(time.Time)
+
+	iterator *string
+	pace     pace
+	due      time.Time
+	estimate int64
+}
+
+// fetch implements fetcher.
+func (p *poller) fetch(ctx context.Context) (page, error) {
+	if err := sleepUntil(ctx, p.due); err != nil {
+		return page{}, err
+	}
+	if p.iterator == nil {
+		if err := p.renew(ctx); err != nil {
+			return page{}, err
+		}
+	}
+	reserved, err := p.budget.acquire(ctx, p.estimate)
+	if err != nil {
+		return page{}, err
+	}
+	out, err := p.read(ctx)
+	if err != nil {
+		p.budget.release(reserved)
+		return page{}, err
+	}
+	pg := page{
+		records:  out.Records,
+		behind:   time.Duration(aws.ToInt64(out.MillisBehindLatest)) * time.Millisecond,
+		ended:    out.NextShardIterator == nil,
+		children: out.ChildShards,
+	}
+	for i := range out.Records {
+		pg.bytes += recordOverhead + int64(len(out.Records[i].Data)) + int64(len(aws.ToString(out.Records[i].PartitionKey)))
+	}
+	p.budget.charge(pg.bytes - reserved)
+	// A response is seldom much larger than the last one; one that is exceeds
+	// the bound by the difference, once.
+	p.estimate = min(max(pg.bytes*5/4, 64<<10), firstEstimate)
+	p.iterator = out.NextShardIterator
+	if n := len(out.Records); n > 0 {
+		p.received = aws.ToString(out.Records[n-1].SequenceNumber)
+	} else {
+		p.stats.empty.Add(1)
+	}
+	p.due = p.pace.success(time.Now(), len(out.Records), pg.behind)
+	return pg, nil
+}
+
+func (p *poller) read(ctx context.Context) (*kinesis.GetRecordsOutput, error) {
+	callCtx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	p.pace.read(time.Now())
+	p.stats.reads.Add(1)
+	out, err := p.api.GetRecords(callCtx, &kinesis.GetRecordsInput{
+		ShardIterator: p.iterator, Limit: &p.limit, StreamARN: p.ref.arn,
+	}, noRetries)
+	if err != nil {
+		return nil, p.failed(ctx, fmt.Errorf("read shard %q: %w", p.shard, err))
+	}
+	return out, nil
+}
+
+// renew gets an iterator behind what was received.
+func (p *poller) renew(ctx context.Context) error {
+	in := &kinesis.GetShardIteratorInput{StreamName: p.ref.name, StreamARN: p.ref.arn, ShardId: &p.shard}
+	fromLatest := false
+	switch {
+	case p.received != "":
+		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAfterSequenceNumber, &p.received
+	case !p.start.IsSentinel():
+		// At, not after: the checkpoint may lie inside an aggregated record.
+		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAtSequenceNumber, &p.start.SequenceNumber
+	case p.start.SequenceNumber == Latest && p.since.IsZero():
+		in.ShardIteratorType, fromLatest = types.ShardIteratorTypeLatest, true
+	case p.start.SequenceNumber == Latest:
+		in.ShardIteratorType, in.Timestamp = types.ShardIteratorTypeAtTimestamp, &p.since
+	case p.start.SequenceNumber == AtTimestamp && !p.startTime.IsZero():
+		in.ShardIteratorType, in.Timestamp = types.ShardIteratorTypeAtTimestamp, &p.startTime
+	default:
+		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
+	}
+	callCtx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	asked := time.Now()
+	out, err := p.api.GetShardIterator(callCtx, in, noRetries)
+	if err != nil {
+		return p.failed(ctx, fmt.Errorf("get an iterator for shard %q: %w", p.shard, err))
+	}
+	p.iterator = out.ShardIterator
+	if fromLatest {
+		p.since = asked.Truncate(time.Millisecond)
+		p.onLatest(p.since)
+	}
+	return nil
+}
+
+// failed notes a failed call and prepares the next. A *handledError needs
+// neither a log line nor a wait of the caller.
+func (p *poller) failed(ctx context.Context, err error) error {
+	if stopped(ctx) {
+		return ctx.Err()
+	}
+	switch classify(err) {
+	case faultThrottled:
+		p.stats.throttled.Add(1)
+		p.due = p.pace.throttled(time.Now())
+		return &handledError{err}
+	case faultExpired:
+		p.stats.iteratorsExpired.Add(1)
+		p.iterator = nil
+		return &handledError{err}
+	case faultInvalid:
+		p.iterator = nil
+	case faultNotFound:
+		p.iterator = nil
+		return fmt.Errorf("%w: %w", errShardGone, err)
+	case faultTransient:
+	}
+	p.stats.failed.Add(1)
+	return err
+}
+
+// handledError marks a failure that the poller has answered by itself: with
+// its pace, or with a new iterator.
+type handledError struct{ err error }
+
+func (e *handledError) Error() string { return e.err.Error() }
+func (e *handledError) Unwrap() error { return e.err }
+
+// sleepUntil waits for t or the end of ctx.
+func sleepUntil(ctx context.Context, t time.Time) error {
+	return sleep(ctx, time.Until(t))
+}
+
+// sleep waits for d or the end of ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
