@@ -164,18 +164,17 @@ func (c *condition) holds(item []attr) bool {
 		return slices.ContainsFunc(c.subs, func(s *condition) bool { return s.holds(item) })
 	case condNot:
 		return !c.subs[0].holds(item)
-	}
-	a := c.args[0].in(item)
-	switch c.op {
 	case condExists:
-		return a != nil
+		return c.args[0].in(item) != nil
 	case condNotExists:
-		return a == nil
+		return c.args[0].in(item) == nil
 	case condNE:
-		b := c.args[1].in(item)
+		a, b := c.args[0].in(item), c.args[1].in(item)
 		return a == nil || b == nil || !equal(a, b)
+	default:
+		a := c.args[0].in(item)
+		return a != nil && c.compare(a, item)
 	}
-	return a != nil && c.compare(a, item)
 }
 
 // compare evaluates the conditions that need a first operand.
@@ -201,7 +200,13 @@ func (c *condition) compare(a *value, item []attr) bool {
 		return a.kind == b.kind && a.kind != kindN && a.kind.isOrdered() && strings.HasPrefix(a.text, b.text)
 	case condContains:
 		return contains(a, b)
+	default:
+		return c.inOrder(a, b, item)
 	}
+}
+
+// inOrder evaluates the conditions that need an order.
+func (c *condition) inOrder(a, b *value, item []attr) bool {
 	n, ok := compareValues(a, b)
 	if !ok {
 		return false

@@ -171,9 +171,9 @@ func TestConditionOnMissingItem(t *testing.T) {
 			r.want(t, "DeleteItem", body, "{}")
 			continue
 		}
-		ae := r.refuse(t, "DeleteItem", strings.TrimSuffix(body, "}")+`,"ReturnValuesOnConditionCheckFailure":"ALL_OLD"}`, failedText)
-		if ae.Members != "" {
-			t.Errorf("Members = %s without an item", ae.Members)
+		members := r.members(t, "DeleteItem", strings.TrimSuffix(body, "}")+`,"ReturnValuesOnConditionCheckFailure":"ALL_OLD"}`, failedText)
+		if members != "" {
+			t.Errorf("Members = %s without an item", members)
 		}
 	}
 }

@@ -214,6 +214,7 @@ func (p *parser) check(op conditionOp, args ...operand) term {
 		if !p.count(op.String(), args, 2) {
 			return t
 		}
+	default: // an operator, which has its operands by its grammar
 	}
 	if a, b := args[0], args[1]; len(args) == 2 && a.op == operandPath && b.op == operandPath && slices.Equal(a.path, b.path) {
 		p.note(faultDistinct, "The first operand must be distinct from the remaining operands for this operator or function; operator: %s, first operand: %s", op, a.path)
@@ -251,6 +252,7 @@ func (p *parser) checkTypes(op conditionOp, args []operand) {
 		if _, ok := kindOf(args[1].value.text); !ok {
 			p.note(faultType, "Invalid attribute type name found; type: %s, valid types: {B,NULL,SS,BOOL,L,BS,N,NS,S,M}", args[1].value.text)
 		}
+	default: // any type will do
 	}
 }
 

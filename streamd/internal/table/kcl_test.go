@@ -32,10 +32,10 @@ func TestLeaseMutations(t *testing.T) {
 	renew := `{` + key + `,"Expected":{"leaseCounter":{"Value":{"N":"1"}},"checkpointOwner":{"Exists":false}},
 		"AttributeUpdates":{"leaseCounter":{"Value":{"N":"2"},"Action":"PUT"},"throughputKBps":{"Value":{"N":"1.0E-5"},"Action":"PUT"}}` + allOld + `}`
 	r.want(t, "UpdateItem", renew, `{}`)
-	ae := r.refuse(t, "UpdateItem", renew, failed)
+	members := r.members(t, "UpdateItem", renew, failed)
 	const lease = `{"checkpoint":{"S":"TRIM_HORIZON"},"checkpointSubSequenceNumber":{"N":"0"},"endingHashKey":{"S":"99"},"leaseCounter":{"N":"2"},"leaseKey":{"S":"shardId-000000000000"},"leaseOwner":{"S":"w1"},"ownerSwitchesSinceCheckpoint":{"N":"1"},"parentShardIds":{"SS":["shardId-000000000009"]},"startingHashKey":{"S":"0"},"throughputKBps":{"N":"0.00001"}}`
-	if want := `,"Item":` + lease; ae.Members != want {
-		t.Errorf("Members = %s, want %s", ae.Members, want)
+	if want := `,"Item":` + lease; members != want {
+		t.Errorf("Members = %s, want %s", members, want)
 	}
 	r.want(t, "GetItem", getItem, `{"Item":`+lease+`}`)
 

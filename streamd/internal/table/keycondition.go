@@ -1,5 +1,7 @@
 package table
 
+import "slices"
+
 // keyCondition is a condition of Query on one attribute of a key: a comparison
 // other than <>, BETWEEN or begins_with, with literal operands.
 type keyCondition struct {
@@ -111,7 +113,7 @@ func (s keySchema) rangeOf(conds []keyCondition) (keyRange, error) {
 		return whole, nil
 	}
 	c := found[1]
-	at := func(v *value) []byte { return appendKeyPart(prefix[:len(prefix):len(prefix)], v) }
+	at := func(v *value) []byte { return appendKeyPart(slices.Clip(prefix), v) }
 	first := at(&c.values[0])
 	switch c.op {
 	case condEQ:
@@ -127,7 +129,7 @@ func (s keySchema) rangeOf(conds []keyCondition) (keyRange, error) {
 	case condBetween:
 		return keyRange{string(first), successor(at(&c.values[1]))}, nil
 	default: // begins_with, which the parser allows for strings and binaries only
-		p := appendKeyPrefix(prefix[:len(prefix):len(prefix)], c.values[0].text)
+		p := appendKeyPrefix(slices.Clip(prefix), c.values[0].text)
 		return keyRange{string(p), successor(p)}, nil
 	}
 }

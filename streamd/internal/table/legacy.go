@@ -217,7 +217,8 @@ func (l *legacyCondition) check(values []value) error {
 	if op != "NULL" && op != "NOT_NULL" && !l.hasList && l.value == nil {
 		return invalidParameter("Value or AttributeValueList must be used with ComparisonOperator: %s for Attribute: %s", op, l.name)
 	}
-	n, ok := len(values), false
+	n := len(values)
+	var ok bool
 	switch op {
 	case "NULL", "NOT_NULL":
 		ok = n == 0

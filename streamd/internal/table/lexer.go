@@ -319,7 +319,8 @@ func (p *parser) name() (step, bool) {
 			return step{index: -1}, true
 		}
 		p.ph.usedNames[i] = true
-		return step{p.ph.names[i].value.text, -1}, true
+		return step{p.ph.names[i].text, -1}, true
+	default:
 	}
 	p.fail()
 	return step{}, false

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/streamkit/streamkit/streamd/internal/awserr"
 )
 
 // member reads one member of a request's body. A member that an operation does
@@ -165,7 +163,7 @@ func readValues(p *params, r *reader) {
 			values = append(values, attr{key, v})
 		}
 		if wrong != nil && p.valuesInvalid == nil {
-			p.valuesInvalid = invalid("ExpressionAttributeValues contains invalid value: %s for key %s", wrong.(*awserr.Error).Message, key)
+			p.valuesInvalid = invalid("ExpressionAttributeValues contains invalid value: %s for key %s", message(wrong), key)
 		}
 	})
 	p.ph.values = sortAttrs(append(make([]attr, 0, len(values)), values...))

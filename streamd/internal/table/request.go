@@ -261,7 +261,7 @@ func (r *Request) checkItems() error {
 		}
 	}
 	if p.startInvalid != nil {
-		return invalid("The provided starting key is invalid: %s", p.startInvalid.(*awserr.Error).Message)
+		return invalid("The provided starting key is invalid: %s", message(p.startInvalid))
 	}
 	if r.op == opPutItem && sizeOf(p.item) > maxItemSize {
 		return invalid("Item size has exceeded the maximum allowed size")

@@ -66,7 +66,13 @@ func (r *rig) want(t testing.TB, op, body, want string) {
 }
 
 // refuse sends a request that must fail, with a code and a message.
-func (r *rig) refuse(t testing.TB, op, body, want string) *awserr.Error {
+func (r *rig) refuse(t testing.TB, op, body, want string) {
+	t.Helper()
+	r.members(t, op, body, want)
+}
+
+// members is refuse, and returns what the error holds besides.
+func (r *rig) members(t testing.TB, op, body, want string) string {
 	t.Helper()
 	out, err := r.try(op, body)
 	if err == nil {
@@ -79,7 +85,7 @@ func (r *rig) refuse(t testing.TB, op, body, want string) *awserr.Error {
 	if ae.Error() != want {
 		t.Fatalf("%s %s:\n got %s\nwant %s", op, body, ae, want)
 	}
-	return ae
+	return ae.Members
 }
 
 // hashTable makes the table "tab" with the key "k" of the given type.

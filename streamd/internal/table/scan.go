@@ -1,9 +1,5 @@
 package table
 
-import (
-	"github.com/streamkit/streamkit/streamd/internal/awserr"
-)
-
 // maxPage is how many bytes of items Scan and Query look at before they stop,
 // whatever a filter leaves of them.
 const maxPage = 1 << 20
@@ -135,7 +131,7 @@ func (g *page) start(rng keyRange) (string, error) {
 		}
 	}
 	if err := g.d.schema.checkKey(base); err != nil {
-		return "", invalid("The provided starting key is invalid: %s", err.(*awserr.Error).Message)
+		return "", invalid("The provided starting key is invalid: %s", message(err))
 	}
 	place, hash := g.d.place(base)
 	if g.x != nil {

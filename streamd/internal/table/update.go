@@ -143,11 +143,11 @@ func (u *update) add(old, v *value) (*value, error) {
 	if old.kind != v.kind {
 		return nil, u.errType()
 	}
-	switch {
-	case v.kind == kindN:
+	if v.kind == kindN {
 		n, err := addNumbers(old.text, v.text, false)
 		return &value{kind: kindN, text: n}, err
-	case v.kind == kindL:
+	}
+	if v.kind == kindL {
 		return &value{kind: kindL, kids: slices.Concat(old.kids, v.kids)}, nil
 	}
 	kids := slices.Concat(old.kids, v.kids)
