@@ -28,6 +28,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/smithy-go/logging"
 
 	"github.com/streamkit/streamkit/internal/sdkhttp"
 )
@@ -95,7 +96,9 @@ func Load(ctx context.Context, opts Options) (*Config, error) {
 			return nil, err
 		}
 	}
-	var load []func(*config.LoadOptions) error
+	// The SDK would write its own remarks between ours; what matters comes back
+	// as an error.
+	load := []func(*config.LoadOptions) error{config.WithLogger(logging.Nop{})}
 	if opts.Region != "" {
 		load = append(load, config.WithRegion(opts.Region))
 	}

@@ -41,6 +41,7 @@ func sentence(err error, a About) string {
 		dns       *net.DNSError
 		path      *fs.PathError
 		api       smithy.APIError
+		decode    *smithy.DeserializationError
 	)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -71,6 +72,8 @@ func sentence(err error, a About) string {
 		return "interrupted"
 	case errors.As(err, &path):
 		return sentenceOfPath(path)
+	case errors.As(err, &decode):
+		return fmt.Sprintf("%s answers, but not as Kinesis does: check that the address is that of the API", a.Where)
 	case errors.As(err, &api):
 		return fmt.Sprintf("%s answers %s: %s", a.Where, api.ErrorCode(), api.ErrorMessage())
 	case errors.Is(err, context.DeadlineExceeded):

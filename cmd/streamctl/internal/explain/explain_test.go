@@ -66,6 +66,10 @@ func TestSentence(t *testing.T) {
 			want:  `table "app" does not exist at http://127.0.0.1:4567: the lease table has the name of the consumer's application; start the consumer, or check the name`,
 		},
 		{
+			name: "another server", err: op(&smithy.DeserializationError{Err: errors.New("invalid character '<'")}), about: explain.About{Where: local},
+			want: "http://127.0.0.1:4567 answers, but not as Kinesis does: check that the address is that of the API",
+		},
+		{
 			name: "other refusal", err: op(&smithy.GenericAPIError{Code: "AccessDeniedException", Message: "no"}), about: explain.About{Where: cloud},
 			want: `AWS, region eu-west-1 answers AccessDeniedException: no`,
 		},
