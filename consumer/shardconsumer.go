@@ -363,26 +363,22 @@ func (s *shardConsumer) tryCreateChildren(ctx context.Context, children []child)
 			continue
 		}
 		for _, p := range ch.parents {
-			// The other parent of a merge may lack a lease because nothing
-			// has needed it so far. Without one it would not block the child,
-			// which would be read too early.
 			if _, there, err := s.c.store.Get(ctx, p); err != nil {
 				return fmt.Errorf("look at lease %q: %w", p, err)
-			} else if !there {
-				if err := s.c.sync(ctx); err != nil {
-					return err
-				}
+			} else if there {
+				continue
 			}
+			if err := s.c.syncAncestors(ctx, ch.id); err != nil {
+				return err
+			}
+			break
 		}
-		created, err := s.c.store.Create(ctx, Lease{
+		err := s.c.create(ctx, []Lease{{
 			Key: ch.id, Checkpoint: Checkpoint{SequenceNumber: TrimHorizon}, Parents: ch.parents,
 			StartingHashKey: ch.start, EndingHashKey: ch.end,
-		})
+		}})
 		if err != nil {
-			return fmt.Errorf("create lease %q: %w", ch.id, err)
-		}
-		if created {
-			s.c.stats.leasesCreated.Add(1)
+			return err
 		}
 	}
 	return nil

@@ -90,17 +90,7 @@ func firstLeases(shards []shardInfo, initial Position) ([]Lease, error) {
 //
 // Source: amazon-kinesis-client, HierarchicalShardSyncer.
 func missingLeases(shards []shardInfo, leases []Lease, initial Position) []Lease {
-	s := syncer{
-		byID: make(map[string]shardInfo, len(shards)), leases: make(map[string]Lease, len(leases)),
-		tracked: map[string]bool{}, walked: map[string]bool{},
-		initial: initial, create: map[string]Checkpoint{},
-	}
-	for _, sh := range shards {
-		s.byID[sh.id] = sh
-	}
-	for _, l := range leases {
-		s.leases[l.Key] = l
-	}
+	s := newSyncer(shards, leases, initial)
 	for _, sh := range shards {
 		if _, ok := s.leases[sh.id]; ok {
 			continue
@@ -111,13 +101,43 @@ func missingLeases(shards []shardInfo, leases []Lease, initial Position) []Lease
 			s.cover(sh)
 		}
 	}
-	var missing []Lease
+	return s.created(shards)
+}
+
+// ancestorLeases returns the leases that must be created before one for shard
+// id, so that it waits for all its parents. A parent may have none yet although
+// it must be read: the other side of a merge, whose own parent has not been
+// read to its end. A missing lease would not block.
+func ancestorLeases(shards []shardInfo, leases []Lease, id string, initial Position) []Lease {
+	s := newSyncer(shards, leases, initial)
+	s.complete(s.byID[id])
+	return s.created(shards)
+}
+
+func newSyncer(shards []shardInfo, leases []Lease, initial Position) *syncer {
+	s := &syncer{
+		byID: make(map[string]shardInfo, len(shards)), leases: make(map[string]Lease, len(leases)),
+		tracked: map[string]bool{}, walked: map[string]bool{},
+		initial: initial, create: map[string]Checkpoint{},
+	}
+	for _, sh := range shards {
+		s.byID[sh.id] = sh
+	}
+	for _, l := range leases {
+		s.leases[l.Key] = l
+	}
+	return s
+}
+
+// created returns the chosen leases, oldest shard first.
+func (s *syncer) created(shards []shardInfo) []Lease {
+	var leases []Lease
 	for _, sh := range inOrder(shards) {
 		if at, ok := s.create[sh.id]; ok {
-			missing = append(missing, sh.lease(at))
+			leases = append(leases, sh.lease(at))
 		}
 	}
-	return missing
+	return leases
 }
 
 type syncer struct {
@@ -166,6 +186,27 @@ func (s *syncer) cover(sh shardInfo) {
 	for _, p := range s.retainedParents(sh) {
 		if _, ok := s.leases[p.id]; !ok {
 			s.cover(p)
+		}
+	}
+}
+
+// complete chooses leases for the ancestors of sh that have none, up to those
+// that have one.
+func (s *syncer) complete(sh shardInfo) {
+	for _, p := range s.retainedParents(sh) {
+		if _, ok := s.leases[p.id]; ok || s.walked[p.id] {
+			continue
+		}
+		s.walked[p.id] = true
+		switch {
+		case s.isTracked(p.id):
+			s.create[p.id] = Checkpoint{SequenceNumber: TrimHorizon}
+			s.complete(p)
+		case s.initial.Latest:
+			s.create[p.id] = s.initial.checkpoint()
+		default:
+			s.create[p.id] = s.initial.checkpoint()
+			s.complete(p)
 		}
 	}
 }
@@ -325,7 +366,26 @@ func (c *Consumer) sync(ctx context.Context) error {
 		}
 		missing = missingLeases(shards, leases, c.cfg.InitialPosition)
 	}
-	for _, l := range missing {
+	return c.create(ctx, missing)
+}
+
+// syncAncestors creates the leases that must be there before one for shard id.
+func (c *Consumer) syncAncestors(ctx context.Context, id string) error {
+	leases, err := c.store.List(ctx)
+	if err != nil {
+		return fmt.Errorf("list leases: %w", err)
+	}
+	shards, err := listShards(ctx, c.api, c.ref, nil)
+	if err != nil {
+		return fmt.Errorf("list shards: %w", err)
+	}
+	return c.create(ctx, ancestorLeases(shards, leases, id, c.cfg.InitialPosition))
+}
+
+// create creates leases one after the other, so that what a broken-off run
+// leaves is found incomplete.
+func (c *Consumer) create(ctx context.Context, leases []Lease) error {
+	for _, l := range leases {
 		created, err := c.store.Create(ctx, l)
 		if err != nil {
 			return fmt.Errorf("create lease %q: %w", l.Key, err)
