@@ -108,8 +108,10 @@ func poke(ch chan struct{}) {
 // [*PendingError], and the entries stay on their way.
 func (a *Appender) Flush(ctx context.Context) error {
 	a.mu.Lock()
-	a.closeGapLocked(0)
-	a.closeOpenLocked(true)
+	if !a.ended { // or else nobody would hand it over
+		a.closeGapLocked(0)
+		a.closeOpenLocked(true)
+	}
 	if a.live.head == nil {
 		a.mu.Unlock()
 		return nil
@@ -176,20 +178,18 @@ func (a *Appender) Close(ctx context.Context) error {
 		close(space)
 	}
 
-	flushErr := a.Flush(ctx)
+	_ = a.Flush(ctx) // what it did not finish is counted below
 	a.cancel()
 	a.mu.Lock()
 	a.ended = true
 	a.mu.Unlock()
 	a.wg.Wait()
 
-	if flushErr != nil {
-		pe := &PendingError{Err: ctx.Err()}
-		tail := a.loseAll(pe)
+	pe := &PendingError{Err: ctx.Err()}
+	tail := a.loseAll(pe)
+	if pe.Records > 0 {
+		a.closeErr = pe
 		a.fallback(func() { a.save(tail) })
-		if pe.Records > 0 {
-			a.closeErr = pe
-		}
 	}
 	a.tell()
 	close(a.done)
@@ -197,9 +197,10 @@ func (a *Appender) Close(ctx context.Context) error {
 }
 
 // loseAll gives up all live chunks and returns those that Fallback has not got
-// yet.
+// yet. An open chunk has nothing but a gap record at this time.
 func (a *Appender) loseAll(pe *PendingError) (tail []*chunk) {
 	a.mu.Lock()
+	a.open = nil
 	var f finished
 	for c := a.live.head; c != nil; c = a.live.head {
 		pe.add(c)

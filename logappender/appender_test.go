@@ -366,6 +366,26 @@ func TestCloseGivesUp(t *testing.T) {
 	}
 }
 
+func TestSyncAfterCloseWithAGapLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p fakePutter
+		p.set(refuse)
+		a := open(t, &p, logappender.Config{})
+		l := zap.New(a.Core(zap.InfoLevel, jsonEncoder()))
+		l.Info("refused")
+		flush(t, a)
+		p.set(store)
+		l.Info("stored") // its success ends the gap
+		if err := a.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		start := time.Now()
+		if err := l.Sync(); err != nil || time.Since(start) != 0 {
+			t.Errorf("Sync: %v after %v", err, time.Since(start))
+		}
+	})
+}
+
 func TestOpenAndCloseManyTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // fails if a goroutine is left
 		for range 1000 {

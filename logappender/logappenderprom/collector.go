@@ -1,0 +1,112 @@
+// Package logappenderprom shows the accounts of log appenders as Prometheus
+// metrics.
+//
+//	registry.MustRegister(logappenderprom.NewCollector("main", a))
+//
+// All metrics begin with logappender_ and have the label appender.
+package logappenderprom
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/streamkit/streamkit/logappender"
+)
+
+// Source is a [logappender.Appender], or what gives the same counters.
+type Source interface {
+	Stats() logappender.Stats
+	Healthy() bool
+}
+
+// Collector reads an appender's counters when it is scraped. It is safe for
+// concurrent use.
+type Collector struct {
+	source                    Source
+	entries, dropped, pending *prometheus.Desc
+	healthy                   *prometheus.Desc
+	values                    []value
+}
+
+type value struct {
+	desc *prometheus.Desc
+	typ  prometheus.ValueType
+	of   func(*logappender.Stats) float64
+}
+
+var _ prometheus.Collector = (*Collector)(nil)
+
+// NewCollector returns a collector of the counters of source, with the given
+// value of the label appender. One registry takes one collector for each.
+func NewCollector(name string, source Source) *Collector {
+	labels := prometheus.Labels{"appender": name}
+	desc := func(name, help string, variable ...string) *prometheus.Desc {
+		return prometheus.NewDesc("logappender_"+name, help, variable, labels)
+	}
+	c := &Collector{
+		source:  source,
+		entries: desc("entries_total", "Entries by level: accepted, delivered, dropped, lost.", "level", "result"),
+		dropped: desc("dropped_total", "Entries dropped, by reason.", "reason"),
+		pending: desc("pending_entries", "Entries in the buffer or with the producer.", "level"),
+		healthy: desc("healthy", "1 if the appender is open and delivers."),
+	}
+	add := func(typ prometheus.ValueType, name, help string, of func(*logappender.Stats) float64) {
+		c.values = append(c.values, value{desc(name, help), typ, of})
+	}
+	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
+	add(gauge, "buffer_bytes", "Memory of entries that are not finished.", func(s *logappender.Stats) float64 { return float64(s.BufferBytes) })
+	add(gauge, "buffer_capacity_bytes", "Bound of buffer_bytes.", func(s *logappender.Stats) float64 { return float64(s.BufferCapacity) })
+	add(gauge, "oldest_pending_seconds", "Age of the oldest chunk that is not finished.", func(s *logappender.Stats) float64 { return s.OldestPending.Seconds() })
+	add(counter, "blocked_seconds_total", "Time that log calls have waited for room.", func(s *logappender.Stats) float64 { return s.Blocked.Seconds() })
+	add(counter, "flush_timeouts_total", "Flushes that ended before delivery.", func(s *logappender.Stats) float64 { return float64(s.FlushTimeouts) })
+	add(counter, "gap_records_total", "Gap records written into the stream.", func(s *logappender.Stats) float64 { return float64(s.Gaps) })
+	add(counter, "truncated_total", "Entries that were cut.", func(s *logappender.Stats) float64 { return float64(s.Truncated) })
+	add(counter, "saved_total", "Entries written to the fallback.", func(s *logappender.Stats) float64 { return float64(s.Saved) })
+	add(gauge, "last_success_timestamp_seconds", "Time of the last delivery; 0 if there was none.", func(s *logappender.Stats) float64 {
+		if s.LastSuccess.IsZero() {
+			return 0
+		}
+		return float64(s.LastSuccess.UnixMilli()) / 1000
+	})
+	return c
+}
+
+// Describe sends the descriptions of all metrics.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.entries
+	ch <- c.dropped
+	ch <- c.pending
+	ch <- c.healthy
+	for _, v := range c.values {
+		ch <- v.desc
+	}
+}
+
+// Collect sends the metrics of one snapshot.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.source.Stats()
+	var dropped logappender.LevelCounts
+	for r, counts := range s.Dropped {
+		ch <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(counts.Total()), logappender.DropReason(r).String())
+		for i, n := range counts {
+			dropped[i] += n
+		}
+	}
+	for l := zapcore.DebugLevel; l <= zapcore.FatalLevel; l++ {
+		for _, m := range []struct {
+			result string
+			counts logappender.LevelCounts
+		}{{"accepted", s.Accepted}, {"delivered", s.Delivered}, {"dropped", dropped}, {"lost", s.Lost}} {
+			ch <- prometheus.MustNewConstMetric(c.entries, prometheus.CounterValue, float64(m.counts.At(l)), l.String(), m.result)
+		}
+		ch <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(s.Pending.At(l)), l.String())
+	}
+	healthy := 0.0
+	if c.source.Healthy() {
+		healthy = 1
+	}
+	ch <- prometheus.MustNewConstMetric(c.healthy, prometheus.GaugeValue, healthy)
+	for _, v := range c.values {
+		ch <- prometheus.MustNewConstMetric(v.desc, v.typ, v.of(&s))
+	}
+}
