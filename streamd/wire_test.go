@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/streamkit/streamkit/streamd"
 	"github.com/streamkit/streamkit/streamd/streamdtest"
@@ -260,6 +262,34 @@ func TestBodyLimits(t *testing.T) {
 		if resp.StatusCode != http.StatusRequestEntityTooLarge {
 			t.Errorf("status %d", resp.StatusCode)
 		}
+	})
+}
+
+// TestSlowBody shows that a request whose body does not come is not answered
+// with success.
+func TestSlowBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := streamdtest.New(t)
+		srv.CreateStream(t, "s", 1)
+		body, end := io.Pipe()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.Endpoint(), body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.ContentLength = 100
+		req.Header.Set("X-Amz-Target", "Kinesis_20131202.DeleteStream")
+		req.Header.Set("Content-Type", "application/x-amz-json-1.1")
+		go func() { _, _ = end.Write([]byte(`{"StreamName":`)) }()
+		began := time.Now()
+		resp, err := srv.HTTPClient().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if took := time.Since(began); resp.StatusCode != http.StatusRequestTimeout || took != 10*time.Second {
+			t.Errorf("status %d after %v", resp.StatusCode, took)
+		}
+		_ = end.Close()
 	})
 }
 

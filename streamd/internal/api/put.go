@@ -73,8 +73,7 @@ func (a *API) putRecord(ctx context.Context, scope arn.Scope, in *putRecordInput
 		return nil, err
 	}
 	if in.Ordering.Set {
-		n, err := seqno.Parse(in.Ordering.V)
-		if err != nil || n.Time > a.engine.Now().Unix() {
+		if !a.assigned(s, in.Ordering.V) {
 			return nil, invalidArgument("ExclusiveMinimumSequenceNumber %s used in PutRecord on stream %s under account %s is invalid.", in.Ordering.V, s.Key.Name, s.Key.Account)
 		}
 	}
@@ -88,6 +87,21 @@ func (a *API) putRecord(ctx context.Context, scope arn.Scope, in *putRecordInput
 	}
 	in.stored = putResult{stored[0]}
 	return &in.stored, nil
+}
+
+// assigned reports whether a sequence number may have been given to a record of
+// s by now. The numbers of a shard begin at its creation second, which lies in
+// the future when a stream is resharded several times within a second.
+func (a *API) assigned(s *state.Stream, number string) bool {
+	n, err := seqno.Parse(number)
+	if err != nil {
+		return false
+	}
+	now := a.engine.Now().Unix()
+	if int(n.Shard) < len(s.Shards) {
+		now = max(now, s.Shards[n.Shard].CreateSecond)
+	}
+	return n.Time <= now
 }
 
 type putRecordsEntry struct {

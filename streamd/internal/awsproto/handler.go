@@ -213,7 +213,7 @@ func (x *exchange) notJSON11(ctype string, limit int64) string {
 	defer x.h.bodies.give(held)
 	switch {
 	case errors.Is(err, errGone):
-		return codeGone
+		return x.gone()
 	case err == nil && len(*body) == 0:
 		return x.failCBOR(x.emptyBody())
 	case ctype == typeCBOR:
@@ -327,7 +327,13 @@ func (x *exchange) answer(c Codec, out shape.Output) string {
 // failWith answers with err: as it is if it is an API's error, hidden and
 // logged if it is a fault of the server.
 func (x *exchange) failWith(c Codec, err error) string {
-	if errors.Is(err, errGone) || x.r.Context().Err() != nil {
+	if errors.Is(err, errGone) {
+		return x.gone()
+	}
+	if x.r.Context().Err() != nil {
+		// What was asked may be done or not: no answer may say either, should
+		// somebody still read it.
+		x.fail(c, awserr.Internal())
 		return codeGone
 	}
 	e, ok := errors.AsType[*awserr.Error](err)
@@ -336,6 +342,17 @@ func (x *exchange) failWith(c Codec, err error) string {
 		e = awserr.Internal()
 	}
 	return x.fail(c, e)
+}
+
+// gone ends a request whose body did not come. Without an answer of its own
+// net/http would send a 200.
+func (x *exchange) gone() string {
+	x.w.Header().Set("Connection", "close")
+	x.fail(json11, &awserr.Error{
+		Code: "RequestTimeoutException", Status: http.StatusRequestTimeout,
+		Message: "The request body did not arrive in time.",
+	})
+	return codeGone
 }
 
 func (x *exchange) fail(c Codec, e *awserr.Error) string {

@@ -90,7 +90,7 @@ func (d *data) updateItem(r *Request) (Response, error) {
 	}
 	size := sizeOf(item)
 	if size > maxItemSize {
-		return nil, invalid("Item size to update has exceeded the maximum allowed size")
+		return nil, errUpdateSize
 	}
 	if err := d.checkIndexes(item); err != nil {
 		return nil, err

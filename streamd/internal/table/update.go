@@ -85,6 +85,7 @@ var (
 	errUpdatePath  = invalid("The document path provided in the update expression is invalid for update")
 	errNoAttribute = invalid("The provided expression refers to an attribute that does not exist in the item")
 	errLegacyType  = invalid("Type mismatch for attribute to update")
+	errUpdateSize  = invalid("Item size to update has exceeded the maximum allowed size")
 )
 
 // apply returns the item after the update. The given one is left as it is, and
@@ -95,13 +96,20 @@ func (u *update) apply(item []attr) ([]attr, error) {
 	}
 	// Operands mean the item as it was, so all are evaluated first.
 	values := make([]value, len(u.actions))
+	size := 0
 	for i := range u.actions {
 		if a := &u.actions[i]; a.op == actionSet {
 			v, err := evaluate(&a.value, item)
 			if err != nil {
 				return nil, err
 			}
-			values[i] = ownValue(v)
+			// Each goes to a place of its own, so together they are no larger
+			// than the item will be. A short expression can multiply a large
+			// attribute: stop before it takes the memory.
+			if size += v.size(); size > maxItemSize {
+				return nil, errUpdateSize
+			}
+			values[i] = v
 		}
 	}
 	root := value{kind: kindM, kids: append(make([]attr, 0, len(item)+len(u.actions)), item...)}
@@ -166,7 +174,7 @@ func (u *update) subtract(old, v *value) (*value, error) {
 	}
 	var kids []attr
 	for _, e := range old.kids {
-		if !slices.ContainsFunc(v.kids, func(d attr) bool { return d.text == e.text }) {
+		if _, found := slices.BinarySearchFunc(v.kids, e.text, func(d attr, text string) int { return compareText(d.kind, d.text, text) }); !found {
 			kids = append(kids, e)
 		}
 	}
@@ -176,9 +184,12 @@ func (u *update) subtract(old, v *value) (*value, error) {
 	return &value{kind: v.kind, kids: kids}, nil
 }
 
-// evaluate returns the value of an operand of SET.
+// evaluate returns the value of an operand of SET. It keeps nothing of the
+// request's body.
 func evaluate(o *operand, item []attr) (value, error) {
 	switch o.op {
+	case operandValue:
+		return ownValue(o.value), nil
 	case operandIfNotExists:
 		if v := o.args[0].path.lookup(item); v != nil {
 			return *v, nil
@@ -207,6 +218,9 @@ func evaluate(o *operand, item []attr) (value, error) {
 		return value{}, errOperandType
 	}
 	if want == kindL {
+		if len(a.kids)+len(b.kids) > maxItemSize/(1+elementSize) {
+			return value{}, errUpdateSize
+		}
 		return value{kind: kindL, kids: slices.Concat(a.kids, b.kids)}, nil
 	}
 	n, err := addNumbers(a.text, b.text, o.op == operandMinus)

@@ -1,6 +1,7 @@
 package table_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -87,6 +88,24 @@ func TestUpdateExpression(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestUpdateMultiplies tries to make much of a large attribute.
+func TestUpdateMultiplies(t *testing.T) {
+	r := newRig()
+	r.hashTable(t, "S")
+	list := strings.Repeat(`{"NULL":true},`, 150_000)
+	r.put(t, `{"k":{"S":"key"},"l":{"L":[`+list[:len(list)-1]+`]}}`)
+	const body = `{"TableName":"tab","Key":{"k":{"S":"key"}},"UpdateExpression":`
+	var copies, nested []string
+	for i := range 150 {
+		copies = append(copies, "c"+strconv.Itoa(i)+" = l")
+	}
+	for range 100 {
+		nested = append(nested, "list_append(l, ")
+	}
+	r.refuse(t, "UpdateItem", body+quote("SET "+strings.Join(copies, ", "))+"}", validation+"Item size to update has exceeded the maximum allowed size")
+	r.refuse(t, "UpdateItem", body+quote("SET l = "+strings.Join(nested, "")+"l"+strings.Repeat(")", 100))+"}", validation+"Item size to update has exceeded the maximum allowed size")
 }
 
 // TestRemoveFromList removes by the indexes that the list had before.
