@@ -86,11 +86,10 @@ var rules = []rule{
 		future: true,
 	},
 	{
-		pkg:    "producer/producerprom",
-		may:    []string{"producer", prometheus + "/..."},
-		never:  []string{dynamodb, awsConfig, zap, "consumer/...", "streamd/..."},
-		why:    "metrics turn Stats into collectors and need no more",
-		future: true,
+		pkg:   "producer/producerprom",
+		may:   []string{"producer", prometheus + "/..."},
+		never: []string{dynamodb, awsConfig, zap, "consumer/...", "streamd/..."},
+		why:   "metrics turn Stats into collectors and need no more",
 	},
 
 	{
@@ -138,6 +137,12 @@ var rules = []rule{
 		never: []string{dynamodb, awsConfig, zap, cobra, "consumer/...", "streamd/...", "logappender/..."},
 		why:   "the agent is a library too: how credentials are found is for the command to say",
 	},
+	{
+		pkg:   "agent/internal/tail",
+		may:   []string{"agent/internal/...", xxhash + "/...", xsys + "/...", "internal/..."},
+		never: []string{awsAll + "/...", "producer/..."},
+		why:   "a file is told from others by what only the system's own calls say of it, such as its time of birth",
+	},
 
 	{
 		pkg:   "logappender",
@@ -176,7 +181,8 @@ var rules = []rule{
 		may: []string{
 			"agent", "consumer", "consumer/deaggregate", "consumer/dynamolease", "consumer/memlease",
 			"logappender", "producer", "streamd", "internal/...", "cmd/...",
-			awsAll + "/...", smithy + "/...", cobra + "/...", prometheus + "/...", yaml + "/...", zap + "/...", xsys + "/...", xterm + "/...",
+			awsAll + "/...", smithy + "/...", cobra + "/...", prometheus + "/...",
+			yaml + "/...", zap + "/...", xsys + "/...", xterm + "/...", xxhash + "/...",
 		},
 		never: []string{"streamd/streamdtest", "consumer/leasetest", "testing"},
 		why:   "commands tie the rooms together, and ship no test helpers",
