@@ -59,9 +59,7 @@ func (c *Consumer) assign(ctx, work context.Context) {
 // look does one round and returns the time until the next.
 func (a *assigner) look(ctx, work context.Context) time.Duration {
 	cfg := &a.c.cfg
-	callCtx, cancel := context.WithTimeout(ctx, cfg.FailoverTime)
-	leases, err := a.c.store.List(callCtx)
-	cancel()
+	leases, err := a.c.listLeases(ctx)
 	if err != nil {
 		a.c.stats.listErrors.Add(1)
 		if ctx.Err() == nil && a.failed.fail() {
@@ -142,7 +140,10 @@ func (a *assigner) clean(ctx context.Context, now time.Time) {
 	}
 	a.cleaned = now
 	for _, l := range finished(a.seen) {
-		if a.c.store.Delete(ctx, l) != nil {
+		callCtx, cancel := context.WithTimeout(ctx, a.c.cfg.attemptTimeout())
+		err := a.c.store.Delete(callCtx, l)
+		cancel()
+		if err != nil {
 			continue // the next pass finds it again
 		}
 		a.c.stats.leasesDeleted.Add(1)
@@ -232,10 +233,7 @@ func (c *Consumer) takeChildren(work context.Context, children []string) {
 		if full {
 			return
 		}
-		ctx, cancel := context.WithTimeout(work, c.cfg.attemptTimeout())
-		l, ok := c.readyChild(ctx, key)
-		cancel()
-		if ok {
+		if l, ok := c.readyChild(work, key); ok {
 			c.take(work, take{l, takeFree})
 		}
 	}
@@ -244,14 +242,29 @@ func (c *Consumer) takeChildren(work context.Context, children []string) {
 // readyChild returns the lease of a shard if it has no owner and its parents
 // have ended. If it cannot be found out, the next look will.
 func (c *Consumer) readyChild(ctx context.Context, key string) (Lease, bool) {
-	l, ok, err := c.store.Get(ctx, key)
+	l, ok, err := c.getLease(ctx, key)
 	if err != nil || !ok || l.Owner != "" || l.ended() {
 		return l, false
 	}
 	for _, p := range l.Parents {
-		if parent, ok, err := c.store.Get(ctx, p); err != nil || ok && !parent.ended() {
+		if parent, ok, err := c.getLease(ctx, p); err != nil || ok && !parent.ended() {
 			return l, false
 		}
 	}
 	return l, true
+}
+
+// listLeases and getLease bound a call to the store: one that hangs must not
+// hold up a shard whose lease is renewed all the while.
+
+func (c *Consumer) listLeases(ctx context.Context) ([]Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.FailoverTime)
+	defer cancel()
+	return c.store.List(ctx)
+}
+
+func (c *Consumer) getLease(ctx context.Context, key string) (Lease, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.attemptTimeout())
+	defer cancel()
+	return c.store.Get(ctx, key)
 }

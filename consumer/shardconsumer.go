@@ -316,7 +316,7 @@ func (s *shardConsumer) findChildren(ctx context.Context, named []types.ChildSha
 	if len(children) > 0 {
 		return children, true, nil
 	}
-	shards, err := listShards(ctx, s.c.api, s.c.ref, nil)
+	shards, err := s.c.listShards(ctx, nil)
 	if err != nil {
 		return nil, false, fmt.Errorf("find the children of shard %q: %w", s.h.key, err)
 	}
@@ -356,14 +356,14 @@ func (s *shardConsumer) createChildren(ctx context.Context, children []child) bo
 
 func (s *shardConsumer) tryCreateChildren(ctx context.Context, children []child) error {
 	for _, ch := range children {
-		if _, there, err := s.c.store.Get(ctx, ch.id); err != nil || there {
+		if _, there, err := s.c.getLease(ctx, ch.id); err != nil || there {
 			if err != nil {
 				return fmt.Errorf("look at lease %q: %w", ch.id, err)
 			}
 			continue
 		}
 		for _, p := range ch.parents {
-			if _, there, err := s.c.store.Get(ctx, p); err != nil {
+			if _, there, err := s.c.getLease(ctx, p); err != nil {
 				return fmt.Errorf("look at lease %q: %w", p, err)
 			} else if there {
 				continue

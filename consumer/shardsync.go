@@ -311,13 +311,15 @@ func finished(all map[string]observed) []Lease {
 }
 
 // listShards returns the stream's retained shards, or those that filter names.
-func listShards(ctx context.Context, api API, ref streamRef, filter *types.ShardFilter) ([]shardInfo, error) {
+func (c *Consumer) listShards(ctx context.Context, filter *types.ShardFilter) ([]shardInfo, error) {
 	var shards []shardInfo
-	in := &kinesis.ListShardsInput{StreamName: ref.name, StreamARN: ref.arn, ShardFilter: filter}
+	in := &kinesis.ListShardsInput{StreamName: c.ref.name, StreamARN: c.ref.arn, ShardFilter: filter}
 	for {
 		// The SDK's retries stay on: the call is rare, repeatable and not
 		// counted.
-		out, err := api.ListShards(ctx, in)
+		callCtx, cancel := context.WithTimeout(ctx, c.cfg.KinesisRequestTimeout)
+		out, err := c.api.ListShards(callCtx, in)
+		cancel()
 		if err != nil {
 			return nil, err
 		}
@@ -328,7 +330,7 @@ func listShards(ctx context.Context, api API, ref streamRef, filter *types.Shard
 			return shards, nil
 		}
 		// A token stands for the stream and the filter and excludes them.
-		in = &kinesis.ListShardsInput{StreamARN: ref.arn, NextToken: out.NextToken}
+		in = &kinesis.ListShardsInput{StreamARN: c.ref.arn, NextToken: out.NextToken}
 	}
 }
 
@@ -346,13 +348,13 @@ func shardFilter(initial Position) *types.ShardFilter {
 
 // sync creates the leases that the stream's shards need and the store lacks.
 func (c *Consumer) sync(ctx context.Context) error {
-	leases, err := c.store.List(ctx)
+	leases, err := c.listLeases(ctx)
 	if err != nil {
 		return fmt.Errorf("list leases: %w", err)
 	}
 	var missing []Lease
 	if len(leases) == 0 {
-		shards, err := listShards(ctx, c.api, c.ref, shardFilter(c.cfg.InitialPosition))
+		shards, err := c.listShards(ctx, shardFilter(c.cfg.InitialPosition))
 		if err != nil {
 			return fmt.Errorf("list shards: %w", err)
 		}
@@ -360,7 +362,7 @@ func (c *Consumer) sync(ctx context.Context) error {
 			return err
 		}
 	} else {
-		shards, err := listShards(ctx, c.api, c.ref, nil)
+		shards, err := c.listShards(ctx, nil)
 		if err != nil {
 			return fmt.Errorf("list shards: %w", err)
 		}
@@ -371,11 +373,11 @@ func (c *Consumer) sync(ctx context.Context) error {
 
 // syncAncestors creates the leases that must be there before one for shard id.
 func (c *Consumer) syncAncestors(ctx context.Context, id string) error {
-	leases, err := c.store.List(ctx)
+	leases, err := c.listLeases(ctx)
 	if err != nil {
 		return fmt.Errorf("list leases: %w", err)
 	}
-	shards, err := listShards(ctx, c.api, c.ref, nil)
+	shards, err := c.listShards(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("list shards: %w", err)
 	}
@@ -386,7 +388,9 @@ func (c *Consumer) syncAncestors(ctx context.Context, id string) error {
 // leaves is found incomplete.
 func (c *Consumer) create(ctx context.Context, leases []Lease) error {
 	for _, l := range leases {
-		created, err := c.store.Create(ctx, l)
+		callCtx, cancel := context.WithTimeout(ctx, c.cfg.attemptTimeout())
+		created, err := c.store.Create(callCtx, l)
+		cancel()
 		if err != nil {
 			return fmt.Errorf("create lease %q: %w", l.Key, err)
 		}

@@ -106,6 +106,9 @@ func simulate(t *testing.T, seed uint64) {
 		time.Sleep(time.Second)
 	}
 	if n := h.missing(); n > 0 {
+		for _, w := range append(gone, workers...) {
+			t.Logf("%s %+v limit %d", w.WorkerID(), w.Stats(), stream.limit)
+		}
 		t.Errorf("%d of %d records never acknowledged; leases: %v", n, records, leases(t, mem))
 	}
 	for _, w := range workers {
