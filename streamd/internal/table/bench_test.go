@@ -80,3 +80,30 @@ func BenchmarkScan(b *testing.B) {
 	}
 	b.SetBytes(int64(len(dst)))
 }
+
+// TestRenewAllocations bounds the allocations of the request that a server of
+// leases sees most, from its bytes to the bytes of the answer.
+func TestRenewAllocations(t *testing.T) {
+	r := leaseTable(t)
+	var dst []byte
+	for name, tt := range map[string]struct {
+		body string
+		most float64
+	}{"legacy": {renewLegacy, 32}, "expression": {renewExpression, 30}} {
+		body := []byte(tt.body)
+		got := testing.AllocsPerRun(200, func() {
+			req, err := table.Parse("UpdateItem", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := r.set.Apply(start, scope, req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dst = res.AppendJSON(dst[:0])
+		})
+		if got > tt.most {
+			t.Errorf("%s: %.0f allocations, want at most %.0f", name, got, tt.most)
+		}
+	}
+}

@@ -103,6 +103,9 @@ func (r *Request) compileLegacy() error {
 	if p.legacyInvalid != nil {
 		return p.legacyInvalid
 	}
+	if p.conditionalOperator != "" && p.expected == nil && p.filterCondition == nil {
+		return invalid("ConditionalOperator cannot be used without Filter or Expected")
+	}
 	or := p.conditionalOperator == "OR"
 	var err error
 	if r.update, err = legacyUpdates(p.attributeUpdates); err != nil {

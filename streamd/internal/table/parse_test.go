@@ -86,6 +86,8 @@ func TestParseErrors(t *testing.T) {
 		{"unused values", "PutItem", `{"TableName":"tab","Item":{},"ConditionExpression":"a = :b","ExpressionAttributeValues":{":b":{"N":"1"},":c":{"N":"1"}}}`, validation + "Value provided in ExpressionAttributeValues unused in expressions: keys: {:c}"},
 		{"a name twice to get", "GetItem", `{"TableName":"tab","Key":{},"AttributesToGet":["a","b","a"]}`, parameters + "Duplicate value in attribute name: a"},
 
+		{"operator alone", "DeleteItem", `{"TableName":"tab","Key":{},"ConditionalOperator":"OR"}`, validation + "ConditionalOperator cannot be used without Filter or Expected"},
+
 		{"segment alone", "Scan", `{"TableName":"tab","Segment":0}`, validation + "The TotalSegments parameter is required but was not present in the request when Segment parameter is present"},
 		{"segments alone", "Scan", `{"TableName":"tab","TotalSegments":2}`, validation + "The Segment parameter is required but was not present in the request when parameter TotalSegments is present"},
 		{"segment too large", "Scan", `{"TableName":"tab","TotalSegments":2,"Segment":2}`, validation + "The Segment parameter is zero-based and must be less than parameter TotalSegments: Segment: 2 is not less than TotalSegments: 2"},
