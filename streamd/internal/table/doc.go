@@ -15,7 +15,10 @@
 // body, and is parsed and applied again at replay. So Parse is a function of
 // the body alone, and Apply of the state, the time, the scope and the request.
 // Nothing here may look at a clock, at random numbers or at the order of a Go
-// map.
+// map. And a journal outlives a version of this package: what was accepted and
+// applied once must be accepted and applied in the same way ever after, until
+// no journal holds it any more. A change of behaviour needs a new operation
+// name in the journal.
 //
 // # Sharing
 //

@@ -31,7 +31,8 @@ func (d *direct) Do(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	_, op, _ := strings.Cut(req.Header.Get("X-Amz-Target"), ".")
-	status, answer := http.StatusOK, ""
+	status := http.StatusOK
+	var answer string
 	if res, err := d.answer(op, body); err == nil {
 		answer = string(res.AppendJSON(nil))
 	} else if ae, ok := errors.AsType[*awserr.Error](err); ok {
