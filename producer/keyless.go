@@ -27,9 +27,7 @@ func (p *Producer) appendKeyless(r *aggregation.Record, m meta, c call, urgent b
 		if !a.ok {
 			continue
 		}
-		if a.awake {
-			p.note(l)
-		}
+		p.added(l, a)
 		return
 	}
 }

@@ -257,6 +257,7 @@ func TestFlushCutsLinger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(3)
 		p := start(t, f, producer.Config{RecordMaxBufferedTime: time.Hour, RecordTTL: -1})
+		loadMap(t, p, newLedger()) // what waits for the map does not linger after it
 		var n atomic.Int64
 		for i := range 30 {
 			put(t, p, record(fmt.Sprint(i), "x"), func(producer.Result) { n.Add(1) })
@@ -290,6 +291,40 @@ func TestFlushCutsLinger(t *testing.T) {
 	})
 }
 
+// TestFlushThatEndsEarly: a lane that a Flush made ready, and that found no
+// connection before the Flush ended, is sent when its linger is over.
+func TestFlushThatEndsEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(2)
+		var slow atomic.Bool
+		f.latency = func() time.Duration {
+			if slow.Load() {
+				return 2 * time.Second
+			}
+			return time.Millisecond
+		}
+		p := start(t, f, producer.Config{MaxConnections: 1, CollectionMaxCount: 1, RecordMaxBufferedTime: 5 * time.Second})
+		loadMap(t, p, newLedger())
+		slow.Store(true)
+		var s sink
+		put(t, p, record("a", "in the first shard"), s.done)
+		put(t, p, record("b", "in the second"), s.done)
+		for range 2 {
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			if err := p.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Flush = %v", err)
+			}
+			cancel()
+			put(t, p, record("b", "more"), s.done)
+		}
+		time.Sleep(20 * time.Second)
+		if n := len(s.errors()); n != 4 {
+			t.Errorf("%d of 4 records were reported", n)
+		}
+		closeNow(t, p)
+	})
+}
+
 // TestCloseRace: every Put that returns nil has one callback, whatever Close
 // does at the same time.
 func TestCloseRace(t *testing.T) {
@@ -311,12 +346,18 @@ func TestCloseRace(t *testing.T) {
 									err = p.PutBatch(t.Context(), []producer.UserRecord{record("a", "1"), record("b", "2"), record("c", "3")}, func(b producer.BatchResult) {
 										reported.Add(int64(b.Records))
 										failed.Add(int64(len(b.Failed)))
+										if err := b.Err(); err != nil && !errors.Is(err, producer.ErrClosed) {
+											t.Errorf("batch failed: %v", err)
+										}
 									})
 								} else {
 									err = p.Put(t.Context(), record(fmt.Sprint(c, n), "x"), func(r producer.Result) {
 										reported.Add(1)
 										if r.Err != nil {
 											failed.Add(1)
+											if !errors.Is(r.Err, producer.ErrClosed) {
+												t.Errorf("record failed: %v", r.Err)
+											}
 										}
 									})
 								}

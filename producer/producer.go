@@ -139,10 +139,8 @@ func (p *Producer) Put(ctx context.Context, r UserRecord, done func(Result)) err
 		return err
 	}
 	cost := recordCost(&rec)
-	if !p.budget.tryAcquire(cost) {
-		if err := p.budget.acquire(ctx, cost, p.closing); err != nil {
-			return err
-		}
+	if err := p.acquire(ctx, cost); err != nil {
+		return err
 	}
 	return p.accept(&r, &rec, cost, call{done: done, tag: r.Tag}, false)
 }
@@ -174,7 +172,7 @@ func (p *Producer) PutSync(ctx context.Context, r UserRecord) (Result, error) {
 		return Result{}, err
 	}
 	cost := recordCost(&rec)
-	if err := p.budget.acquire(ctx, cost, p.closing); err != nil {
+	if err := p.acquire(ctx, cost); err != nil {
 		return Result{}, err
 	}
 	// Capacity 1: the caller may be gone when the result comes.
@@ -207,10 +205,8 @@ func (p *Producer) PutBatch(ctx context.Context, rs []UserRecord, done func(Batc
 	if cost > p.budget.max {
 		return fmt.Errorf("%w: batch of %d bytes, MaxBufferedBytes is %d", ErrTooLarge, cost, p.budget.max)
 	}
-	if !p.budget.tryAcquire(cost) {
-		if err := p.budget.acquire(ctx, cost, p.closing); err != nil {
-			return err
-		}
+	if err := p.acquire(ctx, cost); err != nil {
+		return err
 	}
 	if p.closed.Load() {
 		p.refuse(cost)
@@ -291,6 +287,27 @@ func (p *Producer) accept(r *UserRecord, rec *aggregation.Record, cost int64, c 
 	return nil
 }
 
+// acquire takes a record's cost from the budget and waits for it if need be.
+func (p *Producer) acquire(ctx context.Context, cost int64) error {
+	if p.budget.tryAcquire(cost) {
+		return nil
+	}
+	err := p.budget.acquire(ctx, cost, p.closing)
+	if err != nil {
+		p.wakeUp() // it may have been given in the same moment, and given back
+	}
+	return err
+}
+
+// added follows up on the addition of a record.
+func (p *Producer) added(l *lane, a added) {
+	// A record that was accepted just before an Abort may come to a fenced
+	// lane after the collector has emptied it, and no resharder will wake it.
+	if a.awake || p.aborting.Load() {
+		p.note(l)
+	}
+}
+
 // refuse gives back what a record that came too late has taken.
 func (p *Producer) refuse(cost int64) {
 	p.budget.release(cost)
@@ -310,9 +327,7 @@ func (p *Producer) append(r *UserRecord, rec *aggregation.Record, m meta, c call
 		if !a.ok {
 			continue // a new map was published before the lane went
 		}
-		if a.awake {
-			p.note(l)
-		}
+		p.added(l, a)
 		return
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,7 +113,7 @@ func TestListsBehindTheTimes(t *testing.T) {
 		s := p.Stats()
 		// The four bad lists are counted as failures; the two old ones are
 		// complete, but do not know the shard that the record landed on.
-		if s.MapFailures != 4 || s.MapRefreshes != 4 || s.Shards != 4 {
+		if s.MapFailures != 4 || s.MapRefreshes != 4 || s.Shards != 4 || s.WrongShard != 1 {
 			t.Errorf("Stats: %+v", s)
 		}
 		check(t, f, led, s, true, false)
@@ -225,19 +226,30 @@ func TestKeyless(t *testing.T) {
 		if err := p.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		perShard := map[string]int{}
-		for _, rd := range f.readAll() {
-			perShard[rd.shard]++
-		}
-		for id, n := range perShard {
-			if n < 400 || n > 1200 {
-				t.Errorf("shard %s has %d of 3000 records", id, n)
+		before := map[string]int{}
+		spread := func() {
+			t.Helper()
+			now := map[string]int{}
+			for _, rd := range f.readAll() {
+				now[rd.shard]++
 			}
+			for id, n := range now {
+				if d := n - before[id]; d < 400 || d > 1200 {
+					t.Errorf("shard %s got %d of 3000 records", id, d)
+				}
+			}
+			before = now
 		}
+		spread()
 		kinesisRecords := p.Stats().KinesisRecordsPut
 		if kinesisRecords > 140 { // 3000 × 70 bytes in 2000 each, and the odd rest
 			t.Errorf("%d Kinesis records", kinesisRecords)
 		}
+		fill(3000)
+		if err := p.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		spread() // now that the shards are known
 		f.split(0)
 		f.split(2)
 		fill(3000)
@@ -247,6 +259,97 @@ func TestKeyless(t *testing.T) {
 			t.Errorf("%d records resent after %d wrong shards, want none after some", s.ReshardResent, s.WrongShard)
 		}
 		check(t, f, led, s, true, true)
+	})
+}
+
+// TestEvidenceDuringReshard: while the resharder waits for one shard's lane,
+// another shard is split, and a record lands on its child. The map under way
+// does not explain that, and must not set the lane going.
+func TestEvidenceDuringReshard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(2)
+		p := start(t, f, producer.Config{ShardRefreshInterval: time.Second})
+		led := newLedger()
+		loadMap(t, p, led)
+		halves := hashkey.Uniform(2)
+		quarters := hashkey.Uniform(4)
+		first := keysIn(halves[0], 1)[0]
+		low, high := keysIn(quarters[2], 1)[0], keysIn(quarters[3], 1)[0]
+		num := map[string]int{}
+		next := func(key string, release <-chan struct{}) {
+			num[key]++
+			data := payload(key, num[key])
+			led.accept(data)
+			put(t, p, record(key, data), func(r producer.Result) {
+				led.report(data, r)
+				if release != nil {
+					<-release
+				}
+			})
+		}
+		f.split(0)
+		release := make(chan struct{})
+		next(first, release)        // lands on the child, and its callback keeps the lane busy
+		time.Sleep(2 * time.Second) // the resharder waits for it
+		f.mu.Lock()
+		f.splitLocked(f.shards[1])
+		f.mu.Unlock()
+		for range 2 {
+			next(low, nil)
+			next(high, nil)
+		}
+		time.Sleep(time.Second) // disputed by now
+		close(release)
+		for range 3 {
+			next(low, nil)
+			next(high, nil)
+			time.Sleep(15 * time.Millisecond)
+		}
+		closeNow(t, p)
+		check(t, f, led, p.Stats(), true, false)
+		if s := p.Stats(); s.ReshardResent != 4 || s.Shards != 4 {
+			t.Errorf("Stats: %+v", s)
+		}
+	})
+}
+
+// TestPutDuringMove puts without pause while many records of the same keys
+// move from a closed lane.
+func TestPutDuringMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(4)
+		hold := make(chan struct{})
+		f.onList = func() error {
+			<-hold
+			return nil
+		}
+		p := start(t, f, producer.Config{AggregationMaxSize: 200})
+		led := newLedger()
+		var callers sync.WaitGroup
+		started := make(chan struct{}, 3) // one signal of each caller
+		for c := range 3 {
+			callers.Go(func() {
+				key := fmt.Sprint("caller-", c)
+				for n := range 10_000 {
+					if n == 5_000 {
+						started <- struct{}{}
+					}
+					data := payload(key, n+1)
+					led.accept(data)
+					if err := p.Put(t.Context(), record(key, data), func(r producer.Result) { led.report(data, r) }); err != nil {
+						t.Errorf("Put: %v", err)
+						return
+					}
+				}
+			})
+		}
+		for range 3 {
+			<-started
+		}
+		close(hold)
+		callers.Wait()
+		closeNow(t, p)
+		check(t, f, led, p.Stats(), true, true)
 	})
 }
 

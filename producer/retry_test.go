@@ -290,7 +290,7 @@ func TestPausedStreamIsProbed(t *testing.T) {
 			at = append(at, time.Since(begin))
 			return apiError("AccessDeniedException")
 		}
-		p := start(t, f, producer.Config{RecordTTL: -1})
+		p := start(t, f, producer.Config{RecordTTL: -1, CollectionMaxCount: 1})
 		var s sink
 		for i := range 100 {
 			put(t, p, record(fmt.Sprint(i), "data"), s.done)
@@ -314,16 +314,17 @@ func TestPausedStreamIsProbed(t *testing.T) {
 
 func TestExpiry(t *testing.T) {
 	for _, tt := range []struct {
-		name string
-		set  func(f *fakeStream)
+		name  string
+		set   func(f *fakeStream)
+		cause string // in the error
 	}{
-		{name: "throttled", set: func(f *fakeStream) {
+		{name: "throttled", cause: "ProvisionedThroughputExceeded", set: func(f *fakeStream) {
 			f.onEntry = func(*types.PutRecordsRequestEntry) string { return "ProvisionedThroughputExceededException" }
 		}},
-		{name: "paused", set: func(f *fakeStream) {
+		{name: "paused", cause: "AccessDenied", set: func(f *fakeStream) {
 			f.onRequest = func(*kinesis.PutRecordsInput) error { return apiError("AccessDeniedException") }
 		}},
-		{name: "no shard map", set: func(f *fakeStream) {
+		{name: "no shard map", cause: "AccessDenied", set: func(f *fakeStream) {
 			f.onList = func() error { return apiError("AccessDeniedException") }
 		}},
 	} {
@@ -346,8 +347,8 @@ func TestExpiry(t *testing.T) {
 					t.Fatal(err)
 				}
 				for i, err := range s.errors() {
-					if !errors.Is(err, producer.ErrExpired) {
-						t.Errorf("record %d: %v, want ErrExpired", i, err)
+					if !errors.Is(err, producer.ErrExpired) || i == 0 && !strings.Contains(err.Error(), tt.cause) {
+						t.Errorf("record %d: %v, want ErrExpired for %s", i, err, tt.cause)
 					}
 				}
 				if len(at) != 2 || at[0] < 5*time.Second || at[0] > 7*time.Second || at[1] < 8*time.Second || at[1] > 10*time.Second {
