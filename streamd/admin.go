@@ -2,6 +2,7 @@ package streamd
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"runtime/pprof"
 	"runtime/trace"
@@ -37,11 +38,11 @@ func (s *Server) strayed(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", ctype)
 	w.WriteHeader(http.StatusBadRequest)
-	fmt.Fprintf(w, `{"__type":"UnknownOperationException","message":"This is the admin port of streamd. The AWS APIs are at %s: set the client's endpoint to it."}`, s.Endpoint())
+	_, _ = fmt.Fprintf(w, `{"__type":"UnknownOperationException","message":"This is the admin port of streamd. The AWS APIs are at %s: set the client's endpoint to it."}`, s.Endpoint())
 }
 
 func healthy(w http.ResponseWriter, _ *http.Request) {
-	fmt.Fprintln(w, "ok")
+	_, _ = io.WriteString(w, "ok\n")
 }
 
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
@@ -51,7 +52,7 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	case !s.serving.Load():
 		http.Error(w, "starting or shutting down", http.StatusServiceUnavailable)
 	default:
-		fmt.Fprintln(w, "ready")
+		_, _ = io.WriteString(w, "ready\n")
 	}
 }
 

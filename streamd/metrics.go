@@ -61,7 +61,8 @@ func (m *metrics) observe(service, operation, code string, took time.Duration) {
 	m.seconds.WithLabelValues(service, operation).Observe(took.Seconds())
 }
 
-func (m *metrics) in(key state.StreamKey, records, bytes int)  { m.traffic(key, "in", records, bytes) }
+func (m *metrics) in(key state.StreamKey, records, bytes int) { m.traffic(key, "in", records, bytes) }
+
 func (m *metrics) out(key state.StreamKey, records, bytes int) { m.traffic(key, "out", records, bytes) }
 
 func (m *metrics) traffic(key state.StreamKey, direction string, records, bytes int) {

@@ -85,7 +85,6 @@ var volatile = []struct {
 // show writes an answer as the golden files have it: status, headers, body.
 func show(t *testing.T, resp *http.Response) string {
 	t.Helper()
-	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +116,9 @@ func golden(t *testing.T, srv *streamdtest.Server, name string, requests []reque
 	t.Helper()
 	var got strings.Builder
 	for _, q := range requests {
-		fmt.Fprintf(&got, "== %s\n%s\n", q.name, show(t, q.send(t, srv)))
+		resp := q.send(t, srv)
+		fmt.Fprintf(&got, "== %s\n%s\n", q.name, show(t, resp))
+		_ = resp.Body.Close() // show has read it
 	}
 	file := filepath.Join("testdata", name)
 	if *update {

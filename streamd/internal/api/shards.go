@@ -178,8 +178,10 @@ func (a *API) listing(scope arn.Scope, in *listShardsInput) (s *state.Stream, f 
 		name string
 		set  bool
 	}{
-		{"StreamName", in.StreamName.Set}, {"StreamARN", in.StreamARN.Set},
-		{"ExclusiveStartShardId", in.StartShard.Set}, {"StreamCreationTimestamp", in.Created.Set},
+		{"StreamName", in.StreamName.Set},
+		{"StreamARN", in.StreamARN.Set},
+		{"ExclusiveStartShardId", in.StartShard.Set},
+		{"StreamCreationTimestamp", in.Created.Set},
 		{"ShardFilter", in.Filter.Set},
 	} {
 		if with.set {

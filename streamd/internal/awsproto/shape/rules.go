@@ -2,6 +2,7 @@ package shape
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -146,15 +147,7 @@ func (r *Rules) bounds(n int64) bool {
 }
 
 func (r *Rules) inEnum(s string) bool {
-	if r.Enum == nil {
-		return true
-	}
-	for _, v := range r.Enum {
-		if v == s {
-			return true
-		}
-	}
-	return false
+	return r.Enum == nil || slices.Contains(r.Enum, s)
 }
 
 // validation collects the errors of one input.

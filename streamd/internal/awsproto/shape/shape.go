@@ -25,15 +25,17 @@ func (o Opt[T]) Or(def T) T {
 // Millis is a timestamp, in milliseconds since the epoch.
 type Millis int64
 
-// Types of scalar fields. Strings and blobs alias the request's body: they are
-// valid until the answer has been written.
+// String is the type of a field of text, as the others are of theirs; Present
+// is for a member of any type of which only the presence counts. Strings and
+// blobs alias the request's body: they are valid until the answer has been
+// written.
 type (
 	String  = Opt[string]
 	Int     = Opt[int64]
 	Bool    = Opt[bool]
 	Time    = Opt[Millis]
 	Blob    = Opt[[]byte]
-	Present = Opt[struct{}] // a member of any type, of which only the presence counts
+	Present = Opt[struct{}]
 )
 
 // Nested is a field that holds a structure: an *Opt of a struct.
