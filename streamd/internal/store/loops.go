@@ -92,9 +92,9 @@ func (s *Store) apply(ctx context.Context, from, target journal.LSN) {
 		}
 		if s.opts.Dir != "" && lsn-lastSnapshot >= journal.LSN(s.opts.SnapshotBytes) {
 			lastSnapshot = lsn
-			s.mu.RLock()
+			s.mu.Lock() // a clone marks the tables' trees as shared
 			st := s.state.Clone()
-			s.mu.RUnlock()
+			s.mu.Unlock()
 			s.snapshots.start(s, st, lsn)
 		}
 		return nil
