@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,21 @@ func TestRandomPrograms(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { runProgram(t, seed) })
 		})
 	}
+}
+
+// chance is a random source for the goroutines of sinks, of which a killed agent
+// leaves one behind.
+type chance struct {
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+func newChance(seed uint64) *chance { return &chance{rng: rand.New(rand.NewPCG(seed, 2))} }
+
+func (c *chance) below(n int64) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rng.Int64N(n)
 }
 
 type program struct {
@@ -52,9 +68,10 @@ func runProgram(t *testing.T, seed uint64) {
 	kills, refuses := seed%4 >= 2, seed%7 == 0
 	w.sink.early = seed%3 != 1
 	w.sink.drop = seed%6 == 1
-	w.sink.delay = randomDelay(rng, 800*time.Millisecond)
+	chance := newChance(seed)
+	w.sink.delay = func() time.Duration { return time.Duration(chance.below(int64(800 * time.Millisecond))) }
 	if refuses {
-		w.sink.refuse = func() bool { return rng.IntN(500) == 0 }
+		w.sink.refuse = func() bool { return chance.below(500) == 0 }
 	}
 	p := &program{world: w, rng: rng, open: make(map[string]string), leaves: seed%5 == 0}
 	defer func() {

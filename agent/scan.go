@@ -39,8 +39,10 @@ func (fl *flow) restore() {
 	fl.fresh = len(entries) == 0
 	window := time.Now().Add(fl.cfg.RotateWait)
 	for _, e := range entries {
-		g := &file{flow: fl, path: e.Path, id: e.ID, birth: e.Birth, read: e.Committed, size: e.Size, mtime: e.ModTime,
-			prefix: e.Prefix, headerLeft: e.HeaderLeft, rotated: e.Rotated, idleSize: -1, entry: e, reason: lossMissing, ended: e.Done}
+		g := &file{
+			flow: fl, entry: e, path: e.Path, id: e.ID, birth: e.Birth, read: e.Committed, size: e.Size, mtime: e.ModTime,
+			prefix: e.Prefix, idleSize: -1, headerLeft: e.HeaderLeft, rotated: e.Rotated, ended: e.Done, reason: lossMissing,
+		}
 		if fl.cfg.PartitionKey == KeyFile {
 			g.key = fileKey(e.UID)
 		}
@@ -385,13 +387,16 @@ func (fl *flow) newFile(c *candidate, now time.Time) *file {
 	for attempt := uint64(1); fl.taken(uid); attempt++ {
 		uid = newUID(c.id, c.birth, attempt)
 	}
-	g := &file{flow: fl, f: c.f, path: c.path, id: c.id, birth: c.birth, prefix: c.head.Print(), idleSize: -1,
-		headerLeft: fl.cfg.SkipHeaderLines, grew: now, listed: true}
+	g := &file{
+		flow: fl, f: c.f, path: c.path, id: c.id, birth: c.birth, prefix: c.head.Print(), idleSize: -1,
+		headerLeft: fl.cfg.SkipHeaderLines, grew: now, listed: true,
+	}
 	if fl.cfg.PartitionKey == KeyFile {
 		g.key = fileKey(uid)
 	}
-	g.entry = position.Entry{Flow: fl.cfg.ID, UID: uid, ID: c.id, Birth: c.birth, Path: c.path, Prefix: g.prefix,
-		HeaderLeft: g.headerLeft}
+	g.entry = position.Entry{
+		Flow: fl.cfg.ID, UID: uid, ID: c.id, Birth: c.birth, Path: c.path, Prefix: g.prefix, HeaderLeft: g.headerLeft,
+	}
 	fl.enlist(g)
 	return g
 }

@@ -6,11 +6,11 @@ package transform
 type Result int
 
 const (
-	// Converted: the output is the record.
+	// Converted says that the output is the record.
 	Converted Result = iota
-	// Skipped: the record is to be left out.
+	// Skipped says that the record is to be left out.
 	Skipped
-	// Failed: the record could not be converted; it is sent as it was.
+	// Failed says that the record could not be converted and is sent as it was.
 	Failed
 )
 
