@@ -70,7 +70,7 @@ needs neither region nor credentials.`,
 	f.StringVar(&a.opts.Profile, "profile", "", "profile in the AWS config files")
 	cmd.AddCommand(
 		a.newStream(), a.newPut(), a.newTail(), a.newLease(), a.newDemo(), a.newVersion(),
-		a.newDemoLogger(),
+		a.newDemoWorker(), a.newDemoLogger(),
 	)
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	return cmd
