@@ -1,0 +1,313 @@
+// Package dynamolease keeps the leases of package consumer in a table of
+// DynamoDB, or of a server that speaks its API. The items are those of the
+// Kinesis Client Library, which may share the table; see [consumer.ModeKCL2].
+//
+// The worker needs the permissions DescribeTable, GetItem, PutItem,
+// UpdateItem, DeleteItem and Scan, and CreateTable unless the table exists.
+package dynamolease
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/streamkit/streamkit/consumer"
+)
+
+// API is what a [Store] calls of DynamoDB. [dynamodb.Client] has it.
+type API interface {
+	CreateTable(context.Context, *dynamodb.CreateTableInput, ...func(*dynamodb.Options)) (*dynamodb.CreateTableOutput, error)
+	DescribeTable(context.Context, *dynamodb.DescribeTableInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTableOutput, error)
+	GetItem(context.Context, *dynamodb.GetItemInput, ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error)
+	PutItem(context.Context, *dynamodb.PutItemInput, ...func(*dynamodb.Options)) (*dynamodb.PutItemOutput, error)
+	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
+	DeleteItem(context.Context, *dynamodb.DeleteItemInput, ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error)
+	Scan(context.Context, *dynamodb.ScanInput, ...func(*dynamodb.Options)) (*dynamodb.ScanOutput, error)
+}
+
+// Config holds the optional settings of a [Store]. The zero Config is valid.
+type Config struct {
+	// CreateTimeout bounds the wait for a table that is being created. Default
+	// 10m; at least 1s.
+	CreateTimeout time.Duration
+
+	// LeaseTableDeletionProtectionEnabled protects a table that Prepare
+	// creates from deletion. Default false.
+	LeaseTableDeletionProtectionEnabled bool
+}
+
+// Store is a [consumer.LeaseStore] in one table. It is safe for concurrent
+// use.
+type Store struct {
+	api   API
+	table string
+	cfg   Config
+}
+
+var _ consumer.LeaseStore = (*Store)(nil)
+
+// New returns a Store in the named table. The official library names the table
+// like the application. New makes no request.
+func New(client API, table string, cfg Config) (*Store, error) {
+	cfg.CreateTimeout = cmp.Or(cfg.CreateTimeout, 10*time.Minute)
+	var errs []error
+	if client == nil {
+		errs = append(errs, errors.New("client must not be nil"))
+	}
+	if table == "" {
+		errs = append(errs, errors.New("table must have a name"))
+	}
+	if cfg.CreateTimeout < time.Second {
+		errs = append(errs, fmt.Errorf("CreateTimeout %v is less than 1s", cfg.CreateTimeout))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("dynamolease: config: %w", err)
+	}
+	return &Store{api: client, table: table, cfg: cfg}, nil
+}
+
+// noRetries turns the SDK's retries off for conditional writes of an owner.
+// The consumer retries them by itself, because it must know since when an
+// attempt is unsettled.
+func noRetries(o *dynamodb.Options) { o.Retryer = aws.NopRetryer{} }
+
+// Prepare creates the table, billed by request, if there is none, and waits
+// until it can be used.
+func (s *Store) Prepare(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.CreateTimeout,
+		fmt.Errorf("dynamolease: table %q is not ACTIVE after %v; look at its state, or raise CreateTimeout", s.table, s.cfg.CreateTimeout))
+	defer cancel()
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		out, err := s.api.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &s.table})
+		_, missing := errors.AsType[*types.ResourceNotFoundException](err)
+		switch {
+		case missing:
+			if err := s.create(ctx); err != nil {
+				return err
+			}
+		case err != nil:
+			return fmt.Errorf("dynamolease: describe table %q: %w", s.table, err)
+		case out.Table.TableStatus == types.TableStatusActive, out.Table.TableStatus == types.TableStatusUpdating:
+			return s.checkKey(out.Table.KeySchema)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (s *Store) create(ctx context.Context) error {
+	_, err := s.api.CreateTable(ctx, &dynamodb.CreateTableInput{
+		TableName:                 &s.table,
+		KeySchema:                 []types.KeySchemaElement{{AttributeName: aws.String(attrKey), KeyType: types.KeyTypeHash}},
+		AttributeDefinitions:      []types.AttributeDefinition{{AttributeName: aws.String(attrKey), AttributeType: types.ScalarAttributeTypeS}},
+		BillingMode:               types.BillingModePayPerRequest,
+		DeletionProtectionEnabled: aws.Bool(s.cfg.LeaseTableDeletionProtectionEnabled),
+	})
+	if _, ok := errors.AsType[*types.ResourceInUseException](err); err != nil && !ok { // another worker was faster
+		return fmt.Errorf("dynamolease: create table %q: %w", s.table, err)
+	}
+	return nil
+}
+
+func (s *Store) checkKey(schema []types.KeySchemaElement) error {
+	if len(schema) == 1 && aws.ToString(schema[0].AttributeName) == attrKey && schema[0].KeyType == types.KeyTypeHash {
+		return nil
+	}
+	return fmt.Errorf("dynamolease: table %q is no lease table: its key is not %s alone; name another table", s.table, attrKey)
+}
+
+// List implements [consumer.LeaseStore] with a consistent Scan.
+func (s *Store) List(ctx context.Context) ([]consumer.Lease, error) {
+	var leases []consumer.Lease
+	in := &dynamodb.ScanInput{TableName: &s.table, ConsistentRead: aws.Bool(true)}
+	for {
+		out, err := s.api.Scan(ctx, in)
+		if err != nil {
+			return nil, fmt.Errorf("dynamolease: scan table %q: %w", s.table, err)
+		}
+		for _, it := range out.Items {
+			if !isLease(it) {
+				continue
+			}
+			l, err := decode(it)
+			if err != nil {
+				return nil, err
+			}
+			leases = append(leases, l)
+		}
+		if len(out.LastEvaluatedKey) == 0 {
+			return leases, nil
+		}
+		in.ExclusiveStartKey = out.LastEvaluatedKey
+	}
+}
+
+// Get implements [consumer.LeaseStore] with a consistent read.
+func (s *Store) Get(ctx context.Context, key string) (consumer.Lease, bool, error) {
+	out, err := s.api.GetItem(ctx, &dynamodb.GetItemInput{TableName: &s.table, Key: keyOf(key), ConsistentRead: aws.Bool(true)})
+	if err != nil {
+		return consumer.Lease{}, false, fmt.Errorf("dynamolease: get lease %q: %w", key, err)
+	}
+	if !isLease(out.Item) {
+		return consumer.Lease{}, false, nil
+	}
+	l, err := decode(out.Item)
+	return l, err == nil, err
+}
+
+// Create implements [consumer.LeaseStore].
+func (s *Store) Create(ctx context.Context, l consumer.Lease) (bool, error) {
+	_, err := s.api.PutItem(ctx, &dynamodb.PutItemInput{
+		TableName: &s.table, Item: encode(l),
+		ConditionExpression: aws.String("attribute_not_exists(" + attrKey + ")"),
+	})
+	if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("dynamolease: create lease %q: %w", l.Key, err)
+	}
+	return true, nil
+}
+
+// Take implements [consumer.LeaseStore].
+func (s *Store) Take(ctx context.Context, l consumer.Lease, owner, incarnation string) (consumer.Lease, error) {
+	var u update
+	u.set(attrOwner, ":owner", text(owner))
+	u.set(attrIncarnation, ":inc", text(incarnation))
+	u.remove(attrCheckpointOwner)
+	if l.Owner != "" && l.Owner != owner {
+		u.add = "ADD " + attrSwitches + " :one"
+		u.value(":one", number(1))
+	}
+	return s.update(ctx, l, &u, "")
+}
+
+// Update implements [consumer.LeaseStore].
+func (s *Store) Update(ctx context.Context, l consumer.Lease, w consumer.Write) (consumer.Lease, error) {
+	var u update
+	if w.Checkpoint != (consumer.Checkpoint{}) {
+		u.set(attrCheckpoint, ":checkpoint", text(w.Checkpoint.SequenceNumber))
+		u.set(attrSub, ":sub", number(w.Checkpoint.SubSequenceNumber))
+		u.set(attrSwitches, ":zero", number(0))
+		u.remove(attrPending, attrPendingSub, attrPendingState)
+	}
+	if len(w.Children) > 0 {
+		u.set(attrChildren, ":children", &types.AttributeValueMemberSS{Value: w.Children})
+	}
+	if !w.LatestSince.IsZero() {
+		u.set(attrLatestSince, ":since", number(w.LatestSince.UnixMilli()))
+	}
+	if w.Release {
+		u.remove(attrOwner)
+	}
+	condition := " AND " + attrOwner + " = :me"
+	if l.Owner == "" {
+		condition = " AND attribute_not_exists(" + attrOwner + ")"
+	} else {
+		u.value(":me", text(l.Owner))
+	}
+	return s.update(ctx, l, &u, condition)
+}
+
+// Delete implements [consumer.LeaseStore].
+func (s *Store) Delete(ctx context.Context, l consumer.Lease) error {
+	_, err := s.api.DeleteItem(ctx, &dynamodb.DeleteItemInput{
+		TableName: &s.table, Key: keyOf(l.Key),
+		ConditionExpression:                 aws.String("attribute_not_exists(" + attrKey + ") OR " + attrCounter + " = :n"),
+		ExpressionAttributeValues:           item{":n": number(l.Counter)},
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	})
+	if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		return s.conflict(ctx, l.Key, failed)
+	}
+	if err != nil {
+		return fmt.Errorf("dynamolease: delete lease %q: %w", l.Key, err)
+	}
+	return nil
+}
+
+// update does one conditional write that moves the counter on from l's.
+func (s *Store) update(ctx context.Context, l consumer.Lease, u *update, condition string) (consumer.Lease, error) {
+	u.set(attrCounter, ":next", number(l.Counter+1))
+	u.value(":n", number(l.Counter))
+	out, err := s.api.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+		TableName: &s.table, Key: keyOf(l.Key),
+		UpdateExpression:                    aws.String(u.String()),
+		ConditionExpression:                 aws.String(attrCounter + " = :n" + condition),
+		ExpressionAttributeValues:           u.values,
+		ReturnValues:                        types.ReturnValueAllNew,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}, noRetries)
+	if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		return consumer.Lease{}, s.conflict(ctx, l.Key, failed)
+	}
+	if err != nil {
+		return consumer.Lease{}, fmt.Errorf("dynamolease: write lease %q: %w", l.Key, err)
+	}
+	return decode(out.Attributes)
+}
+
+// conflict returns the error for a condition that failed: a ConflictError with
+// the lease as it is stored, which a server that is not asked, or does not
+// know how, leaves out.
+func (s *Store) conflict(ctx context.Context, key string, failed *types.ConditionalCheckFailedException) error {
+	if isLease(failed.Item) {
+		l, err := decode(failed.Item)
+		if err != nil {
+			return err
+		}
+		return &consumer.ConflictError{Key: key, Current: &l}
+	}
+	l, ok, err := s.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return &consumer.ConflictError{Key: key}
+	}
+	return &consumer.ConflictError{Key: key, Current: &l}
+}
+
+// update gathers the parts of an UpdateExpression. No attribute of a lease is
+// a reserved word of DynamoDB, so none needs a placeholder.
+type update struct {
+	sets, removes []string
+	add           string
+	values        item
+}
+
+func (u *update) value(placeholder string, v types.AttributeValue) {
+	if u.values == nil {
+		u.values = item{}
+	}
+	u.values[placeholder] = v
+}
+
+func (u *update) set(name, placeholder string, v types.AttributeValue) {
+	u.sets = append(u.sets, name+" = "+placeholder)
+	u.value(placeholder, v)
+}
+
+func (u *update) remove(names ...string) { u.removes = append(u.removes, names...) }
+
+func (u *update) String() string {
+	parts := []string{"SET " + strings.Join(u.sets, ", ")}
+	if len(u.removes) > 0 {
+		parts = append(parts, "REMOVE "+strings.Join(u.removes, ", "))
+	}
+	if u.add != "" {
+		parts = append(parts, u.add)
+	}
+	return strings.Join(parts, " ")
+}

@@ -1,0 +1,168 @@
+package dynamolease
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/streamkit/streamkit/consumer"
+)
+
+// The attributes of a lease. An attribute without a value is absent: DynamoDB
+// has no empty sets, and the official library knows no empty owner.
+//
+// Source: amazon-kinesis-client, DynamoDBLeaseSerializer; the last two are ours.
+const (
+	attrKey             = "leaseKey"
+	attrOwner           = "leaseOwner"
+	attrCounter         = "leaseCounter"
+	attrSwitches        = "ownerSwitchesSinceCheckpoint"
+	attrCheckpoint      = "checkpoint"
+	attrSub             = "checkpointSubSequenceNumber"
+	attrPending         = "pendingCheckpoint"
+	attrPendingSub      = "pendingCheckpointSubSequenceNumber"
+	attrPendingState    = "pendingCheckpointState"
+	attrParents         = "parentShardIds"
+	attrChildren        = "childShardIds"
+	attrStartingHashKey = "startingHashKey"
+	attrEndingHashKey   = "endingHashKey"
+	attrCheckpointOwner = "checkpointOwner"
+	attrEntityType      = "entityType"
+	attrIncarnation     = "g_inc"
+	attrLatestSince     = "g_latest_since" // milliseconds since the epoch
+)
+
+type item = map[string]types.AttributeValue
+
+func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+
+func number(n int64) types.AttributeValue {
+	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
+}
+
+func keyOf(key string) item { return item{attrKey: text(key)} }
+
+// encode returns the whole item of a lease.
+func encode(l consumer.Lease) item {
+	it := item{
+		attrKey:        text(l.Key),
+		attrCounter:    number(l.Counter),
+		attrSwitches:   number(l.OwnerSwitches),
+		attrCheckpoint: text(l.Checkpoint.SequenceNumber),
+		attrSub:        number(l.Checkpoint.SubSequenceNumber),
+	}
+	optional := func(name, value string) {
+		if value != "" {
+			it[name] = text(value)
+		}
+	}
+	optional(attrOwner, l.Owner)
+	optional(attrCheckpointOwner, l.CheckpointOwner)
+	optional(attrIncarnation, l.Incarnation)
+	if l.StartingHashKey != "" && l.EndingHashKey != "" {
+		it[attrStartingHashKey], it[attrEndingHashKey] = text(l.StartingHashKey), text(l.EndingHashKey)
+	}
+	if len(l.Parents) > 0 {
+		it[attrParents] = &types.AttributeValueMemberSS{Value: l.Parents}
+	}
+	if len(l.Children) > 0 {
+		it[attrChildren] = &types.AttributeValueMemberSS{Value: l.Children}
+	}
+	if !l.LatestSince.IsZero() {
+		it[attrLatestSince] = number(l.LatestSince.UnixMilli())
+	}
+	return it
+}
+
+// isLease reports whether a row is a lease. The official library keeps rows of
+// other kinds in the table from 3.5 on; they say so, or have no checkpoint.
+func isLease(it item) bool {
+	if kind, ok := it[attrEntityType].(*types.AttributeValueMemberS); ok && kind.Value != "LEASE" {
+		return false
+	}
+	_, ok := it[attrCheckpoint]
+	return ok
+}
+
+// decode reads a lease. Attributes that it does not know are left alone.
+func decode(it item) (consumer.Lease, error) {
+	d := decoder{it: it}
+	l := consumer.Lease{
+		Key:             d.text(attrKey),
+		Owner:           d.text(attrOwner),
+		Counter:         d.number(attrCounter),
+		Checkpoint:      consumer.Checkpoint{SequenceNumber: d.text(attrCheckpoint), SubSequenceNumber: d.number(attrSub)},
+		OwnerSwitches:   d.number(attrSwitches),
+		Parents:         d.set(attrParents),
+		Children:        d.set(attrChildren),
+		StartingHashKey: d.text(attrStartingHashKey),
+		EndingHashKey:   d.text(attrEndingHashKey),
+		CheckpointOwner: d.text(attrCheckpointOwner),
+		Incarnation:     d.text(attrIncarnation),
+	}
+	if ms := d.number(attrLatestSince); ms != 0 {
+		l.LatestSince = time.UnixMilli(ms)
+	}
+	if d.err == nil {
+		d.err = l.Checkpoint.Validate()
+	}
+	if d.err != nil {
+		return consumer.Lease{}, fmt.Errorf("dynamolease: lease %q: %w; correct or delete the item", l.Key, d.err)
+	}
+	return l, nil
+}
+
+// decoder keeps the first error of reading an item.
+type decoder struct {
+	it  item
+	err error
+}
+
+func (d *decoder) fail(name string, v types.AttributeValue) {
+	if d.err == nil {
+		d.err = fmt.Errorf("attribute %s has the wrong type or value (%T)", name, v)
+	}
+}
+
+func (d *decoder) text(name string) string {
+	switch v := d.it[name].(type) {
+	case nil, *types.AttributeValueMemberNULL:
+		return ""
+	case *types.AttributeValueMemberS:
+		return v.Value
+	default:
+		d.fail(name, v)
+		return ""
+	}
+}
+
+func (d *decoder) number(name string) int64 {
+	switch v := d.it[name].(type) {
+	case nil, *types.AttributeValueMemberNULL:
+		return 0
+	case *types.AttributeValueMemberN:
+		n, err := strconv.ParseInt(v.Value, 10, 64)
+		if err != nil {
+			d.fail(name, v)
+		}
+		return n
+	default:
+		d.fail(name, v)
+		return 0
+	}
+}
+
+func (d *decoder) set(name string) []string {
+	switch v := d.it[name].(type) {
+	case nil, *types.AttributeValueMemberNULL:
+		return nil
+	case *types.AttributeValueMemberSS:
+		return slices.Sorted(slices.Values(v.Value)) // sets have no order
+	default:
+		d.fail(name, v)
+		return nil
+	}
+}
