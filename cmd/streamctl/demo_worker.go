@@ -29,8 +29,11 @@ func (a *app) newDemoWorker() *cobra.Command {
 				WorkerID:             id,
 				FailoverTime:         failover,
 				IdleTimeBetweenReads: 250 * time.Millisecond,
-				CheckpointInterval:   500 * time.Millisecond, // a kill makes fewer duplicates
-				Logger:               slog.New(slog.NewTextHandler(a.err, nil)),
+				// Small batches and frequent checkpoints, so that a kill leaves little
+				// to be delivered again. A record of the agent holds a thousand lines.
+				MaxRecords:         20,
+				CheckpointInterval: 200 * time.Millisecond,
+				Logger:             slog.New(slog.NewTextHandler(a.err, nil)),
 			})
 		},
 	}
@@ -39,7 +42,7 @@ func (a *app) newDemoWorker() *cobra.Command {
 	f.StringVar(&application, "app", "", "application, and name of the lease table")
 	f.StringVar(&id, "id", "", "name of the worker")
 	f.StringVar(&receipts, "receipts", "", "new file for the receipts")
-	f.DurationVar(&failover, "failover", 2*time.Second, "how long a lease stays with a dead worker")
+	f.DurationVar(&failover, "failover", 3*time.Second, "how long a lease stays with a dead worker")
 	return cmd
 }
 

@@ -92,8 +92,8 @@ func (f figures) lag() uint64 { return f.written - min(f.read, f.written) }
 
 // line is the plain form, for output that is no terminal.
 func (f figures) line() string {
-	return fmt.Sprintf("%6.1fs  %3.0f%%  written %s lines (%s)  acknowledged %s  read back %s  lag %s",
-		f.elapsed.Seconds(), 100*f.fraction, number(f.written), megabytes(f.bytes), number(f.acked), number(f.read), number(f.lag()))
+	return fmt.Sprintf("%6.1fs  %3.0f%%  written %s lines (%s)  acknowledged %s  read back %s (%s repeats)  lag %s",
+		f.elapsed.Seconds(), 100*f.fraction, number(f.written), megabytes(f.bytes), number(f.acked), number(f.read), number(f.repeats), number(f.lag()))
 }
 
 // block is the live form.
