@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +39,7 @@ type flow struct {
 
 	// Owned by run.
 	watcher  Watcher // nil: poll
+	dirID    tail.ID // of the directory that is watched
 	byID     map[tail.ID]*file
 	orphans  []*file // the oldest first
 	suspects map[tail.ID]*suspect
@@ -187,7 +189,17 @@ func (fl *flow) watch() <-chan WatchEvent {
 		fl.stopWatching()
 		return nil
 	}
+	fl.dirID = fl.directory()
 	return fl.watcher.Events()
+}
+
+// directory returns the identity of the flow's directory, zero if there is none.
+func (fl *flow) directory() tail.ID {
+	fi, err := fl.fs.Stat(fl.dir)
+	if err != nil {
+		return tail.ID{}
+	}
+	return tail.IDOf(fl.dir, fi)
 }
 
 func (fl *flow) stopWatching() {
@@ -205,12 +217,14 @@ func (fl *flow) noticed(ev WatchEvent) {
 	if ev.Names {
 		fl.scanSoon(scanAfter)
 	}
+	if len(ev.Written) == 0 {
+		return
+	}
 	now := time.Now()
-	for _, path := range ev.Written {
-		for _, g := range fl.byID {
-			if g.path == path && g.f != nil && now.Sub(g.grew) > activeFor {
-				fl.look(g, now)
-			}
+	for _, g := range fl.byID {
+		// Those that are looked at in each poll need no event.
+		if g.f != nil && now.Sub(g.grew) > activeFor && slices.Contains(ev.Written, g.path) {
+			fl.look(g, now)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +73,11 @@ func (fl *flow) scan() {
 
 // scanDir reports whether it left a question that another scan answers.
 func (fl *flow) scanDir(now time.Time) (again bool) {
+	if fl.watcher != nil && fl.directory() != fl.dirID {
+		// The watch is on a directory that has another name now, or none.
+		fl.log.Warn("the directory was replaced; polling it from now on", slog.String("dir", fl.dir))
+		fl.stopWatching()
+	}
 	entries, err := fl.fs.ReadDir(fl.dir)
 	if err != nil {
 		// Nothing is concluded from what cannot be seen.
@@ -84,9 +90,10 @@ func (fl *flow) scanDir(now time.Time) (again bool) {
 		g.listed = false
 	}
 	var found []*candidate
+	sought := fl.sought()
 	for _, e := range entries {
 		ours := fl.cfg.matches(e.Name())
-		if !ours && !fl.sibling(e.Name()) {
+		if !ours && !sibling(e.Name(), sought) {
 			continue
 		}
 		path := filepath.Join(fl.dir, e.Name())
@@ -174,18 +181,20 @@ func twin(found []*candidate, c *candidate) bool {
 	return false
 }
 
-// sibling reports whether a name may be where an orphan's content went: rotation
-// adds to a name.
-func (fl *flow) sibling(name string) bool {
-	if tail.Compressed(name) {
-		return false
-	}
+// sought returns the names of the orphans that look for their content.
+func (fl *flow) sought() (names []string) {
 	for _, o := range fl.orphans {
-		if !o.window.IsZero() && strings.HasPrefix(name, filepath.Base(o.path)) {
-			return true
+		if !o.window.IsZero() {
+			names = append(names, filepath.Base(o.path))
 		}
 	}
-	return false
+	return names
+}
+
+// sibling reports whether a name may be where the content of one of the files
+// sought went: rotation adds to a name.
+func sibling(name string, sought []string) bool {
+	return !tail.Compressed(name) && slices.ContainsFunc(sought, func(s string) bool { return strings.HasPrefix(name, s) })
 }
 
 func (fl *flow) open(path string) (*candidate, error) {

@@ -109,6 +109,7 @@ func checkStreams(ctx context.Context, cfg *agent.Config, client *kinesis.Client
 		if err != nil && ctx.Err() == nil {
 			log.Warn("cannot look at the stream; the files wait until it can be reached",
 				slog.String("stream", f.KinesisStream), slog.String("endpoint", where), slog.Any("err", err))
+			break // the others would only take as long
 		}
 	}
 	return errors.Join(errs...)
