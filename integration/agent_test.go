@@ -20,16 +20,16 @@ func TestAgentKilled(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
 		aggregation bool
+		perRound    int // lines
 	}{
-		{"plain records", false},
-		{"aggregated records", true},
+		{"plain records", false, 1500},
+		{"aggregated records", true, 6000},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			const (
 				stream    = "lines"
 				rounds    = 5
-				perRound  = 4000
-				perFile   = 1500
+				perFile   = 1100
 				perMoment = 50
 			)
 			needProcesses(t)
@@ -41,8 +41,8 @@ func TestAgentKilled(t *testing.T) {
 
 			w := &rotatingWriter{t: t, path: filepath.Join(dir, "app.log"), perFile: perFile}
 			for range rounds {
-				killAt := w.lines + perRound/4 + rand.IntN(perRound/2)
-				for end := w.lines + perRound; w.lines < end; {
+				killAt := w.lines + tt.perRound/4 + rand.IntN(tt.perRound/2)
+				for end := w.lines + tt.perRound; w.lines < end; {
 					for range perMoment {
 						w.writeLine()
 					}

@@ -23,7 +23,7 @@ func TestServerKilledDuringPuts(t *testing.T) {
 		stream  = "crash"
 		rounds  = 6
 		writers = 4
-		perLife = 2000 // records acknowledged before the next kill, about
+		perLife = 1000 // records acknowledged before the next kill, about
 	)
 	needProcesses(t)
 	s := startServer(t)
@@ -52,9 +52,13 @@ func TestServerKilledDuringPuts(t *testing.T) {
 		s.start()
 		switch round {
 		case 1:
-			splitFirst(t, s, stream)
+			if err := s.splitFirst(t.Context(), stream); err != nil {
+				t.Fatal(err)
+			}
 		case 3:
-			mergeFirst(t, s, stream)
+			if err := s.mergeFirst(t.Context(), stream); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	stopping.Store(true)
@@ -65,7 +69,10 @@ func TestServerKilledDuringPuts(t *testing.T) {
 	// A last kill, so that what is read has been written to disk before.
 	s.kill()
 	s.start()
-	h.shards = s.shards(stream)
+	var err error
+	if h.shards, err = s.shards(t.Context(), stream); err != nil {
+		t.Fatal(err)
+	}
 	h.final = map[string][]types.Record{}
 	stored := 0
 	for _, sh := range h.shards {

@@ -9,7 +9,11 @@ import (
 func (s *server) readUserRecords(stream string) [][]byte {
 	s.t.Helper()
 	var all [][]byte
-	for _, sh := range s.shards(stream) {
+	shards, err := s.shards(s.t.Context(), stream)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, sh := range shards {
 		records, err := s.readShard(s.t.Context(), stream, *sh.ShardId)
 		if err != nil {
 			s.t.Fatal(err)

@@ -22,9 +22,10 @@ import (
 //	                                  background, by the end of the session
 //	<!-- test: target -->             too long or too far away for a test: each
 //	                                  line must be `make TARGET` of the Makefile,
-//	                                  or git clone of this module
+//	                                  or what the session begins with
 //
-// Without one, sh blocks are run, and all others are refused.
+// Without one, sh blocks are run, text blocks are read by people only, and all
+// others are refused.
 type block struct {
 	line       int
 	lang, text string
@@ -101,6 +102,7 @@ func TestReadme(t *testing.T) {
 			checkTargets(t, where, b.text)
 		case b.file != "":
 			s.writeFile(b.file, b.text)
+		case b.lang == "text":
 		case b.lang == "sh" && b.background:
 			s.background(where, b)
 		case b.lang == "sh":
@@ -113,6 +115,13 @@ func TestReadme(t *testing.T) {
 		}
 	}
 	s.finish()
+}
+
+// given are lines of marked blocks whose effect the session has from its start.
+var given = []string{
+	"git clone https://github.com/streamkit/streamkit",
+	"cd streamkit",
+	`export STREAMKIT="$PWD" PATH="$PWD/bin:$PATH"`,
 }
 
 // checkTargets looks up each line of a block that is not run.
@@ -130,7 +139,7 @@ func checkTargets(t *testing.T, where, text string) {
 			if !strings.Contains(string(makefile), "\n"+target+":") {
 				t.Errorf("%s: the Makefile has no target %q", where, target)
 			}
-		} else if line != "git clone https://github.com/streamkit/streamkit" && line != "cd streamkit" {
+		} else if !slices.Contains(given, line) {
 			t.Errorf("%s: %q can be run by the test; remove the mark", where, line)
 		}
 	}

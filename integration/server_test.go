@@ -87,52 +87,9 @@ func (s *server) createStream(name string, shards int32) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.awaitActive(name)
-}
-
-func (s *server) awaitActive(name string) {
-	s.t.Helper()
-	eventually(s.t, 10*time.Second, "stream active", func() error {
-		out, err := s.kinesis().DescribeStreamSummary(s.t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: &name})
-		if err != nil {
-			return err
-		}
-		if got := out.StreamDescriptionSummary.StreamStatus; got != types.StreamStatusActive {
-			return fmt.Errorf("status %s", got)
-		}
-		return nil
-	})
-}
-
-// shards lists all shards of a stream, open and closed.
-func (s *server) shards(name string) []types.Shard {
-	s.t.Helper()
-	var all []types.Shard
-	in := &kinesis.ListShardsInput{StreamName: &name}
-	for {
-		out, err := s.kinesis().ListShards(s.t.Context(), in)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		all = append(all, out.Shards...)
-		if out.NextToken == nil {
-			return all
-		}
-		in = &kinesis.ListShardsInput{NextToken: out.NextToken}
+	if err := s.awaitActive(s.t.Context(), name); err != nil {
+		s.t.Fatal(err)
 	}
-}
-
-// openShards are the shards without an end, in order of their hash ranges.
-func (s *server) openShards(name string) []types.Shard {
-	s.t.Helper()
-	var open []types.Shard
-	for _, sh := range s.shards(name) {
-		if sh.SequenceNumberRange.EndingSequenceNumber == nil {
-			open = append(open, sh)
-		}
-	}
-	sortByHash(open)
-	return open
 }
 
 // readShard reads a shard from its oldest record: to its end if it is closed,
