@@ -72,14 +72,14 @@ func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bo
 		return a
 	}
 	changed := urgent
-	if l.open != nil && !l.open.add(r, m, c, p.maxCount, p.cfg.AggregationMaxSize) {
+	if l.open != nil && !l.open.add(r, m, c, p.maxCount, p.maxSize) {
 		l.sealed = append(l.sealed, l.open)
 		l.open = nil
 		a.full, changed = true, true
 	}
 	if l.open == nil {
 		l.open = p.batches.get(m.born)
-		l.open.add(r, m, c, p.maxCount, p.cfg.AggregationMaxSize)
+		l.open.add(r, m, c, p.maxCount, p.maxSize)
 		changed = true
 	}
 	if len(l.open.meta) >= p.maxCount {

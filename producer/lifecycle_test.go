@@ -333,7 +333,7 @@ func TestCloseRace(t *testing.T) {
 			for i := range 30 {
 				synctest.Test(t, func(t *testing.T) {
 					f := newFake(3)
-					p := start(t, f, producer.Config{MaxUserRecordSize: 100, MaxBufferedBytes: 5000})
+					p := start(t, f, producer.Config{MaxUserRecordSize: 100, MaxBufferedBytes: 5000, RecordTTL: -1})
 					var accepted, reported, failed atomic.Int64
 					var callers sync.WaitGroup
 					for c := range 4 {

@@ -40,6 +40,7 @@ type Producer struct {
 	log        *slog.Logger
 	start      time.Time
 	maxCount   int // user records in a Kinesis record
+	maxSize    int // bytes of an aggregated record
 
 	hashes  *hashCache
 	budget  budget
@@ -91,12 +92,14 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 		log:      cfg.Logger,
 		start:    time.Now(),
 		maxCount: cfg.AggregationMaxCount,
-		hashes:   newHashCache(),
-		wake:     make(chan struct{}, 1),
-		refresh:  make(chan struct{}, 1),
-		idle:     make(chan struct{}, 1),
-		closing:  make(chan struct{}),
-		done:     make(chan struct{}),
+		// The stream's limit counts the outer partition key, too.
+		maxSize: min(cfg.AggregationMaxSize, cfg.MaxUserRecordSize-len(outerKey)),
+		hashes:  newHashCache(),
+		wake:    make(chan struct{}, 1),
+		refresh: make(chan struct{}, 1),
+		idle:    make(chan struct{}, 1),
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
 	}
 	if strings.HasPrefix(stream, "arn:") {
 		p.streamARN = aws.String(stream)

@@ -102,6 +102,7 @@ func parsePayload(data string) (key string, n int) {
 }
 
 func randomHistory(t *testing.T, r *rand.Rand) producer.Stats {
+	t.Helper()
 	f := newFake(1 + r.IntN(5))
 	var rmu sync.Mutex
 	draw := func(n int) int {
@@ -216,6 +217,7 @@ func randomHistory(t *testing.T, r *rand.Rand) producer.Stats {
 
 // call is one caller: keys of its own, numbered records, all ways to put.
 func call(t *testing.T, p *producer.Producer, led *ledger, draw func(int) int, id int) {
+	t.Helper()
 	next := map[string]int{}
 	record := func() (producer.UserRecord, string) {
 		key := fmt.Sprintf("caller-%d-key-%d", id, draw(6))

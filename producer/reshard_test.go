@@ -2,6 +2,7 @@ package producer_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -330,9 +331,13 @@ func TestPutDuringMove(t *testing.T) {
 		for c := range 3 {
 			callers.Go(func() {
 				key := fmt.Sprint("caller-", c)
-				for n := range 10_000 {
-					if n == 5_000 {
+				// Until the map is there, and some more: while the records move.
+				for n, left := 0, 1000; left > 0; n++ {
+					if n == 2000 {
 						started <- struct{}{}
+					}
+					if n > 2000 && (left < 1000 || n%16 == 0 && p.Stats().Shards > 0) {
+						left--
 					}
 					data := payload(key, n+1)
 					led.accept(data)
@@ -443,6 +448,30 @@ func TestUnaggregated(t *testing.T) {
 		check(t, f, led, p.Stats(), true, true)
 		if largest := slices.Max(f.sizes); largest < 50 || p.Stats().Retries == 0 {
 			t.Errorf("largest request has %d entries, %d retries", largest, p.Stats().Retries)
+		}
+	})
+}
+
+// TestLargestAggregate fills aggregated records up to the stream's own limit,
+// which counts the partition key.
+func TestLargestAggregate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(1)
+		largest := 0
+		f.onRequest = func(in *kinesis.PutRecordsInput) error {
+			for i := range in.Records {
+				largest = max(largest, len(in.Records[i].Data)+len(*in.Records[i].PartitionKey))
+			}
+			return nil
+		}
+		p := start(t, f, producer.Config{MaxUserRecordSize: 1000, AggregationMaxSize: 1000})
+		r := rand.New(rand.NewPCG(1, 1))
+		for range 20_000 {
+			put(t, p, record("k", strings.Repeat("x", r.IntN(8))), nil)
+		}
+		closeNow(t, p)
+		if largest != 1000 {
+			t.Errorf("the largest Kinesis record has %d bytes, the limit is 1000", largest)
 		}
 	})
 }

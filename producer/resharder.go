@@ -302,10 +302,10 @@ func (p *Producer) distribute(b *batch, old *lane, next *shardMap, moves map[*la
 			r.ExplicitHashKey, mt.hash = keyless.sharedEHK, keyless.shared
 		}
 		m := moves[next.lookup(mt.hash)]
-		if m.open == nil || !m.open.add(&r, mt, b.call(i), p.maxCount, p.cfg.AggregationMaxSize) {
+		if m.open == nil || !m.open.add(&r, mt, b.call(i), p.maxCount, p.maxSize) {
 			m.seal()
 			m.open = p.batches.heir(b)
-			m.open.add(&r, mt, b.call(i), p.maxCount, p.cfg.AggregationMaxSize)
+			m.open.add(&r, mt, b.call(i), p.maxCount, p.maxSize)
 		}
 		m.records++
 		m.bytes += recordCost(&r)
