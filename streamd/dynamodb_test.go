@@ -1,0 +1,116 @@
+package streamd_test
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/streamkit/streamkit/streamd/streamdtest"
+)
+
+func text(s string) types.AttributeValue   { return &types.AttributeValueMemberS{Value: s} }
+func number(s string) types.AttributeValue { return &types.AttributeValueMemberN{Value: s} }
+
+// TestTables passes a lease through its life with the SDK's client, which
+// checks the checksum of every answer.
+func TestTables(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		client := streamdtest.New(t).DynamoDB()
+		table := aws.String("leases")
+		must[*dynamodb.CreateTableOutput](t)(client.CreateTable(ctx, &dynamodb.CreateTableInput{
+			TableName: table, BillingMode: types.BillingModePayPerRequest,
+			AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("leaseKey"), AttributeType: types.ScalarAttributeTypeS}},
+			KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String("leaseKey"), KeyType: types.KeyTypeHash}},
+		}))
+		if err := dynamodb.NewTableExistsWaiter(client).Wait(ctx, &dynamodb.DescribeTableInput{TableName: table}, 1<<30); err != nil {
+			t.Fatal(err)
+		}
+		lease := map[string]types.AttributeValue{"leaseKey": text("shard"), "leaseCounter": number("1"), "leaseOwner": text("a")}
+		put := &dynamodb.PutItemInput{TableName: table, Item: lease, ConditionExpression: aws.String("attribute_not_exists(leaseKey)")}
+		must[*dynamodb.PutItemOutput](t)(client.PutItem(ctx, put))
+		_, err := client.PutItem(ctx, put)
+		if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); !ok {
+			t.Errorf("second put: %v", err)
+		}
+		renew := &dynamodb.UpdateItemInput{
+			TableName: table, Key: map[string]types.AttributeValue{"leaseKey": text("shard")},
+			UpdateExpression:          aws.String("SET leaseCounter = leaseCounter + :one"),
+			ConditionExpression:       aws.String("leaseOwner = :me"),
+			ExpressionAttributeValues: map[string]types.AttributeValue{":one": number("1"), ":me": text("a")},
+			ReturnValues:              types.ReturnValueAllNew,
+		}
+		out := must[*dynamodb.UpdateItemOutput](t)(client.UpdateItem(ctx, renew))
+		if n, ok := out.Attributes["leaseCounter"].(*types.AttributeValueMemberN); !ok || n.Value != "2" {
+			t.Errorf("after the renewal: %+v", out.Attributes)
+		}
+		renew.ExpressionAttributeValues[":me"] = text("b")
+		renew.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld
+		_, err = client.UpdateItem(ctx, renew)
+		if e, ok := errors.AsType[*types.ConditionalCheckFailedException](err); !ok || len(e.Item) != 3 {
+			t.Errorf("renewal by another: %v", err)
+		}
+		scan := must[*dynamodb.ScanOutput](t)(client.Scan(ctx, &dynamodb.ScanInput{TableName: table}))
+		if len(scan.Items) != 1 {
+			t.Errorf("%d items", len(scan.Items))
+		}
+		_, err = client.GetItem(ctx, &dynamodb.GetItemInput{TableName: aws.String("nope"), Key: renew.Key})
+		if _, ok := errors.AsType[*types.ResourceNotFoundException](err); !ok {
+			t.Errorf("no such table: %v", err)
+		}
+	})
+}
+
+// TestBodyBudget opens requests of unknown length until the server holds as
+// much as it will, and expects the next to be turned away, not to wait.
+func TestBodyBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := streamdtest.New(t)
+		post := func(body io.Reader) *http.Response {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.Endpoint(), body)
+			if err != nil {
+				t.Error(err)
+				return nil
+			}
+			req.Header.Set("X-Amz-Target", "Kinesis_20131202.PutRecords")
+			req.Header.Set("Content-Type", "application/x-amz-json-1.1")
+			resp, err := srv.HTTPClient().Do(req)
+			if err != nil {
+				t.Error(err)
+				return nil
+			}
+			_ = resp.Body.Close() // the status says enough
+			return resp
+		}
+		const all = 256 / 16 // MiB of the budget, MiB of a body
+		var ends []*io.PipeWriter
+		done := make(chan int)
+		for range all {
+			body, end := io.Pipe()
+			ends = append(ends, end)
+			go func() { done <- post(body).StatusCode }()
+		}
+		synctest.Wait()
+		if resp := post(io.MultiReader(strings.NewReader(`{}`))); resp.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("beyond the budget: %d", resp.StatusCode)
+		}
+		for _, end := range ends {
+			_ = end.Close()
+		}
+		for range all {
+			if status := <-done; status != http.StatusBadRequest {
+				t.Errorf("within the budget: %d", status)
+			}
+		}
+		if resp := post(io.MultiReader(strings.NewReader(`{}`))); resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("afterwards: %d", resp.StatusCode)
+		}
+	})
+}
