@@ -33,6 +33,7 @@ type assigner struct {
 	c       *Consumer
 	rng     *rand.Rand
 	seen    map[string]observed
+	planned bool      // at least once
 	holes   int       // looks in a row that showed a hole
 	synced  time.Time // when shards were last listed
 	cleaned time.Time // when finished leases were last deleted
@@ -77,7 +78,9 @@ func (a *assigner) look(ctx, work context.Context) time.Duration {
 	a.dropLost()
 
 	lim := limits{failover: cfg.FailoverTime, maxLeases: cfg.MaxLeasesForWorker, maxSteal: cfg.MaxLeasesToStealAtOneTime}
-	takes := plan(a.seen, cfg.WorkerID, a.c.holds, now, lim, a.rng)
+	me := worker{name: cfg.WorkerID, incarnation: a.c.incarnation, held: a.c.holds, fresh: !a.planned}
+	takes := plan(a.seen, me, now, lim, a.rng)
+	a.planned = true
 	var wg sync.WaitGroup
 	for _, t := range takes {
 		wg.Go(func() { a.c.take(work, t) })
@@ -101,7 +104,8 @@ func (a *assigner) dropLost() {
 	var lost []*holding
 	for key, h := range a.c.held {
 		o, ok := a.seen[key]
-		if h != nil && ok && o.Owner != "" && o.Owner != a.c.cfg.WorkerID && o.Counter > h.stored.Load().Counter {
+		other := o.Owner != a.c.cfg.WorkerID || o.Incarnation != a.c.incarnation
+		if h != nil && ok && o.Owner != "" && other && o.Counter > h.stored.Load().Counter {
 			lost = append(lost, h)
 		}
 	}

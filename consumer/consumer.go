@@ -40,7 +40,7 @@ type Consumer struct {
 // New returns a Consumer that reads stream, a name or an ARN, for the
 // application app, together with all other workers of that application that
 // use the same leases. newProcessor is called for each shard that this worker
-// comes to read, and its error makes it be called again later. New makes no
+// comes to read, for several at once; its error makes it be called again later. New makes no
 // request; [Consumer.Run] does the work.
 func New(api API, leases LeaseStore, app, stream string, newProcessor func(*Shard) (Processor, error), cfg Config) (*Consumer, error) {
 	cfg, err := cfg.withDefaults()

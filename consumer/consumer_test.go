@@ -26,9 +26,6 @@ type worker struct {
 
 func startWorker(t *testing.T, api consumer.API, store *faultyStore, process func(context.Context, *consumer.Batch) error, cfg consumer.Config) *worker {
 	t.Helper()
-	if cfg.Logger == nil {
-		cfg.Logger = quiet()
-	}
 	return startFactory(t, api, store, func(*consumer.Shard) (consumer.Processor, error) {
 		return consumer.ProcessorFunc(process), nil
 	}, cfg)
@@ -36,6 +33,9 @@ func startWorker(t *testing.T, api consumer.API, store *faultyStore, process fun
 
 func startFactory(t *testing.T, api consumer.API, store *faultyStore, f func(*consumer.Shard) (consumer.Processor, error), cfg consumer.Config) *worker {
 	t.Helper()
+	if cfg.Logger == nil {
+		cfg.Logger = quiet()
+	}
 	c, err := consumer.New(api, store, "app", "stream", f, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -224,6 +224,7 @@ func TestLeaseLossEndsTheContext(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 		w.store.cut.Store(true)
 		time.Sleep(20 * time.Second)
+		synctest.Wait()
 		if !errors.Is(cause, consumer.ErrLeaseLost) || after != 9*time.Second {
 			t.Errorf("cause %v after %v, want ErrLeaseLost after 9s", cause, after)
 		}

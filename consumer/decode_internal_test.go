@@ -100,29 +100,6 @@ func TestResumeInsideAnAggregate(t *testing.T) {
 	}
 }
 
-func TestDecodeAllocatesByTheBatch(t *testing.T) {
-	var stats decodeStats
-	d := newDecoder(shardOf(hashkey.Uniform(2)[0]), Checkpoint{}, RangeAuto, &stats)
-	in := make([]types.Record, 1000)
-	data := blob(hashkey.Key{}, hashkey.Key{}, hashkey.Key{})
-	for i := range in {
-		in[i] = kinesisRecord(1000+i, "x", []byte("plain"))
-		if i%2 == 0 {
-			in[i].Data = data
-		}
-	}
-	d.batch(in)
-	n := testing.AllocsPerRun(20, func() {
-		d.last = Checkpoint{}
-		if b := d.batch(in); len(b.Records) != 2000 {
-			t.Fatalf("%d user records", len(b.Records))
-		}
-	})
-	if n > 5 {
-		t.Errorf("%v allocations for a batch of 2000 user records, want at most 5", n)
-	}
-}
-
 func TestCheckpointOrder(t *testing.T) {
 	order := []Checkpoint{{}, {AtTimestamp, 0}, {TrimHorizon, 0}, {Latest, 0}, {"9", 0}, {"9", 3}, {"10", 0}, {"10", 1}, {ShardEnd, 0}}
 	for i, a := range order {

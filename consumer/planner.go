@@ -33,7 +33,7 @@ func observe(before map[string]observed, listed []Lease, now time.Time) map[stri
 type how int
 
 const (
-	takeFree    how = iota // it has no owner, or its owner was this worker's name
+	takeFree    how = iota // it has no owner, or its owner was an earlier run of this worker
 	takeExpired            // its owner has not renewed it
 	takeStolen             // its owner has more than its share
 )
@@ -55,6 +55,19 @@ type take struct {
 	how   how
 }
 
+// worker is the one that plans.
+type worker struct {
+	name        string
+	incarnation string
+	held        func(key string) bool
+
+	// fresh tells that the worker plans for the first time. What its name owns
+	// then is from a run before this one. Later it is another process that
+	// runs under the same name, or one that was thought dead; to take from it
+	// at once would be answered in kind, for ever.
+	fresh bool
+}
+
 // limits bound what plan proposes.
 type limits struct {
 	failover  time.Duration
@@ -74,7 +87,7 @@ func readable(l Lease, all map[string]observed) bool {
 	return true
 }
 
-// plan returns the leases that worker me should take now, by the rules of the
+// plan returns the leases that me should take now, by the rules of the
 // official library's 2.x: each worker's share is the number of leases divided
 // by that of workers, rounded up; what has no living owner is taken first; only
 // if there is nothing of that kind, leases are stolen from the worker that has
@@ -87,7 +100,7 @@ func readable(l Lease, all map[string]observed) bool {
 // lease by lease, each from the worker that has most by then.
 //
 // Source: amazon-kinesis-client 2.7, DynamoDBLeaseTaker.
-func plan(all map[string]observed, me string, held func(key string) bool, now time.Time, lim limits, rng *rand.Rand) []take {
+func plan(all map[string]observed, me worker, now time.Time, lim limits, rng *rand.Rand) []take {
 	var free, overdue []take
 	mine := 0
 	owned := map[string][]Lease{} // by workers that live, other than me
@@ -100,16 +113,19 @@ func plan(all map[string]observed, me string, held func(key string) bool, now ti
 		total++
 		age := now.Sub(o.changed)
 		switch {
-		case held(key):
+		case me.held(key):
 			mine++
 			continue
-		case o.Owner == "" || o.Owner == me:
-			// My name without my holding it: a run before this one.
+		case o.Owner == "" || o.Owner == me.name && (me.fresh || o.Incarnation == me.incarnation):
 			free = append(free, take{o.Lease, takeFree})
 		case age > lim.failover:
 			free = append(free, take{o.Lease, takeExpired})
 		default:
-			owned[o.Owner] = append(owned[o.Owner], o.Lease)
+			owner := o.Owner
+			if owner == me.name {
+				owner += "/" + o.Incarnation // another process, though by mistake
+			}
+			owned[owner] = append(owned[owner], o.Lease)
 			continue
 		}
 		if age > 3*lim.failover {

@@ -66,7 +66,7 @@ func TestPlan(t *testing.T) {
 				return err == nil && i < tt.held
 			}
 			got := map[how]int{}
-			for _, tk := range plan(tt.all, "me", held, now, tt.lim, rand.New(rand.NewPCG(1, 1))) {
+			for _, tk := range plan(tt.all, worker{"me", "i", held, true}, now, tt.lim, rand.New(rand.NewPCG(1, 1))) {
 				got[tk.how]++
 			}
 			if fmt.Sprint(got) != fmt.Sprint(tt.want) {
@@ -84,7 +84,7 @@ func TestPlanLeavesWhatCannotBeRead(t *testing.T) {
 	set("shard-01", func(l *Lease) { l.Parents = []string{"shard-00", "gone"} })     // parents done
 	set("shard-02", func(l *Lease) { l.Parents = []string{"shard-00", "shard-03"} }) // one is not
 	var keys []string
-	for _, tk := range plan(all, "me", func(string) bool { return false }, now, noLimits, rand.New(rand.NewPCG(1, 1))) {
+	for _, tk := range plan(all, worker{"me", "i", func(string) bool { return false }, true}, now, noLimits, rand.New(rand.NewPCG(1, 1))) {
 		keys = append(keys, tk.lease.Key)
 	}
 	if len(keys) != 2 || keys[0] == "shard-00" || keys[0] == "shard-02" || keys[1] == "shard-00" || keys[1] == "shard-02" {
@@ -108,9 +108,9 @@ func TestPlanConverges(t *testing.T) {
 			owners[i] = rapid.SampledFrom([]string{"", "!dead", "w0", "w1", "w2", "w3", "w4", "w5"}[:2+workers]).Draw(t, "owner")
 		}
 		all := world(now, owners...)
-		round := func(worker int) int {
-			me := fmt.Sprint("w", worker)
-			takes := plan(all, me, func(key string) bool { return all[key].Owner == me }, now, limits{10 * time.Second, 1 << 30, maxSteal}, rng)
+		round := func(i int) int {
+			me := fmt.Sprint("w", i)
+			takes := plan(all, worker{me, "i", func(key string) bool { return all[key].Owner == me }, true}, now, limits{10 * time.Second, 1 << 30, maxSteal}, rng)
 			seen := map[string]bool{}
 			for _, tk := range takes {
 				if seen[tk.lease.Key] || all[tk.lease.Key].Owner == me {

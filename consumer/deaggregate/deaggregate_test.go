@@ -67,14 +67,6 @@ func TestInRange(t *testing.T) {
 	}
 }
 
-func TestAppendAllocates(t *testing.T) {
-	blob := aggregate(100)
-	dst := make([]deaggregate.Record, 0, 100)
-	if n := testing.AllocsPerRun(100, func() { dst = deaggregate.Append(dst[:0], "a", blob) }); n > 1 {
-		t.Errorf("%v allocations an aggregate, want at most 1", n)
-	}
-}
-
 func FuzzAppend(f *testing.F) {
 	f.Add("a", aggregate(3))
 	f.Add("a", []byte("\xf3\x89\x9a\xc2"))
