@@ -25,16 +25,19 @@ func (o Opt[T]) Or(def T) T {
 // Millis is a timestamp, in milliseconds since the epoch.
 type Millis int64
 
-// String is the type of a field of text, as the others are of theirs; Present
-// is for a member of any type of which only the presence counts. Strings and
-// blobs alias the request's body: they are valid until the answer has been
-// written.
 type (
-	String  = Opt[string]
-	Int     = Opt[int64]
-	Bool    = Opt[bool]
-	Time    = Opt[Millis]
-	Blob    = Opt[[]byte]
+	// String is a field of text. It aliases the request's body: it is valid
+	// until the answer has been written.
+	String = Opt[string]
+	// Int is a field of a whole number.
+	Int = Opt[int64]
+	// Bool is a field of a truth value.
+	Bool = Opt[bool]
+	// Time is a field of a timestamp.
+	Time = Opt[Millis]
+	// Blob is a field of bytes, decoded. It aliases the request's body too.
+	Blob = Opt[[]byte]
+	// Present is a field of any type, of which only the presence counts.
 	Present = Opt[struct{}]
 )
 
