@@ -40,7 +40,7 @@ func startFactory(t *testing.T, api consumer.API, store *faultyStore, f func(*co
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	w := &worker{Consumer: c, store: store, stop: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
@@ -60,7 +60,7 @@ func (w *worker) wait(t *testing.T) {
 
 func leases(t *testing.T, s consumer.LeaseStore) map[string]consumer.Lease {
 	t.Helper()
-	all, err := s.List(context.Background())
+	all, err := s.List(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func (c *collector) count() int {
 
 func run(t *testing.T, c *consumer.Consumer) (stop func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1) // its sender must not wait
 	go func() { done <- c.Run(ctx) }()
 	return func() {
