@@ -134,7 +134,7 @@ type span struct {
 	marker     tail.Print
 	headerLeft int
 
-	chunk  *tail.Chunk
+	chunk  *chunk
 	recs   []producer.UserRecord
 	done   bool // guarded by g.mu
 	arena  []byte

@@ -12,6 +12,7 @@ import (
 	"github.com/streamkit/streamkit/agent/internal/position"
 	"github.com/streamkit/streamkit/agent/internal/tail"
 	"github.com/streamkit/streamkit/internal/vfs"
+	"github.com/streamkit/streamkit/producer"
 )
 
 const (
@@ -44,7 +45,7 @@ type flow struct {
 	orphans  []*file // the oldest first
 	suspects map[tail.ID]*suspect
 	ready    []*file // to be read, in turns
-	chunk    *tail.Chunk
+	chunk    *chunk
 	pending  *span // cut, waiting for room at the sender
 	starved  bool  // no memory for a chunk
 	hungry   time.Time
@@ -59,7 +60,7 @@ type flow struct {
 	head     tail.Head
 	notes    notes
 
-	pool  *tail.Pool
+	pool  *tail.Pool[producer.UserRecord]
 	wake  chan struct{} // capacity 1: memory came back or a span was completed
 	sendC chan *span    // capacity 2: the sender has one at hand while it waits for the next
 	flush chan struct{} // capacity 1: flush the sink
@@ -93,7 +94,7 @@ func newFlow(cfg FlowConfig, c *Config, store *position.Store, sink Sink, memory
 		listed:    make(map[*file]struct{}),
 		retryWake: make(chan struct{}, 1),
 	}
-	fl.pool = tail.NewPool(memory, fl.signal)
+	fl.pool = tail.NewPool[producer.UserRecord](memory, fl.signal)
 	fl.progress.Store(time.Now().UnixNano())
 	return fl
 }

@@ -14,12 +14,15 @@ import (
 	"github.com/streamkit/streamkit/producer"
 )
 
+// A chunk holds bytes of files and the records that were cut out of them.
+type chunk = tail.Chunk[producer.UserRecord]
+
 // smallest is the least room in a chunk that a read with more to come uses.
 const smallest = tail.ChunkSize / 4
 
 // A long is a line that is longer than a record may be, while its end is sought.
 type long struct {
-	chunk *tail.Chunk
+	chunk *chunk
 	data  []byte // what is kept of it
 	scan  int64  // offset up to which there was no newline
 }
@@ -165,7 +168,7 @@ func (fl *flow) step() {
 
 // room returns a chunk with at least n bytes free, or with a good part of a chunk
 // if n is large; nil if memory is short.
-func (fl *flow) room(n int64) *tail.Chunk {
+func (fl *flow) room(n int64) *chunk {
 	if c := fl.chunk; c != nil {
 		if int64(len(c.Buf)-c.N) >= min(n, smallest) && len(c.Recs) < cap(c.Recs) {
 			return c
@@ -177,7 +180,7 @@ func (fl *flow) room(n int64) *tail.Chunk {
 	return fl.chunk
 }
 
-func (fl *flow) get(size int) *tail.Chunk {
+func (fl *flow) get(size int) *chunk {
 	c := fl.pool.Get(size)
 	if c == nil {
 		if !fl.starved {
@@ -193,7 +196,7 @@ var errReplaced = errors.New("content replaced")
 // fill reads what follows g.read into the free part of c. It checks that the bytes
 // before are still those that were read: a file that was truncated and filled
 // again past that place shows it in no other way.
-func (fl *flow) fill(g *file, c *tail.Chunk) (data []byte, err error) {
+func (fl *flow) fill(g *file, c *chunk) (data []byte, err error) {
 	free := c.Buf[c.N:]
 	want := min(int64(len(free)), int64(g.nbefore)+g.size-g.read)
 	b := free[:want]
@@ -326,7 +329,7 @@ func (fl *flow) maxData() int { return fl.cfg.MaxRecordBytes - keyReserve }
 
 // cut cuts the whole records out of data, and with g.final at the end of the file
 // the rest too. It returns how many bytes that took.
-func (fl *flow) cut(g *file, c *tail.Chunk, data []byte, atEnd bool) (*span, int) {
+func (fl *flow) cut(g *file, c *chunk, data []byte, atEnd bool) (*span, int) {
 	s := newSpan()
 	start := len(c.Recs)
 	recs := c.Recs

@@ -3,8 +3,7 @@ package tail
 import (
 	"sync"
 	"sync/atomic"
-
-	"github.com/streamkit/streamkit/producer"
+	"unsafe"
 )
 
 const (
@@ -12,51 +11,50 @@ const (
 	ChunkSize = 256 << 10
 	// ChunkRecords is the most records that are cut out of one chunk.
 	ChunkRecords = 2048
-
-	recordBytes = 80 // of a producer.UserRecord, roughly
 )
 
 // Chunk is a piece of memory that bytes of files are read into, with the records
 // that were cut out of them. Several files share a chunk when each has little to
-// say. It counts its users and returns to its pool with the last of them.
-type Chunk struct {
+// say. R is the type of a record. It counts its users and returns to its pool with the last of them.
+type Chunk[R any] struct {
 	Buf  []byte // filled up to N
 	N    int
-	Recs []producer.UserRecord
+	Recs []R
 
-	pool *Pool
+	pool *Pool[R]
 	cost int64
 	refs atomic.Int32
 }
 
 // Pool hands out chunks within a budget. It is safe for concurrent use.
-type Pool struct {
+type Pool[R any] struct {
 	limit int64
 	wake  func() // called when memory came back; must not block
 
 	mu   sync.Mutex // guards free
-	free []*Chunk
+	free []*Chunk[R]
 	used atomic.Int64
 }
 
 // NewPool returns a pool of at most limit bytes. It calls wake each time that
 // memory comes back.
-func NewPool(limit int64, wake func()) *Pool {
-	return &Pool{limit: limit, wake: wake}
+func NewPool[R any](limit int64, wake func()) *Pool[R] {
+	return &Pool[R]{limit: limit, wake: wake}
 }
 
 // Used returns how many bytes are in use.
-func (p *Pool) Used() int64 { return p.used.Load() }
+func (p *Pool[R]) Used() int64 { return p.used.Load() }
 
 // Limit returns the budget in bytes.
-func (p *Pool) Limit() int64 { return p.limit }
+func (p *Pool[R]) Limit() int64 { return p.limit }
 
 // Get returns an empty chunk of at least size bytes, with one user, or nil if the
 // budget does not allow it now. An empty pool allows any size: a line longer than
 // the budget must not stop its file for ever.
-func (p *Pool) Get(size int) *Chunk {
+func (p *Pool[R]) Get(size int) *Chunk[R] {
 	size = max(size, ChunkSize)
-	cost := int64(size) + ChunkRecords*recordBytes
+	var r R
+	cost := int64(size) + ChunkRecords*int64(unsafe.Sizeof(r))
 	for {
 		used := p.used.Load()
 		if used > 0 && used+cost > p.limit {
@@ -66,7 +64,7 @@ func (p *Pool) Get(size int) *Chunk {
 			break
 		}
 	}
-	var c *Chunk
+	var c *Chunk[R]
 	if size == ChunkSize {
 		p.mu.Lock()
 		if n := len(p.free); n > 0 {
@@ -75,17 +73,17 @@ func (p *Pool) Get(size int) *Chunk {
 		p.mu.Unlock()
 	}
 	if c == nil {
-		c = &Chunk{Buf: make([]byte, size), Recs: make([]producer.UserRecord, 0, ChunkRecords), pool: p, cost: cost}
+		c = &Chunk[R]{Buf: make([]byte, size), Recs: make([]R, 0, ChunkRecords), pool: p, cost: cost}
 	}
 	c.refs.Store(1)
 	return c
 }
 
 // Keep adds a user.
-func (c *Chunk) Keep() { c.refs.Add(1) }
+func (c *Chunk[R]) Keep() { c.refs.Add(1) }
 
 // Release takes a user away.
-func (c *Chunk) Release() {
+func (c *Chunk[R]) Release() {
 	n := c.refs.Add(-1)
 	if n > 0 {
 		return

@@ -143,7 +143,7 @@ func TestIDSurvivesRename(t *testing.T) {
 
 func TestPool(t *testing.T) {
 	woken := 0
-	p := tail.NewPool(1<<20, func() { woken++ })
+	p := tail.NewPool[[72]byte](1<<20, func() { woken++ })
 	a, b := p.Get(1), p.Get(1)
 	if a == nil || b == nil || p.Get(1) != nil {
 		t.Fatalf("%d bytes in use of %d", p.Used(), p.Limit())
