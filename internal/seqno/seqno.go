@@ -25,12 +25,16 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"math/bits"
 	"strings"
 )
 
 // MaxIndex is the sequence index in the EndingSequenceNumber of a closed
 // shard; no record has it.
 const MaxIndex = 1<<63 - 1
+
+// digits is the length of a number in decimal.
+const digits = 56
 
 // maxCreate bounds the creation time, in epoch seconds, of a valid number.
 const maxCreate = 16025175000
@@ -77,30 +81,22 @@ func (n Number) words() [3]uint64 {
 // Append writes n in decimal after dst.
 func (n Number) Append(dst []byte) []byte {
 	w := n.words()
-	// Divide by 10^14 four times: 4 × 14 = 56 digits, and every step fits
-	// 64-bit words once the dividend is cut into 16-bit limbs.
-	var limbs [12]uint64 // 16 bits each, most significant first
-	for i := range limbs {
-		word := w[2-i/4]
-		limbs[i] = word >> (48 - 16*(i%4)) & 0xffff
-	}
-	const chunk = 100_000_000_000_000
-	var parts [4]uint64
-	for p := range parts {
-		var r uint64
-		for i := range limbs {
-			cur := r<<16 | limbs[i]
-			limbs[i], r = cur/chunk, cur%chunk
-		}
-		parts[p] = r
-	}
 	start := len(dst)
 	dst = append(dst, "00000000000000000000000000000000000000000000000000000000"...)
-	for p, v := range parts {
-		end := start + 56 - 14*p
-		for i := end - 1; i >= end-14; i-- {
-			dst[i] = byte('0' + v%10)
-			v /= 10
+	// From the right, in pieces of as many digits as fit a word.
+	const piece = 10_000_000_000_000_000_000
+	for end := start + digits; end > start; end -= 19 {
+		var r uint64
+		w[2], r = w[2]/piece, w[2]%piece
+		w[1], r = bits.Div64(r, w[1], piece)
+		w[0], r = bits.Div64(r, w[0], piece)
+		for i := end - 1; i > max(end-19, start)-1 && r > 0; i -= 2 {
+			two := byte(r % 100)
+			r /= 100
+			dst[i] = '0' + two%10
+			if i > start {
+				dst[i-1] = '0' + two/10
+			}
 		}
 	}
 	return dst
@@ -109,7 +105,7 @@ func (n Number) Append(dst []byte) []byte {
 // Parse decodes a sequence number of version 2. The error wraps [ErrSyntax] if
 // s is anything else, old versions included.
 func Parse(s string) (Number, error) {
-	if len(s) != 56 || strings.Trim(s, "0123456789") != "" {
+	if len(s) != digits || strings.Trim(s, "0123456789") != "" {
 		return Number{}, fmt.Errorf("%w: %q", ErrSyntax, s)
 	}
 	v, ok := new(big.Int).SetString(s, 10)

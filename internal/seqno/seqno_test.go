@@ -101,3 +101,12 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkAppend(b *testing.B) {
+	n := seqno.Number{Create: 1700000000, Shard: 3, Index: 77_000_000, Time: 1700000005}
+	buf := make([]byte, 0, 64)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = n.Append(buf[:0])
+	}
+}
