@@ -330,7 +330,7 @@ func (c *Consumer) listShards(ctx context.Context, filter *types.ShardFilter) ([
 			return shards, nil
 		}
 		// A token stands for the stream and the filter and excludes them.
-		in = &kinesis.ListShardsInput{StreamARN: c.ref.arn, NextToken: out.NextToken}
+		in = &kinesis.ListShardsInput{NextToken: out.NextToken}
 	}
 }
 
