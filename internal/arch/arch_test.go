@@ -129,8 +129,9 @@ func checkPackage(r rule, name string, graph map[string]pkg) []string {
 			bad = append(bad, fmt.Sprintf("%s imports %s, which its rule does not allow: %s", name, short(imp), r.why))
 		}
 	}
-	// Breadth first, so that the way shown is a shortest one.
-	from := map[string]string{path: ""}
+	// Breadth first, so that the way shown is a shortest one, and only the first
+	// for each pattern: the rest of another module comes along with it.
+	from, shown := map[string]string{path: ""}, map[string]bool{}
 	queue := []string{path}
 	for len(queue) > 0 {
 		p := queue[0]
@@ -144,7 +145,8 @@ func checkPackage(r rule, name string, graph map[string]pkg) []string {
 			}
 			from[imp] = p
 			queue = append(queue, imp)
-			if matchAny(r.never, imp) {
+			if pattern := firstMatch(r.never, imp); pattern != "" && !shown[pattern] {
+				shown[pattern] = true
 				bad = append(bad, fmt.Sprintf("%s must never link %s (%s): %s", name, short(imp), way(from, imp), r.why))
 			}
 			// A package of ours on the way answers for itself.
@@ -171,8 +173,16 @@ func ruleFor(table []rule, name string) *rule {
 	return best
 }
 
-func matchAny(patterns []string, path string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return match(p, path) })
+func matchAny(patterns []string, path string) bool { return firstMatch(patterns, path) != "" }
+
+// firstMatch returns the first pattern that fits path, or "".
+func firstMatch(patterns []string, path string) string {
+	for _, p := range patterns {
+		if match(p, path) {
+			return p
+		}
+	}
+	return ""
 }
 
 // match reports whether path is the package that pattern names, or lies below
