@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/streamkit/streamkit/cmd/streamctl/internal/follow"
-	"github.com/streamkit/streamkit/internal/aggregation"
+	"github.com/streamkit/streamkit/consumer/deaggregate"
 )
 
 // Audit reads the stream as it is stored, beside the consumers, to measure
@@ -22,23 +22,16 @@ type Audit struct {
 // run follows the stream until ctx ends.
 func (a *Audit) run(ctx context.Context, api follow.API, stream string, giveUp time.Duration) error {
 	cfg := follow.Config{Raw: true, Poll: 200 * time.Millisecond, GiveUp: giveUp}
+	var apart []deaggregate.Record
 	return follow.Stream(ctx, api, stream, cfg, func(rs []follow.Record) error {
 		var users, userBytes, bytes uint64
 		for i := range rs {
 			r := &rs[i]
-			size := uint64(len(r.Data) + len(r.PartitionKey))
-			bytes += size
-			ok, err := aggregation.Walk(r.Data, func(_ int, u aggregation.Record) bool {
-				users++
+			bytes += uint64(len(r.Data) + len(r.PartitionKey))
+			apart = deaggregate.Append(apart[:0], r.PartitionKey, r.Data)
+			users += uint64(len(apart))
+			for _, u := range apart {
 				userBytes += uint64(len(u.Data) + len(u.PartitionKey))
-				return true
-			})
-			if err != nil {
-				return err
-			}
-			if !ok {
-				users++
-				userBytes += size
 			}
 		}
 		a.records.Add(uint64(len(rs)))

@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/aws/smithy-go"
 
-	"github.com/streamkit/streamkit/internal/aggregation"
+	"github.com/streamkit/streamkit/consumer/deaggregate"
 	"github.com/streamkit/streamkit/internal/hashkey"
 )
 
@@ -21,6 +21,8 @@ type reader struct {
 	keys hashkey.Range // that the shard takes
 	from types.ShardIteratorType
 	last string // sequence number of the last record read; empty if none
+
+	scratch []deaggregate.Record // reused
 
 	// The last partition key that was hashed: neighbours often share it.
 	memo    string
@@ -126,26 +128,22 @@ func (r *reader) expand(dst []Record, k *types.Record) []Record {
 	if r.f.cfg.Raw {
 		return append(dst, rec)
 	}
-	start := len(dst)
-	ok, err := aggregation.Walk(k.Data, func(i int, u aggregation.Record) bool {
+	// What cannot be taken apart comes back as it is: a viewer must not hide it.
+	r.scratch = deaggregate.Append(r.scratch[:0], rec.PartitionKey, k.Data)
+	for _, u := range r.scratch {
 		sub := rec
-		if sub.OutOfRange = !r.keys.Contains(r.hash(&u)); sub.OutOfRange && rec.PartitionKey == aggregateKey && !r.f.cfg.KeepAll {
-			return true
-		}
-		sub.SubSequenceNumber, sub.Aggregated = i, true
+		sub.SubSequenceNumber, sub.Aggregated = int(u.SubSequenceNumber), u.Aggregated
 		sub.PartitionKey, sub.ExplicitHashKey, sub.Data = u.PartitionKey, u.ExplicitHashKey, u.Data
+		sub.OutOfRange = u.Aggregated && !r.keys.Contains(r.hash(&u))
+		if sub.OutOfRange && rec.PartitionKey == aggregateKey && !r.f.cfg.KeepAll {
+			continue
+		}
 		dst = append(dst, sub)
-		return true
-	})
-	if !ok || err != nil {
-		// Shown as it is stored: a viewer must not hide a record that it cannot
-		// take apart.
-		return append(dst[:start], rec)
 	}
 	return dst
 }
 
-func (r *reader) hash(u *aggregation.Record) hashkey.Key {
+func (r *reader) hash(u *deaggregate.Record) hashkey.Key {
 	if u.ExplicitHashKey != "" {
 		if k, err := hashkey.Parse(u.ExplicitHashKey); err == nil {
 			return k
