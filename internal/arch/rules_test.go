@@ -138,8 +138,8 @@ var rules = []rule{
 	},
 	{
 		pkg:   "agent/internal/tail",
-		may:   []string{"producer", xxhash + "/...", xsys + "/...", "internal/..."},
-		never: []string{dynamodb + "/...", awsConfig + "/...", zap, prometheus + "/...", cobra, "consumer/...", "streamd/...", "logappender/..."},
+		may:   []string{xxhash + "/...", xsys + "/...", "internal/..."},
+		never: append([]string{awsAll + "/...", zap, prometheus + "/..."}, products...),
 		why:   "a file is told from others by what only the system's own calls say of it, such as its time of birth",
 	},
 
