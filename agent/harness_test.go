@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/streamkit/streamkit/agent"
 	"github.com/streamkit/streamkit/internal/vfs"
+	"github.com/streamkit/streamkit/internal/vfs/vfstest"
 	"github.com/streamkit/streamkit/producer"
 )
 
@@ -145,22 +145,6 @@ type world struct {
 	want []string // lines written, in order
 }
 
-// lazyFS does not wait for the disk: the tests kill an agent, not the machine.
-type lazyFS struct{ vfs.FS }
-
-type lazyFile struct{ vfs.File }
-
-func (f lazyFS) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
-	file, err := f.FS.OpenFile(name, flag, perm)
-	if err != nil || flag&os.O_RDWR == 0 {
-		return file, err
-	}
-	return lazyFile{file}, nil
-}
-
-func (lazyFS) SyncDir(string) error { return nil }
-func (lazyFile) Sync() error        { return nil }
-
 func newWorld(t *testing.T, flow agent.FlowConfig) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), sink: &stream{}}
@@ -172,7 +156,7 @@ func newWorld(t *testing.T, flow agent.FlowConfig) *world {
 	flow.StartOfFile = true
 	w.cfg = agent.Config{
 		Flows: []agent.FlowConfig{flow}, CheckpointFile: filepath.Join(t.TempDir(), "checkpoints"),
-		Logger: slog.New(slog.DiscardHandler), NewWatcher: w.newWatcher, FS: lazyFS{vfs.OS},
+		Logger: slog.New(slog.DiscardHandler), NewWatcher: w.newWatcher, FS: vfstest.Lazy{FS: vfs.OS},
 	}
 	return w
 }

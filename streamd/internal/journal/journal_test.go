@@ -26,7 +26,9 @@ var store = [16]byte{1, 2, 3}
 func both(t *testing.T, test func(t *testing.T, j journal.Journal)) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { test(t, new(journal.Memory)) })
-	t.Run("local", func(t *testing.T) { test(t, open(t, t.TempDir(), journal.LocalConfig{SegmentBytes: 1000, TailBytes: 300})) })
+	t.Run("local", func(t *testing.T) {
+		test(t, open(t, t.TempDir(), journal.LocalConfig{SegmentBytes: 1000, TailBytes: 300}))
+	})
 }
 
 func open(t *testing.T, dir string, cfg journal.LocalConfig) *journal.Local {
@@ -41,6 +43,9 @@ func open(t *testing.T, dir string, cfg journal.LocalConfig) *journal.Local {
 
 func tryOpen(dir string, cfg journal.LocalConfig) (*journal.Local, error) {
 	cfg.Store, cfg.Logger = store, slog.New(slog.DiscardHandler)
+	if cfg.FS == nil {
+		cfg.FS = vfstest.Lazy{FS: vfs.OS}
+	}
 	return journal.OpenLocal(dir, cfg)
 }
 
@@ -275,8 +280,8 @@ func TestTornTailIsCut(t *testing.T) {
 // Any byte that changes in front of the last frame is reported, or changes
 // nothing; it never shortens the journal.
 func TestEveryFlippedByteIsReported(t *testing.T) {
-	const frames = 25
-	cfg := journal.LocalConfig{SegmentBytes: 1000}
+	const frames = 12
+	cfg := journal.LocalConfig{SegmentBytes: 500}
 	dir := t.TempDir()
 	last, offset := build(t, dir, frames, cfg)
 	cfg.Checked = 1 << 60 // so that opening writes nothing, which takes long
@@ -444,6 +449,37 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFrames(t, follow(t, open(t, dir, cfg), 0), 1, 60)
+}
+
+func TestOpenOnAFullDisk(t *testing.T) {
+	full := false
+	fsys := vfstest.FS{FS: vfs.OS, Fault: func(op vfstest.Op, _ string) error {
+		if full && op == vfstest.Write {
+			return syscall.ENOSPC
+		}
+		return nil
+	}}
+	const frames = 25
+	dir := t.TempDir()
+	cfg := journal.LocalConfig{FS: fsys, SegmentBytes: 1000}
+	last, offset := build(t, dir, frames, cfg)
+	if err := os.Truncate(last, offset+30); err != nil {
+		t.Fatal(err)
+	}
+	full = true
+	j := open(t, dir, cfg)
+	wantFrames(t, follow(t, j, 0), 1, frames-1)
+	if _, err := j.Append(t.Context(), frame(frames-1)); !errors.Is(err, journal.ErrFull) {
+		t.Fatalf("Append to a full disk: %v, want ErrFull", err)
+	}
+	full = false
+	if _, err := j.Append(t.Context(), frame(frames-1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantFrames(t, follow(t, open(t, dir, cfg), 0), 1, frames)
 }
 
 func TestAnotherStoreIsRefused(t *testing.T) {

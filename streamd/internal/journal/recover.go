@@ -3,12 +3,14 @@ package journal
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/streamkit/streamkit/internal/vfs"
 )
@@ -123,16 +125,30 @@ func (l *Local) recoverLast() error {
 		l.file, err = l.cfg.FS.OpenFile(s.name, os.O_RDWR, 0)
 		return err
 	}
-	if err := s.file.Close(); err != nil {
-		return err
-	}
-	s.file = nil
 	fresh, f, err := l.create(s.base, frames[:pos])
+	if errors.Is(err, syscall.ENOSPC) {
+		l.log.Warn("the disk is full; the last segment of the journal is used as it is", slog.String("file", s.name))
+		return l.reuseLast(int64(segmentHeader + pos))
+	}
 	if err != nil {
 		return err
 	}
+	old := s.file
 	*s, l.file = fresh, f
-	return nil
+	return old.Close()
+}
+
+// reuseLast makes the last segment end at the given size, without the room for
+// a second copy. It is what a server needs to start on a full disk, so that
+// what is stored can be read and expire.
+func (l *Local) reuseLast(size int64) (err error) {
+	if l.file, err = l.cfg.FS.OpenFile(l.segments[len(l.segments)-1].name, os.O_RDWR, 0); err != nil {
+		return err
+	}
+	if err := l.file.Truncate(size); err != nil {
+		return err
+	}
+	return l.file.Sync()
 }
 
 // findFrame looks in b, whose first byte is at position start, for a whole

@@ -30,6 +30,7 @@ func (s *Store) submit(ctx context.Context, entries []byte, n int) ([]state.Outc
 func (s *Store) commit(ctx context.Context) {
 	id := journal.FrameID{Gateway: s.meta.ID, Session: s.session}
 	var prev uint32
+	refused := 0 // frames in a row, for want of room
 	for {
 		select {
 		case <-s.queue.ready:
@@ -54,8 +55,14 @@ func (s *Store) commit(ctx context.Context) {
 		switch {
 		case err == nil:
 			prev = journal.Checksum(body)
+			if refused > 0 {
+				s.log.Info("the disk of the data directory has room again", slog.Int("refused", refused))
+			}
+			refused = 0
 		case errors.Is(err, journal.ErrFull):
-			s.log.Warn("the disk of the data directory is full; writes are refused until there is room", slog.Any("err", err))
+			if refused++; refused == 1 {
+				s.log.Warn("the disk of the data directory is full; writes are refused until there is room", slog.Any("err", err))
+			}
 			finish(s.frames.take(id.N), ErrFull)
 			id.N-- // nothing was stored under this number
 		default:

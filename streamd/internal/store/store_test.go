@@ -50,6 +50,9 @@ func (f *fixture) close() {
 func tryOpen(t testing.TB, opts store.Options) (*fixture, error) {
 	opts.Clock = new(clock.Clock)
 	opts.Logger = slog.New(slog.DiscardHandler)
+	if _, bench := t.(*testing.B); opts.FS == nil && !bench {
+		opts.FS = vfstest.Lazy{FS: vfs.OS}
+	}
 	s, err := store.Open(opts)
 	if err != nil {
 		return nil, err
@@ -605,4 +608,3 @@ func BenchmarkPut(b *testing.B) {
 		}
 	}
 }
-
