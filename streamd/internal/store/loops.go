@@ -102,7 +102,7 @@ func (s *Store) apply(ctx context.Context, from, target journal.LSN) {
 			s.mu.Lock() // a clone marks the tables' trees as shared
 			st := s.state.Clone()
 			s.mu.Unlock()
-			s.snapshots.start(s, st, lsn)
+			s.snapshots.start(s.log, st, lsn)
 		}
 		return nil
 	})

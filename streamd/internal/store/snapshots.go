@@ -80,7 +80,7 @@ func (ss *snapshots) released() journal.LSN {
 }
 
 // start writes a snapshot in the background, unless one is being written.
-func (ss *snapshots) start(s *Store, st *state.State, lsn journal.LSN) {
+func (ss *snapshots) start(log *slog.Logger, st *state.State, lsn journal.LSN) {
 	ss.mu.Lock()
 	busy := ss.busy
 	ss.busy = true
@@ -89,8 +89,8 @@ func (ss *snapshots) start(s *Store, st *state.State, lsn journal.LSN) {
 		return
 	}
 	ss.writing.Go(func() {
-		if err := ss.write(s, st, lsn); err != nil {
-			s.log.Error("cannot write a snapshot; the journal is kept meanwhile", slog.Any("err", err))
+		if err := ss.write(st, lsn); err != nil {
+			log.Error("cannot write a snapshot; the journal is kept meanwhile", slog.Any("err", err))
 		}
 		ss.mu.Lock()
 		ss.busy = false
@@ -99,7 +99,7 @@ func (ss *snapshots) start(s *Store, st *state.State, lsn journal.LSN) {
 }
 
 // write writes a snapshot and removes those before the last two.
-func (ss *snapshots) write(s *Store, st *state.State, lsn journal.LSN) error {
+func (ss *snapshots) write(st *state.State, lsn journal.LSN) error {
 	ss.mu.Lock()
 	last := len(ss.kept) - 1
 	done := last >= 0 && ss.kept[last].lsn == lsn

@@ -168,12 +168,13 @@ func (s *Store) Close() error {
 		s.stopApply()
 		s.applies.Wait()
 		s.frames.fail(ErrClosed)
-		var err error
 		if s.opts.Dir != "" && s.Err() == nil {
-			err = s.snapshots.write(s, s.state.Clone(), journal.LSN(s.applied.Load()))
+			if err := s.snapshots.write(s.state.Clone(), journal.LSN(s.applied.Load())); err != nil {
+				s.log.Warn("cannot write a snapshot; nothing is lost, but the next start reads more of the journal", slog.Any("err", err))
+			}
 		}
 		s.snapshots.wait()
-		s.closeErr = errors.Join(err, s.j.Close(), s.unlock())
+		s.closeErr = errors.Join(s.j.Close(), s.unlock())
 	})
 	return s.closeErr
 }

@@ -501,6 +501,28 @@ func TestDiskFaults(t *testing.T) {
 	f.clock.Close()
 }
 
+// A disk that is full at the end costs the snapshot and nothing else.
+func TestCloseOnAFullDisk(t *testing.T) {
+	full := false
+	fsys := vfstest.FS{FS: vfs.OS, Fault: func(op vfstest.Op, _ string) error {
+		if full && op == vfstest.Write {
+			return syscall.ENOSPC
+		}
+		return nil
+	}}
+	opts := store.Options{Dir: t.TempDir(), FS: fsys}
+	f := open(t, opts)
+	s := f.create("s", 1)
+	f.put(s, record("k", "a"))
+	full = true
+	f.close()
+	f = open(t, opts)
+	defer f.close()
+	if got := datas(f.all(s, 0, state.Position{})); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("after a restart: %v", got)
+	}
+}
+
 func TestOperatorErrors(t *testing.T) {
 	used := t.TempDir()
 	f := open(t, store.Options{Dir: used})
