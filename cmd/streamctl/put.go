@@ -106,7 +106,7 @@ func (a *app) put(ctx context.Context, stream string, files []string, o putOptio
 		fmt.Fprintf(a.out, "put %s into stream %s at %s, as %s\n", count(int(out.Records), "record"), stream, a.about.Where, count(int(out.KinesisRecords), "Kinesis record"))
 	}
 	if first := fate.error(); first != nil && err == nil {
-		err = fmt.Errorf("%s could not be put: %w", count(int(out.Failed), "record"), first)
+		err = fmt.Errorf("%s could not be put: %w: see that the server is well, then put the rest again", count(int(out.Failed), "record"), first)
 	}
 	if err == nil {
 		err = closeErr
@@ -192,7 +192,9 @@ func putAll(ctx context.Context, p *producer.Producer, inputs []input, o putOpti
 					return fmt.Errorf("line %d of %s %w: correct it, or use --partition-key; the lines before it were put", line, in.name, err)
 				}
 			}
-			if err := p.Put(ctx, rec, done); err != nil {
+			if err := p.Put(ctx, rec, done); errors.Is(err, producer.ErrTooLarge) {
+				return fmt.Errorf("line %d of %s is longer than the 1 MiB of a record: cut it, or leave it out; the lines before it were put", line, in.name)
+			} else if err != nil {
 				return fmt.Errorf("line %d of %s: %w", line, in.name, err)
 			}
 			select {
