@@ -211,7 +211,7 @@ func TestBadInput(t *testing.T) {
 			t.Helper()
 			config, _ := setUp(t, "ftp://x", "")
 			return []string{"-c", config}
-		}, "is no URL; write it like"},
+		}, "is not a URL: write it like"},
 		{"status address in use", func(t *testing.T) []string {
 			t.Helper()
 			srv := streamdtest.New(t, streamdtest.Listen())

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/spf13/cobra"
 
-	"github.com/streamkit/streamkit/cmd/streamctl/internal/endpoint"
+	"github.com/streamkit/streamkit/cmd/internal/endpoint"
 	"github.com/streamkit/streamkit/cmd/streamctl/internal/explain"
 )
 

@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
-	"github.com/streamkit/streamkit/cmd/streamctl/internal/endpoint"
+	"github.com/streamkit/streamkit/cmd/internal/endpoint"
 )
 
 // Names that the demo uses.

@@ -16,7 +16,7 @@ import (
 	kinesistypes "github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/aws/smithy-go"
 
-	"github.com/streamkit/streamkit/cmd/streamctl/internal/endpoint"
+	"github.com/streamkit/streamkit/cmd/internal/endpoint"
 )
 
 // About says what the failed command was doing. Empty fields are unknown.

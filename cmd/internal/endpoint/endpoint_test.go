@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
-	"github.com/streamkit/streamkit/cmd/streamctl/internal/endpoint"
+	"github.com/streamkit/streamkit/cmd/internal/endpoint"
 )
 
 const profiles = `
@@ -71,7 +71,7 @@ func TestResolve(t *testing.T) {
 		region            string
 		key               string // access key of the Kinesis client
 	}
-	const dummy = "streamctl"
+	const dummy = "local"
 	for _, tt := range []struct {
 		name string
 		env  map[string]string

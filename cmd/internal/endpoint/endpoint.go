@@ -42,12 +42,15 @@ const Local = "http://127.0.0.1:4567"
 // ErrNoRegion means that AWS is to be called and no region is configured.
 var ErrNoRegion = errors.New("no region is configured")
 
-// Options are what the command line says. An empty field leaves the choice to
-// the environment and the config files.
+// Options are what the command line, or the program's own configuration, says.
+// An empty field leaves the choice to the environment and the config files.
 type Options struct {
 	Endpoint string
 	Region   string
 	Profile  string
+
+	AccessKeyID     string
+	SecretAccessKey string // with AccessKeyID
 }
 
 // Where names the service that a client speaks to.
@@ -104,6 +107,10 @@ func Load(ctx context.Context, opts Options) (*Config, error) {
 	}
 	if opts.Profile != "" {
 		load = append(load, config.WithSharedConfigProfile(opts.Profile))
+	}
+	if opts.AccessKeyID != "" {
+		load = append(load, config.WithCredentialsProvider(
+			credentials.NewStaticCredentialsProvider(opts.AccessKeyID, opts.SecretAccessKey, "")))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {
@@ -201,7 +208,7 @@ func (c *Config) resolve(configured *string) (Where, aws.CredentialsProvider, er
 		// for an address that answers only on EC2. A chain that came down to it
 		// has nothing configured.
 		if creds == nil || aws.IsCredentialsProvider(creds, (*ec2rolecreds.Provider)(nil)) {
-			creds = credentials.NewStaticCredentialsProvider("streamctl", "streamctl", "")
+			creds = credentials.NewStaticCredentialsProvider("local", "local", "")
 		}
 	}
 	if w.Region == "" {
