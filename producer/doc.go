@@ -29,7 +29,8 @@
 //
 //   - A hash key maps to one lane.
 //   - A lane has at most one aggregated record in flight. With aggregation
-//     disabled it has one set of records in flight, with no partition key twice.
+//     disabled it has one set of records in flight, with no partition key twice;
+//     records without a key have no order.
 //   - An aggregated record is resent with identical bytes until it is stored, so
 //     a duplicate is a whole Kinesis record.
 //   - A lane's next aggregated record leaves after the one before it was

@@ -147,7 +147,7 @@ func (l *lane) readyLocked(now, linger int64) (ready bool, at int64) {
 }
 
 // take hands out what may be in flight next: the oldest batch, or with
-// aggregation disabled as many as have distinct partition keys. It marks the
+// aggregation disabled as many as have distinct partition keys or none. It marks the
 // lane busy. ok is false if the first does not fit the room.
 func (l *lane) take(items []item, now, linger int64, room room, distinct map[string]struct{}) (_ []item, ok bool) {
 	l.mu.Lock()
@@ -169,11 +169,14 @@ func (l *lane) take(items []item, now, linger int64, room room, distinct map[str
 			break
 		}
 		if distinct != nil {
-			key := b.first().PartitionKey
-			if _, twice := distinct[key]; twice {
-				break
+			// Records without a key, which have the lane's own hash key, have
+			// no order among them.
+			if r := b.first(); r.ExplicitHashKey != l.sharedEHK {
+				if _, twice := distinct[r.PartitionKey]; twice {
+					break
+				}
+				distinct[r.PartitionKey] = struct{}{}
 			}
-			distinct[key] = struct{}{}
 		}
 		l.popLocked()
 		l.busy = true

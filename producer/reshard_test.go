@@ -455,6 +455,30 @@ func TestUnaggregated(t *testing.T) {
 	})
 }
 
+// TestUnaggregatedWithoutKeys: records without a key have no order to keep, so
+// one request carries many of them.
+func TestUnaggregatedWithoutKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const records = 4000
+		f := newFake(4)
+		f.latency = func() time.Duration { return 10 * time.Millisecond }
+		p := start(t, f, producer.Config{DisableAggregation: true})
+		var s sink
+		for range records {
+			put(t, p, producer.UserRecord{Data: []byte("x")}, s.done)
+		}
+		closeNow(t, p)
+		if st := p.Stats(); st.UserRecordsPut != records || st.Requests > records/20 {
+			t.Errorf("%d records put in %d requests, want at least 20 to a request", st.UserRecordsPut, st.Requests)
+		}
+		for _, shard := range f.shards {
+			if n := len(shard.entries); n < records/8 {
+				t.Errorf("shard %s has %d of %d records", shard.id, n, records)
+			}
+		}
+	})
+}
+
 // TestLargestAggregate fills aggregated records up to the stream's own limit,
 // which counts the partition key.
 func TestLargestAggregate(t *testing.T) {
