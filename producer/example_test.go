@@ -3,6 +3,7 @@ package producer_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -23,7 +24,7 @@ func (t *exampleT) Log(args ...any)            {}
 func (t *exampleT) Logf(f string, args ...any) {}
 
 func (t *exampleT) end() {
-	for i := len(t.cleanups) - 1; i >= 0; i-- {
-		t.cleanups[i]()
+	for _, f := range slices.Backward(t.cleanups) {
+		f()
 	}
 }

@@ -137,12 +137,12 @@ func (t *troubles) begin(p *Producer, err error) {
 	if !first {
 		return
 	}
-	level, msg := slog.LevelWarn, "requests fail and are retried"
+	attrs := []any{slog.String("request", t.what), slog.String("stream", p.stream), slog.Any("err", err)}
 	if p.requestAction(err) == actPause {
-		level, msg = slog.LevelError, "stream refuses all requests; records are kept until they expire, and it is probed now and then; check that the stream and its key exist, and the permissions kinesis:PutRecords and kinesis:ListShards"
+		p.log.Error("stream refuses all requests; records are kept until they expire, and it is probed now and then; check that the stream and its key exist, and the permissions kinesis:PutRecords and kinesis:ListShards", attrs...)
+		return
 	}
-	p.log.LogAttrs(context.Background(), level, msg,
-		slog.String("request", t.what), slog.String("stream", p.stream), slog.Any("err", err))
+	p.log.Warn("requests fail and are retried", attrs...)
 }
 
 // cause returns the error of the last request, if it failed.

@@ -87,7 +87,7 @@ func TestFastAnswerKeepsConnection(t *testing.T) {
 // serve reads one request, answers with headers and half the body, waits, and
 // sends the other half.
 func serve(conn net.Conn, finish <-chan struct{}) {
-	defer conn.Close() //nolint:errcheck // a pipe's Close cannot fail
+	defer conn.Close()
 	req, err := http.ReadRequest(bufio.NewReader(conn))
 	if err != nil {
 		return
@@ -130,7 +130,7 @@ func TestClientProtocols(t *testing.T) {
 			http.Redirect(w, r, "/elsewhere", http.StatusFound)
 			return
 		}
-		fmt.Fprint(w, r.Proto) //nolint:errcheck // the client notices
+		fmt.Fprint(w, r.Proto)
 	}))
 	srv.EnableHTTP2 = true
 	srv.StartTLS()
@@ -159,7 +159,7 @@ func TestClientProtocols(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer resp.Body.Close() //nolint:errcheck // nothing to lose
+			defer resp.Body.Close()
 			body, err := io.ReadAll(resp.Body)
 			if err != nil {
 				t.Fatal(err)

@@ -103,8 +103,7 @@ func OpenLocal(dir string, cfg LocalConfig) (*Local, error) {
 	}
 	l := &Local{dir: dir, cfg: cfg, log: cfg.Logger, stop: make(chan struct{})}
 	if err := l.recover(); err != nil {
-		l.closeFiles()
-		return nil, err
+		return nil, errors.Join(err, l.closeFiles())
 	}
 	if cfg.Fsync.Interval > 0 && !cfg.Fsync.Off {
 		l.syncer.Go(l.syncLoop)

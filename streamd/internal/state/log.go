@@ -45,7 +45,7 @@ func (l *Log) From(p Position, horizon time.Time) []Ref {
 		return 1
 	})
 	refs := l.refs[i+j:]
-	return refs[:len(refs):len(refs)]
+	return slices.Clip(refs)
 }
 
 // Seek returns the position before the first record that arrived at t or

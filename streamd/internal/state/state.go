@@ -57,7 +57,7 @@ func (st *State) Clone() *State {
 		copies := make([]Log, len(logs))
 		pointers := make([]*Log, len(logs))
 		for i, l := range logs {
-			copies[i] = Log{refs: l.refs[:len(l.refs):len(l.refs)], last: l.last}
+			copies[i] = Log{refs: slices.Clip(l.refs), last: l.last}
 			pointers[i] = &copies[i]
 		}
 		c.logs[id] = pointers

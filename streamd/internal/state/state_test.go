@@ -478,7 +478,7 @@ func FuzzReadSnapshot(f *testing.F) {
 	f.Add(b[:len(b)-4])
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		// With a checksum that fits, so that the decoder is reached.
-		b = binary.LittleEndian.AppendUint32(b[:len(b):len(b)], journal.Checksum(b))
+		b = binary.LittleEndian.AppendUint32(slices.Clip(b), journal.Checksum(b))
 		_, _, _ = state.ReadSnapshot(b) // must not panic
 	})
 }
