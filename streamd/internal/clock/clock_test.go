@@ -2,6 +2,7 @@ package clock_test
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,8 +16,13 @@ func TestTimersFollowTheSystem(t *testing.T) {
 		var c clock.Clock
 		defer c.Close()
 		start := time.Now()
+		var mu sync.Mutex
 		var fired []time.Duration
-		ring := func() { fired = append(fired, time.Since(start)) }
+		ring := func() {
+			mu.Lock()
+			defer mu.Unlock()
+			fired = append(fired, time.Since(start))
+		}
 		c.At(start.Add(3*time.Second), ring)
 		c.At(start.Add(time.Second), ring)
 		c.At(start.Add(-time.Second), ring)

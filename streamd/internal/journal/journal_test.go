@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -494,10 +495,10 @@ func TestAnotherStoreIsRefused(t *testing.T) {
 
 func TestIntervalSyncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		syncs := 0
+		var syncs atomic.Int32
 		fsys := vfstest.FS{FS: vfs.OS, Fault: func(op vfstest.Op, name string) error {
 			if op == vfstest.Sync && filepath.Ext(name) == ".seg" {
-				syncs++
+				syncs.Add(1)
 			}
 			return nil
 		}}
@@ -505,15 +506,15 @@ func TestIntervalSyncs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		syncs = 0
+		syncs.Store(0)
 		fill(t, j, 1, 50)
-		if syncs != 0 {
-			t.Errorf("%d syncs while appending, want none", syncs)
+		if n := syncs.Load(); n != 0 {
+			t.Errorf("%d syncs while appending, want none", n)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if syncs != 1 {
-			t.Errorf("%d syncs after ten intervals with one burst, want 1", syncs)
+		if n := syncs.Load(); n != 1 {
+			t.Errorf("%d syncs after ten intervals with one burst, want 1", n)
 		}
 		if err := j.Close(); err != nil {
 			t.Fatal(err)

@@ -137,16 +137,17 @@ func (s *Store) applyFrame(lsn journal.LSN, f *journal.Frame) error {
 		finish(calls, ErrFailed)
 		return err
 	}
-	s.applied.Store(uint64(lsn))
-	s.frames.applyDone()
-	finish(calls, nil)
 	select {
 	case <-s.caughtUp: // while catching up, what is pending is not known yet
+		// Before the callers hear of it: one that moves the clock must find it.
 		for _, st := range transitions {
 			s.scheduleTransition(st)
 		}
 	default:
 	}
+	s.applied.Store(uint64(lsn))
+	s.frames.applyDone()
+	finish(calls, nil)
 	return nil
 }
 

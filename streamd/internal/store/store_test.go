@@ -303,6 +303,20 @@ func TestTransitionsComplete(t *testing.T) {
 	})
 }
 
+// Whoever has the answer to a change can move the clock to its end.
+func TestATransitionIsScheduledBeforeItsAnswer(t *testing.T) {
+	f := open(t, store.Options{})
+	defer f.close()
+	for i := range 300 {
+		name := fmt.Sprint("s", i)
+		f.must(state.CreateStream{Key: key(name), ShardCount: 1, Delay: time.Second})
+		f.clock.Advance(time.Second)
+		if s, _ := f.Stream(key(name)); s.Status != state.Active {
+			t.Fatalf("stream %d is %s after its delay", i, s.Status)
+		}
+	}
+}
+
 // copyDir copies a data directory as a crash of the process would leave it.
 func copyDir(t testing.TB, from string) string {
 	t.Helper()
