@@ -70,6 +70,16 @@ func isDecimal(s string, max int) bool {
 	return isDigits(s)
 }
 
+// isRegion matches what a region's name can be made of.
+func isRegion(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != ""
+}
+
 func isDigits(s string) bool {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
@@ -104,7 +114,7 @@ func parseStreamARN(s string) (state.StreamKey, error) {
 	if len(parts) == 6 {
 		name, ok := strings.CutPrefix(parts[5], "stream/")
 		key := state.StreamKey{Scope: arn.Scope{Account: parts[4], Region: parts[3]}, Name: name}
-		if ok && isName(name) && len(key.Account) == 12 && isDigits(key.Account) && key.ARN() == s {
+		if ok && isName(name) && isRegion(key.Region) && len(key.Account) == 12 && isDigits(key.Account) && key.ARN() == s {
 			return key, nil
 		}
 	}

@@ -97,6 +97,7 @@ func FuzzStreamARN(f *testing.F) {
 	f.Add("arn:aws:kinesis:us-east-1:123456789012:stream/name")
 	f.Add("arn:aws-cn:kinesis:cn-north-1:123456789012:stream/a:b")
 	f.Add("arn:aws:kinesis::123456789012:stream/")
+	f.Add("arn:aws:kinesis:/:000000000000:stream/0")
 	f.Fuzz(func(t *testing.T, s string) {
 		if api.IsStreamARN(s) && (strings.Count(s, ":") != 5 || strings.Count(s, "/") != 1 || !strings.HasPrefix(s, "arn:aws")) {
 			t.Fatalf("%q was accepted", s)
