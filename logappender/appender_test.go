@@ -183,6 +183,9 @@ func TestGapRecordStandsInTheGap(t *testing.T) {
 		gate := make(chan struct{})
 		a := open(t, &gated{fakePutter: &p, gate: gate}, logappender.Config{BufferBytes: 256 << 10})
 		l := zap.New(a.Core(zap.InfoLevel, jsonEncoder()))
+		l.Info("first")
+		time.Sleep(time.Second)
+		synctest.Wait() // the drainer stands at the gate, and frees nothing between two drops
 		fill(l, zap.InfoLevel, 400)
 		fill(l, zap.ErrorLevel, 1) // in the gap, thanks to the reserve
 		close(gate)
