@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/streamkit/streamkit/streamd"
@@ -42,7 +43,8 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "streamd: %v\n", err)
+	// The library's errors begin with the same name.
+	fmt.Fprintf(stderr, "streamd: %s\n", strings.TrimPrefix(err.Error(), "streamd: "))
 	switch {
 	case errors.Is(err, streamd.ErrCorrupt):
 		return exitCorrupt
