@@ -86,7 +86,7 @@ func producerConfig(f agent.FlowConfig, memory int64, log *slog.Logger) producer
 		CollectionMaxSize:     max(f.MaxBufferSizeBytes, leastRequest),
 		MaxBufferedBytes:      max(memory, leastMemory),
 		RecordTTL:             -1, // a record waits in the file for as long as it takes
-		Logger:                log.With(slog.String("stream", f.KinesisStream)),
+		Logger:                log,
 	}
 }
 
