@@ -86,6 +86,8 @@ func (a *API) Operations() map[string]*shape.Operation {
 		operation("SplitShard", splitShardShape, a.splitShard),
 		operation("MergeShards", mergeShardsShape, a.mergeShards),
 		operation("UpdateShardCount", updateShardCountShape, a.updateShardCount),
+		operation("IncreaseStreamRetentionPeriod", retentionShape, a.increaseRetention),
+		operation("DecreaseStreamRetentionPeriod", retentionShape, a.decreaseRetention),
 	} {
 		ops[op.Name] = op
 	}
@@ -98,10 +100,10 @@ func (a *API) Operations() map[string]*shape.Operation {
 func Unserved() map[string]bool {
 	names := make(map[string]bool)
 	for _, name := range []string{
-		"AddTagsToStream", "CreateChannel", "DecreaseStreamRetentionPeriod", "DeleteChannel", "DeleteResourcePolicy",
+		"AddTagsToStream", "CreateChannel", "DeleteChannel", "DeleteResourcePolicy",
 		"DeregisterStreamConsumer", "DescribeAccountSettings", "DescribeChannel", "DescribeLimits",
 		"DescribeStreamConsumer", "DisableEnhancedMonitoring", "EnableEnhancedMonitoring", "GetResourcePolicy",
-		"IncreaseStreamRetentionPeriod", "ListChannels", "ListStreamConsumers", "ListTagsForResource",
+		"ListChannels", "ListStreamConsumers", "ListTagsForResource",
 		"ListTagsForStream", "PutResourcePolicy", "RegisterStreamConsumer", "RemoveTagsFromStream",
 		"StartStreamEncryption", "StopStreamEncryption", "SubscribeToShard", "TagResource", "UntagResource",
 		"UpdateAccountSettings", "UpdateChannel", "UpdateMaxRecordSize", "UpdateStreamMode",

@@ -239,7 +239,7 @@ func (a *API) filter(s *state.Stream, in *shardFilterInput) (f shardFilter, afte
 		return f, 0, invalidArgument("Timestamp must be given in a ShardFilter of type AT_TIMESTAMP or FROM_TIMESTAMP, and in no other.")
 	}
 	now := a.engine.Now()
-	horizon := now.Add(-s.Retention)
+	horizon := s.Horizon(now)
 	if first := s.Shards[0].Opened; first.After(horizon) {
 		horizon = first
 	}

@@ -39,6 +39,8 @@ func (st *State) applyCommand(c Command) (*Stream, error) {
 		return st.reshard(c.Key, c, c.Delay, c.check)
 	case UpdateShardCount:
 		return st.reshard(c.Key, c, c.Delay, func(*Stream) error { return checkCount(c.Target) })
+	case ChangeRetention:
+		return st.alter(c.Key, c, c.Delay, c.check)
 	case Complete:
 		if s, ok := st.streams[c.StreamID]; ok && s.pending != nil && s.pending.ID == c.Transition {
 			return st.finish(s), nil
@@ -66,6 +68,11 @@ func (st *State) createStream(c CreateStream) (*Stream, error) {
 	return st.schedule(s, Creating, c, c.Delay), nil
 }
 
+// notActive is the answer to a change of a stream that cannot be changed now.
+func notActive(s *Stream) error {
+	return awserr.New("ResourceInUseException", "Stream %s under account %s not ACTIVE, instead in state %s", s.Key.Name, s.Key.Account, s.Status)
+}
+
 // reshard checks a change of the shards and begins it.
 func (st *State) reshard(key StreamKey, c Command, delay time.Duration, check func(*Stream) error) (*Stream, error) {
 	s, ok := st.Stream(key)
@@ -73,7 +80,7 @@ func (st *State) reshard(key StreamKey, c Command, delay time.Duration, check fu
 		return nil, notFound(key)
 	}
 	if s.Status != Active {
-		return nil, awserr.New("ResourceInUseException", "Stream %s under account %s not ACTIVE, instead in state %s", key.Name, key.Account, s.Status)
+		return nil, notActive(s)
 	}
 	if s.Mode == OnDemand {
 		return nil, awserr.New("ValidationException", "Request is invalid. Stream %s under account %s is in On-Demand mode.", key.Name, key.Account)
@@ -101,6 +108,8 @@ func (st *State) schedule(s *Stream, status Status, do Command, delay time.Durat
 // finish lets the transition of s take effect. It returns nil if the stream is
 // gone with it.
 func (st *State) finish(s *Stream) *Stream {
+	next := *s
+	next.Status, next.pending = Active, nil
 	r := s.reshape(st.now())
 	switch c := s.pending.Do.(type) {
 	case DeleteStream:
@@ -116,14 +125,15 @@ func (st *State) finish(s *Stream) *Stream {
 		r.merge(place(s, c.Shard))
 	case UpdateShardCount:
 		r.uniform(c.Target)
+	case change:
+		c.change(&next, st)
 	}
-	next := r.apply(s)
-	next.Status, next.pending = Active, nil
-	st.streams[s.ID] = next
+	r.apply(&next)
+	st.streams[s.ID] = &next
 	for len(st.logs[s.ID]) < len(next.Shards) {
 		st.logs[s.ID] = append(st.logs[s.ID], new(Log))
 	}
-	return next
+	return &next
 }
 
 // place returns where an open shard stands in the order of ranges.

@@ -53,6 +53,15 @@ type UpdateShardCount struct {
 	Delay  time.Duration
 }
 
+// ChangeRetention sets for how long records are kept. Increase says which of the
+// two operations it is: neither does the other's work.
+type ChangeRetention struct {
+	Key      StreamKey
+	Hours    int
+	Increase bool
+	Delay    time.Duration
+}
+
 // Complete ends a transition that is due: CREATING and UPDATING become ACTIVE,
 // DELETING becomes nothing. It does nothing if the transition has ended.
 type Complete struct {
@@ -65,4 +74,5 @@ func (DeleteStream) command()     {}
 func (SplitShard) command()       {}
 func (MergeShards) command()      {}
 func (UpdateShardCount) command() {}
+func (ChangeRetention) command()  {}
 func (Complete) command()         {}

@@ -123,6 +123,7 @@ var commandNames = map[string]func([]byte) (Command, error){
 	"SplitShard":       decodeAs[SplitShard],
 	"MergeShards":      decodeAs[MergeShards],
 	"UpdateShardCount": decodeAs[UpdateShardCount],
+	"ChangeRetention":  decodeAs[ChangeRetention],
 	"Complete":         decodeAs[Complete],
 }
 
@@ -144,6 +145,8 @@ func commandName(c Command) string {
 		return "MergeShards"
 	case UpdateShardCount:
 		return "UpdateShardCount"
+	case ChangeRetention:
+		return "ChangeRetention"
 	case Complete:
 		return "Complete"
 	}

@@ -109,9 +109,5 @@ func inner(rng hashkey.Range) hashkey.Key {
 	return rng.Start.Add(1)
 }
 
-// apply returns s with the shards of r.
-func (r *reshaper) apply(s *Stream) *Stream {
-	next := *s
-	next.Shards, next.open = r.shards, r.open
-	return &next
-}
+// apply gives next, which is not published yet, the shards of r.
+func (r *reshaper) apply(next *Stream) { next.Shards, next.open = r.shards, r.open }

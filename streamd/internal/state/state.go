@@ -111,7 +111,7 @@ func (st *State) Tables() *table.Set { return st.tables }
 // does not return them anyway: trimming only frees their place.
 func (st *State) Trim(now time.Time) {
 	for id, logs := range st.logs {
-		horizon := now.Add(-st.streams[id].Retention).UnixMilli()
+		horizon := st.streams[id].Horizon(now).UnixMilli()
 		for _, l := range logs {
 			l.trim(horizon)
 		}

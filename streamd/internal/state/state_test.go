@@ -356,6 +356,8 @@ func randomHistory(t testing.TB, seed uint64) *machine {
 		case r.IntN(20) == 0:
 			m.must(state.DeleteStream{Key: s.Key})
 		case r.IntN(6) == 0 && s.Status == state.Active:
+			m.must(randomChange(r, s))
+		case r.IntN(6) == 0 && s.Status == state.Active:
 			m.must(state.UpdateShardCount{Key: s.Key, Target: 1 + r.IntN(6), Delay: time.Duration(r.IntN(2)) * time.Second})
 		default:
 			k := fmt.Sprint("k", i)

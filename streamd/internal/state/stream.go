@@ -50,6 +50,10 @@ type Stream struct {
 	Retention      time.Duration // 24 h to 8760 h
 	MaxRecordBytes int           // limit of data and partition key of one record, in bytes
 
+	// Floor is where the horizon stood when the retention was last raised: what
+	// had been trimmed by then does not come back. Zero before.
+	Floor time.Time `json:",omitzero"`
+
 	// Shards holds every shard since the stream was created, by index; empty
 	// while the stream is CREATING. A shard that has expired stays here, and
 	// is to be left out of listings: see Expired.
@@ -79,11 +83,20 @@ func (s *Stream) Route(k hashkey.Key) int {
 	return s.open[lo]
 }
 
+// Horizon returns the instant at or before which records have left the stream
+// at the given time.
+func (s *Stream) Horizon(now time.Time) time.Time {
+	if h := now.Add(-s.Retention); h.After(s.Floor) {
+		return h
+	}
+	return s.Floor
+}
+
 // Expired reports whether shard i has left the stream at the given time: it is
 // closed, and all its records are past retention.
 func (s *Stream) Expired(i int, now time.Time) bool {
 	sh := &s.Shards[i]
-	return !sh.IsOpen() && sh.Closed.Before(now.Add(-s.Retention))
+	return !sh.IsOpen() && sh.Closed.Before(s.Horizon(now))
 }
 
 // Children returns the indexes of the shards that shard i was split or merged

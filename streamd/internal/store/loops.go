@@ -193,7 +193,9 @@ func (s *Store) scheduleTrim() {
 }
 
 func (s *Store) trim() error {
-	now := s.clock.Now()
+	// A frame that raises a retention keeps what had not expired when it arrived,
+	// and may be on its way. What it keeps must not be freed before it is here.
+	now := s.clock.Now().Add(-trimLag)
 	s.mu.Lock()
 	s.state.Trim(now)
 	oldest, ok := s.state.Oldest()

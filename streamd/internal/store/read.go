@@ -79,7 +79,7 @@ func (s *Store) Read(_ context.Context, req ReadRequest) (ReadResult, error) {
 		s.mu.RUnlock()
 		return ReadResult{}, err
 	}
-	refs := l.From(req.From, now.Add(-st.Retention))
+	refs := l.From(req.From, st.Horizon(now))
 	last := l.Last()
 	s.mu.RUnlock()
 

@@ -70,6 +70,7 @@ const (
 	maxQueueBytes = 64 << 20 // waiting to be written, beyond which callers get ErrFull
 	maxFrameBytes = 4 << 20  // of one frame, unless a single entry is larger
 	trimInterval  = time.Minute
+	trimLag       = time.Minute // see trim
 )
 
 // Store is a server's streams and tables. It is safe for concurrent use.

@@ -1,0 +1,159 @@
+package state_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/streamkit/streamkit/internal/hashkey"
+	"github.com/streamkit/streamkit/streamd/internal/awserr"
+	"github.com/streamkit/streamkit/streamd/internal/state"
+)
+
+// randomChange returns a change of s apart from its shards, which must be
+// ACTIVE, that succeeds.
+func randomChange(r *rand.Rand, s *state.Stream) state.Command {
+	delay := time.Duration(r.IntN(2)) * time.Second
+	hours := 24 + r.IntN(3)
+	return state.ChangeRetention{Key: s.Key, Hours: hours, Increase: time.Duration(hours)*time.Hour > s.Retention, Delay: delay}
+}
+
+func refused(t *testing.T, m *machine, c state.Command, code, text string) {
+	t.Helper()
+	_, err := m.do(c)
+	if e, ok := errors.AsType[*awserr.Error](err); !ok || e.Code != code || e.Message != text {
+		t.Errorf("%+v: got %v\nwant %s: %s", c, err, code, text)
+	}
+}
+
+// within counts the runs of shard 0 that can be read.
+func within(m *machine, s *state.Stream) int {
+	return len(m.st.Log(s.ID, 0).From(state.Position{}, s.Horizon(m.now)))
+}
+
+func TestRetentionDoesNotResurrect(t *testing.T) {
+	m := newMachine(t)
+	s := m.must(create("s", 1))
+	for _, k := range []string{"first", "second", "third"} { // at hours 0, 20 and 40
+		m.put(s.ID, 0, k)
+		m.now = m.now.Add(20 * time.Hour)
+	}
+	set := func(hours int, increase bool) {
+		t.Helper()
+		s = m.must(state.ChangeRetention{Key: s.Key, Hours: hours, Increase: increase})
+	}
+	expect := func(when string, want int) {
+		t.Helper()
+		if got := within(m, s); got != want {
+			t.Errorf("%s: %d runs can be read, want %d", when, got, want)
+		}
+	}
+	expect("hour 60 of 24", 1)
+	set(100, true)
+	expect("raised to 100", 1)
+	m.now = m.now.Add(30 * time.Hour)
+	expect("hour 90 of 100", 1)
+	set(49, false)
+	expect("lowered to 49", 0)
+	set(100, true)
+	expect("raised again", 0)
+	m.put(s.ID, 0, "fourth")
+	expect("after a put", 1)
+	m.st.Trim(m.now)
+	if got := len(m.st.Log(s.ID, 0).From(state.Position{}, time.Time{})); got != 1 {
+		t.Errorf("%d runs after trimming, want 1", got)
+	}
+	m.now = m.now.Add(100 * time.Hour)
+	expect("100 hours later", 0)
+}
+
+func TestClosedShardsExpireWithTheRetention(t *testing.T) {
+	m := newMachine(t)
+	s := m.must(create("s", 1))
+	s = m.must(state.SplitShard{Key: s.Key, Shard: 0, NewStartingHash: hashkey.Key{Hi: 1 << 63}})
+	s = m.must(state.ChangeRetention{Key: s.Key, Hours: 48, Increase: true})
+	m.now = m.now.Add(30 * time.Hour)
+	if s.Expired(0, m.now) {
+		t.Error("a closed shard expired before its 48 hours")
+	}
+	if s = m.must(state.ChangeRetention{Key: s.Key, Hours: 24}); !s.Expired(0, m.now) {
+		t.Error("a shard closed for 30 hours is there, at a retention of 24")
+	}
+	if s = m.must(state.ChangeRetention{Key: s.Key, Hours: 48, Increase: true}); !s.Expired(0, m.now) {
+		t.Error("an expired shard came back")
+	}
+}
+
+func TestRetentionChanges(t *testing.T) {
+	m := newMachine(t)
+	s := m.must(create("s", 1))
+	const code = "InvalidArgumentException"
+	refused(t, m, state.ChangeRetention{Key: key("x"), Hours: 24}, "ResourceNotFoundException", "Stream x under account 000000000000 not found.")
+	refused(t, m, state.ChangeRetention{Key: s.Key, Hours: 25}, code, "Requested retention period (25 hours) for stream s can not be longer than existing retention period (24 hours). Use IncreaseRetentionPeriod API.")
+	s = m.must(state.ChangeRetention{Key: s.Key, Hours: 30, Increase: true, Delay: time.Second})
+	if s.Status != state.Updating || s.Retention != 24*time.Hour {
+		t.Errorf("while UPDATING: %s, %v", s.Status, s.Retention)
+	}
+	refused(t, m, state.ChangeRetention{Key: s.Key, Hours: 24, Increase: true}, "ResourceInUseException", "Stream s under account 000000000000 not ACTIVE, instead in state UPDATING")
+	s = m.must(state.Complete{StreamID: s.ID, Transition: s.Transition().ID})
+	if s.Status != state.Active || s.Retention != 30*time.Hour || len(s.Open()) != 1 {
+		t.Errorf("afterwards: %+v", s)
+	}
+	refused(t, m, state.ChangeRetention{Key: s.Key, Hours: 24, Increase: true}, code, "Requested retention period (24 hours) for stream s can not be shorter than existing retention period (30 hours). Use DecreaseRetentionPeriod API.")
+	for _, increase := range []bool{false, true} {
+		if same := m.must(state.ChangeRetention{Key: s.Key, Hours: 30, Increase: increase, Delay: time.Second}); same.Status != state.Active {
+			t.Errorf("the same retention again: %s", same.Status)
+		}
+	}
+}
+
+// testdata/first.snap was written by the first version: by the commands that
+// made streams a (split, with records on both sides), b (CREATING) and c
+// (UPDATING), before streams had anything but shards and records.
+func TestSnapshotOfTheFirstVersion(t *testing.T) {
+	b, err := os.ReadFile("testdata/first.snap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, lsn, err := state.ReadSnapshot(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMachine(t)
+	m.st, m.lsn, m.n, m.now = st, lsn, 100, m.now.Add(time.Minute)
+	for name, want := range map[string]struct {
+		status state.Status
+		mode   state.Mode
+		shards int
+	}{
+		"a": {state.Active, state.Provisioned, 4},
+		"b": {state.Creating, state.OnDemand, 0},
+		"c": {state.Updating, state.Provisioned, 1},
+	} {
+		s, ok := st.Stream(key(name))
+		if !ok || s.Status != want.status || s.Mode != want.mode || len(s.Shards) != want.shards || s.Retention != 24*time.Hour || s.MaxRecordBytes != 1<<20 || !s.Floor.IsZero() {
+			t.Errorf("%s: %+v", name, s)
+			continue
+		}
+		if p := s.Transition(); p != nil {
+			s = m.must(state.Complete{StreamID: s.ID, Transition: p.ID})
+			if s.Status != state.Active {
+				t.Errorf("%s after its transition: %s", name, s.Status)
+			}
+		}
+		checkShards(t, s)
+	}
+	s, _ := st.Stream(key("a"))
+	if n := len(st.Log(s.ID, 0).From(state.Position{}, s.Horizon(m.now))); n != 1 {
+		t.Errorf("%d runs in the split shard, want 1", n)
+	}
+	runs := m.put(s.ID, s.Route(hashkey.Of("k3")), "k3")
+	if runs[0].First != 5 {
+		t.Errorf("the next record has sequence index %d, want 5", runs[0].First)
+	}
+	if again, _, err := state.ReadSnapshot(snapshot(t, st, lsn)); err != nil || len(again.All()) != 3 {
+		t.Errorf("written anew: %v", err)
+	}
+}
