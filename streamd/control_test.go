@@ -1,6 +1,8 @@
 package streamd_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +99,78 @@ func TestRetention(t *testing.T) {
 	})
 }
 
+func tagList(tags []types.Tag) string {
+	var all []string
+	for _, t := range tags {
+		all = append(all, *t.Key+"="+*t.Value)
+	}
+	return strings.Join(all, " ")
+}
+
+func TestTags(t *testing.T) {
+	r := &rig{Server: streamdtest.New(t), t: t, stream: "tagged"}
+	r.client = r.Kinesis()
+	ctx := t.Context()
+	must[*kinesis.CreateStreamOutput](t)(r.client.CreateStream(ctx, &kinesis.CreateStreamInput{
+		StreamName: &r.stream, ShardCount: aws.Int32(1), Tags: map[string]string{"b": "", "aws:x/y": "é +-@ 1"},
+	}))
+	arn := r.summary().StreamARN
+	list := func(in *kinesis.ListTagsForStreamInput) *kinesis.ListTagsForStreamOutput {
+		t.Helper()
+		in.StreamName = &r.stream
+		return must[*kinesis.ListTagsForStreamOutput](t)(r.client.ListTagsForStream(ctx, in))
+	}
+	expect := func(when, want string) {
+		t.Helper()
+		if got := tagList(list(&kinesis.ListTagsForStreamInput{}).Tags); got != want {
+			t.Errorf("%s: %q, want %q", when, got, want)
+		}
+		res := must[*kinesis.ListTagsForResourceOutput](t)(r.client.ListTagsForResource(ctx, &kinesis.ListTagsForResourceInput{ResourceARN: arn}))
+		if got := tagList(res.Tags); got != want {
+			t.Errorf("%s, by resource: %q, want %q", when, got, want)
+		}
+	}
+	expect("created", "aws:x/y=é +-@ 1 b=")
+	must[*kinesis.AddTagsToStreamOutput](t)(r.client.AddTagsToStream(ctx, &kinesis.AddTagsToStreamInput{StreamName: &r.stream, Tags: map[string]string{"b": "2", "a": "1"}}))
+	expect("added", "a=1 aws:x/y=é +-@ 1 b=2")
+	must[*kinesis.RemoveTagsFromStreamOutput](t)(r.client.RemoveTagsFromStream(ctx, &kinesis.RemoveTagsFromStreamInput{StreamARN: arn, TagKeys: []string{"aws:x/y", "unknown"}}))
+	expect("removed", "a=1 b=2")
+	must[*kinesis.TagResourceOutput](t)(r.client.TagResource(ctx, &kinesis.TagResourceInput{ResourceARN: arn, Tags: map[string]string{"c": "3", "d": "4"}}))
+	must[*kinesis.UntagResourceOutput](t)(r.client.UntagResource(ctx, &kinesis.UntagResourceInput{ResourceARN: arn, TagKeys: []string{"a"}}))
+	expect("by resource", "b=2 c=3 d=4")
+
+	var all []string
+	for in := (&kinesis.ListTagsForStreamInput{Limit: aws.Int32(2)}); ; {
+		out := list(in)
+		all = append(all, tagList(out.Tags))
+		if !*out.HasMoreTags {
+			break
+		}
+		in.ExclusiveStartTagKey = out.Tags[len(out.Tags)-1].Key
+	}
+	if got := strings.Join(all, "|"); got != "b=2 c=3|d=4" {
+		t.Errorf("pages %q", got)
+	}
+	if out := list(&kinesis.ListTagsForStreamInput{ExclusiveStartTagKey: aws.String("bb")}); tagList(out.Tags) != "c=3 d=4" {
+		t.Errorf("from a key that is not there: %q", tagList(out.Tags))
+	}
+	if out := list(&kinesis.ListTagsForStreamInput{ExclusiveStartTagKey: aws.String("e")}); out.Tags == nil || len(out.Tags) != 0 || *out.HasMoreTags {
+		t.Errorf("behind the last: %+v", out)
+	}
+	must[*kinesis.DeleteStreamOutput](t)(r.client.DeleteStream(ctx, &kinesis.DeleteStreamInput{StreamName: &r.stream}))
+	r.CreateStream(t, r.stream, 1)
+	expect("of a stream made anew", "")
+}
+
+// manyTags returns the JSON of tags with n keys, all beginning with prefix.
+func manyTags(prefix string, n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"%s%d":"v"`, prefix, i)
+	}
+	return "{" + b.String()[1:] + "}"
+}
+
 // TestControlErrors pins the wording of what operations on a stream's settings
 // refuse.
 func TestControlErrors(t *testing.T) {
@@ -112,5 +186,33 @@ func TestControlErrors(t *testing.T) {
 		{name: "increase", target: "IncreaseStreamRetentionPeriod", body: `{"StreamName":"s","RetentionPeriodHours":30}`},
 		{name: "increase to less", target: "IncreaseStreamRetentionPeriod", body: `{"StreamName":"s","RetentionPeriodHours":24}`},
 		{name: "decrease to more", target: "DecreaseStreamRetentionPeriod", body: `{"StreamName":"s","RetentionPeriodHours":31}`},
+		{name: "no tags", target: "AddTagsToStream", body: `{"StreamName":"s"}`},
+		{name: "empty tags", target: "AddTagsToStream", body: `{"StreamName":"s","Tags":{}}`},
+		{name: "tags, conversion", target: "AddTagsToStream", body: `{"StreamName":"s","Tags":[]}`},
+		{name: "tags, conversion of a value", target: "AddTagsToStream", body: `{"StreamName":"s","Tags":{"a":1}}`},
+		{name: "lengths of tags", target: "AddTagsToStream", body: `{"StreamName":"s","Tags":{"":"` + strings.Repeat("é", 257) + `"}}`},
+		{name: "201 tags", target: "AddTagsToStream", body: `{"StreamName":"s","Tags":` + manyTags("k", 201) + `}`},
+		{name: "51 tags", target: "AddTagsToStream", body: `{"StreamName":"s","Tags":` + manyTags("k", 51) + `}`},
+		{name: "50 tags", target: "AddTagsToStream", body: `{"StreamName":"s","Tags":` + manyTags("k", 50) + `}`},
+		{name: "the 51st tag", target: "TagResource", body: `{"ResourceARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s","Tags":{"x":""}}`},
+		{name: "characters of tags", target: "AddTagsToStream", body: `{"StreamName":"nope","Tags":{"a":"!"}}`},
+		{name: "per cent in a tag", target: "AddTagsToStream", body: `{"StreamName":"nope","Tags":{"%":"a"}}`},
+		{name: "tags of no stream", target: "AddTagsToStream", body: `{"StreamName":"nope","Tags":{"a:b":"a"}}`},
+		{name: "tags of a new stream", target: "CreateStream", body: `{"StreamName":"t","ShardCount":1,"Tags":` + manyTags("k", 51) + `}`},
+		{name: "characters of tags of a new stream", target: "CreateStream", body: `{"StreamName":"t","ShardCount":1,"Tags":{"a":"?"}}`},
+		{name: "no keys", target: "RemoveTagsFromStream", body: `{"StreamName":"s","TagKeys":[]}`},
+		{name: "keys, conversion", target: "RemoveTagsFromStream", body: `{"StreamName":"s","TagKeys":"a"}`},
+		{name: "lengths of keys", target: "RemoveTagsFromStream", body: `{"StreamName":"s","TagKeys":["a",""]}`},
+		{name: "51 keys", target: "RemoveTagsFromStream", body: `{"StreamName":"s","TagKeys":["a"` + strings.Repeat(`,"a"`, 50) + `]}`},
+		{name: "keys of no stream", target: "RemoveTagsFromStream", body: `{"StreamName":"nope","TagKeys":["a"]}`},
+		{name: "bounds of a listing", target: "ListTagsForStream", body: `{"StreamName":"s","Limit":51,"ExclusiveStartTagKey":""}`},
+		{name: "a page of tags", target: "ListTagsForStream", body: `{"StreamName":"s","Limit":2}`},
+		{name: "listing of no stream", target: "ListTagsForStream", body: `{"StreamName":"nope"}`},
+		{name: "no resource", target: "ListTagsForResource", body: `{}`},
+		{name: "resource that is none", target: "ListTagsForResource", body: `{"ResourceARN":"s"}`},
+		{name: "resource of another kind", target: "ListTagsForResource", body: `{"ResourceARN":"arn:aws:kinesis:us-east-1:000000000000:x/stream/s"}`},
+		{name: "tags of a resource that is not there", target: "ListTagsForResource", body: `{"ResourceARN":"arn:aws:kinesis:us-east-1:000000000000:stream/nope"}`},
+		{name: "tags of a consumer", target: "TagResource", body: `{"ResourceARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1","Tags":{"a":"b"}}`},
+		{name: "keys of a resource", target: "UntagResource", body: `{"ResourceARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s"}`},
 	})
 }

@@ -88,6 +88,12 @@ func (a *API) Operations() map[string]*shape.Operation {
 		operation("UpdateShardCount", updateShardCountShape, a.updateShardCount),
 		operation("IncreaseStreamRetentionPeriod", retentionShape, a.increaseRetention),
 		operation("DecreaseStreamRetentionPeriod", retentionShape, a.decreaseRetention),
+		operation("AddTagsToStream", addTagsShape, a.addTags),
+		operation("RemoveTagsFromStream", removeTagsShape, a.removeTags),
+		operation("ListTagsForStream", listTagsShape, a.listTags),
+		operation("TagResource", tagResourceShape, a.tagResource),
+		operation("UntagResource", untagResourceShape, a.untagResource),
+		operation("ListTagsForResource", listResourceTagsShape, a.listResourceTags),
 	} {
 		ops[op.Name] = op
 	}
@@ -100,12 +106,12 @@ func (a *API) Operations() map[string]*shape.Operation {
 func Unserved() map[string]bool {
 	names := make(map[string]bool)
 	for _, name := range []string{
-		"AddTagsToStream", "CreateChannel", "DeleteChannel", "DeleteResourcePolicy",
+		"CreateChannel", "DeleteChannel", "DeleteResourcePolicy",
 		"DeregisterStreamConsumer", "DescribeAccountSettings", "DescribeChannel", "DescribeLimits",
 		"DescribeStreamConsumer", "DisableEnhancedMonitoring", "EnableEnhancedMonitoring", "GetResourcePolicy",
-		"ListChannels", "ListStreamConsumers", "ListTagsForResource",
-		"ListTagsForStream", "PutResourcePolicy", "RegisterStreamConsumer", "RemoveTagsFromStream",
-		"StartStreamEncryption", "StopStreamEncryption", "SubscribeToShard", "TagResource", "UntagResource",
+		"ListChannels", "ListStreamConsumers",
+		"PutResourcePolicy", "RegisterStreamConsumer",
+		"StartStreamEncryption", "StopStreamEncryption", "SubscribeToShard",
 		"UpdateAccountSettings", "UpdateChannel", "UpdateMaxRecordSize", "UpdateStreamMode",
 		"UpdateStreamRecordDistributionStrategy", "UpdateStreamWarmThroughput",
 	} {

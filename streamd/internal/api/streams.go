@@ -34,7 +34,7 @@ type createStreamInput struct {
 	StreamName         shape.String
 	ShardCount         shape.Int
 	ModeDetails        shape.Opt[modeDetails]
-	Tags               shape.Present
+	Tags               shape.Map
 	WarmThroughput     shape.Int
 	MaxRecordSizeInKiB shape.Int
 	Distribution       shape.String
@@ -47,7 +47,7 @@ var createStreamShape = shape.Struct{
 		shape.Of("StreamMode", func(in *modeDetails) *shape.String { return &in.StreamMode },
 			shape.OneOf(string(state.Provisioned), string(state.OnDemand)).Req()),
 	}),
-	shape.Of("Tags", func(in *createStreamInput) *shape.Present { return &in.Tags }, shape.Rules{}),
+	shape.Of("Tags", func(in *createStreamInput) *shape.Map { return &in.Tags }, tagMapRules),
 	shape.Of("WarmThroughputMiBps", func(in *createStreamInput) *shape.Int { return &in.WarmThroughput }, shape.AtLeast(0)),
 	shape.Of("MaxRecordSizeInKiB", func(in *createStreamInput) *shape.Int { return &in.MaxRecordSizeInKiB }, shape.Range(1024, 10240)),
 	shape.Of("RecordDistributionStrategy", func(in *createStreamInput) *shape.String { return &in.Distribution },
@@ -62,8 +62,6 @@ func notServed(member string) error {
 
 func (a *API) createStream(ctx context.Context, scope arn.Scope, in *createStreamInput) (shape.Output, error) {
 	switch {
-	case in.Tags.Set:
-		return nil, notServed("Tags")
 	case in.WarmThroughput.Set:
 		return nil, notServed("WarmThroughputMiBps")
 	case in.Distribution.V == "AUTO":
@@ -74,7 +72,11 @@ func (a *API) createStream(ctx context.Context, scope arn.Scope, in *createStrea
 		ShardCount:     int(in.ShardCount.Or(defaultShards)),
 		Mode:           state.Provisioned,
 		MaxRecordBytes: int(in.MaxRecordSizeInKiB.Or(1024)) * kib,
+		Tags:           in.Tags.V,
 		Delay:          a.cfg.TransitionDelay,
+	}
+	if err := checkTags(cmd.Key, cmd.Tags); err != nil {
+		return nil, err
 	}
 	if in.ModeDetails.Set && in.ModeDetails.V.StreamMode.V == string(state.OnDemand) {
 		cmd.Mode, cmd.ShardCount = state.OnDemand, defaultShards

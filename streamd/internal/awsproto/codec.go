@@ -68,8 +68,10 @@ var targets = [...]string{
 // Source of the wording: errors recorded from AWS.
 func mismatch(want shape.Kind, got found) *awserr.Error {
 	switch {
-	case want == shape.KindList && got < foundList:
+	case (want == shape.KindList || want == shape.KindStrings) && got < foundList:
 		return serialization("Expected list or null")
+	case want == shape.KindMap && got < foundList:
+		return serialization("Expected map or null")
 	case want == shape.KindStruct && got < foundList:
 		return serialization("Expected null")
 	case got == foundList:

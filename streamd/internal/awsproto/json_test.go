@@ -31,6 +31,8 @@ type input struct {
 	List shape.List[element]
 	One  shape.Opt[element]
 	Any  shape.Present
+	Keys shape.Strings
+	Tags shape.Map
 }
 
 var elementShape = shape.Struct{
@@ -47,6 +49,8 @@ var inputShape = shape.Struct{
 	shape.Of("List", func(in *input) *shape.List[element] { return &in.List }, shape.Length(1, 3)).With(elementShape),
 	shape.Of("One", func(in *input) *shape.Opt[element] { return &in.One }, shape.Rules{}).With(elementShape),
 	shape.Of("Any", func(in *input) *shape.Present { return &in.Any }, shape.Rules{}),
+	shape.Of("Keys", func(in *input) *shape.Strings { return &in.Keys }, shape.Length(1, 3).EachOf(shape.Length(1, 8))),
+	shape.Of("Tags", func(in *input) *shape.Map { return &in.Tags }, shape.Length(1, 2).Mapping(shape.Length(1, 4), shape.Length(0, 5))),
 }
 
 func decode(body string) (in input, conversion *awserr.Error, ok bool) {
@@ -57,7 +61,7 @@ func decode(body string) (in input, conversion *awserr.Error, ok bool) {
 func TestDecode(t *testing.T) {
 	in, conversion, ok := decode(` { "Text":"a\u00e9\ud83d\ude00\/\n" , "N":-7,"Yes":true,"At":1603149588.042,
 		"Data":"aGVsbG8=","List":[{"Key":"k1","Data":""},{"Data":"\/\/8=","Key":"k2"}],"One":{"Key":"x"},
-		"Any":{"deep":[1,{"er":null}]},"Unknown":[{"a":1e5}], "N":3.9 } `)
+		"Any":{"deep":[1,{"er":null}]},"Keys":[ "a" ,null,"b\u00e9"],"Tags":{"k\u0031" : "v1","k2":null,"k3":"","k1":"again"},"Unknown":[{"a":1e5}], "N":3.9 } `)
 	if !ok || conversion != nil {
 		t.Fatalf("conversion %v, ok %v", conversion, ok)
 	}
@@ -70,6 +74,8 @@ func TestDecode(t *testing.T) {
 		{"List", fmt.Sprintf("%v", in.List.Items), "[{{k1 true} {[] true}} {{k2 true} {[255 255] true}}]"},
 		{"One", in.One.V.Key.V, "x"},
 		{"Any", fmt.Sprint(in.Any.Set), "true"},
+		{"Keys", fmt.Sprintf("%q", in.Keys.V), `["a" "bé"]`},
+		{"Tags", fmt.Sprint(in.Tags.V), "map[k1:again k3:]"},
 	} {
 		if c.got != c.want {
 			t.Errorf("%s = %q, want %q", c.what, c.got, c.want)
@@ -78,11 +84,11 @@ func TestDecode(t *testing.T) {
 }
 
 func TestDecodeNullIsAbsent(t *testing.T) {
-	in, conversion, ok := decode(`{"Text":"x","Text":null,"N":null,"Data":null,"List":[{}],"List":null,"One":{},"One":null,"Any":null}`)
+	in, conversion, ok := decode(`{"Text":"x","Text":null,"N":null,"Data":null,"List":[{}],"List":null,"One":{},"One":null,"Any":null,"Keys":["a"],"Keys":null,"Tags":{"a":"b"},"Tags":null}`)
 	if !ok || conversion != nil {
 		t.Fatalf("conversion %v, ok %v", conversion, ok)
 	}
-	if in.Text.Set || in.N.Set || in.Data.Set || in.List.Set || in.List.Kept() > 0 || in.One.Set || in.Any.Set {
+	if in.Text.Set || in.N.Set || in.Data.Set || in.List.Set || in.List.Kept() > 0 || in.One.Set || in.Any.Set || in.Keys.Set || in.Tags.Set {
 		t.Errorf("a null is present: %+v", in)
 	}
 }
@@ -99,6 +105,7 @@ func TestDecodeSyntax(t *testing.T) {
 		``, ` `, `[]`, `"x"`, `{`, `{}x`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{,}`, `{"a":01}`, `{"a":1.}`, `{"a":.5}`, `{"a":1e}`, `{"a":+1}`,
 		`{"a":tru}`, `{"a":"` + "\n" + `"}`, `{"a":"\x"}`, `{"a":"\u12"}`, `{"a":"\`, `{'a':1}`, `{"Text":"x}`, `{"Data":"AAAA`, "{\"Data\":\"AA\nAA\"}",
 		`{"a":[1,]}`, `{"a":[1 2]}`, `{"List":[{},]}`, `{"List":[`, `{"a":1 "b":2}`,
+		`{"Keys":["a",]}`, `{"Keys":["a" "b"]}`, `{"Keys":["a"`, `{"Tags":{"a":"b",}}`, `{"Tags":{"a"}}`, `{"Tags":{"a":"b"`, `{"Tags":{1:"b"}}`,
 		strings.Repeat(`{"a":`, 9) + `1` + strings.Repeat(`}`, 9),
 		`{"a":` + strings.Repeat(`[`, 100000),
 	} {
@@ -133,6 +140,14 @@ func TestDecodeConversions(t *testing.T) {
 		{`{"Data":"+/+="}`, "'+/+=' can not be converted to a Blob: Invalid last non-pad Base64 character dectected"},
 		{`{"Data":"AAAABBBBCCCCDDDDEB=="}`, "'AAAABBBBCCCCDDDDEB==' can not be converted to a Blob: Invalid last non-pad Base64 character dectected"},
 		{`{"List":1}`, "Expected list or null"},
+		{`{"Keys":"x"}`, "Expected list or null"},
+		{`{"Keys":{}}`, "Start of structure or map found where not expected."},
+		{`{"Keys":[true]}`, "class java.lang.Boolean can not be converted to an String"},
+		{`{"Keys":[[]]}`, "Start of list found where not expected"},
+		{`{"Tags":"x"}`, "Expected map or null"},
+		{`{"Tags":[]}`, "Start of list found where not expected"},
+		{`{"Tags":{"a":1}}`, "class com.amazon.coral.value.json.numbers.TruncatingBigNumber can not be converted to an String"},
+		{`{"Tags":{"a":{}}}`, "Start of structure or map found where not expected."},
 		{`{"List":"x"}`, "Expected list or null"},
 		{`{"List":{}}`, "Start of structure or map found where not expected."},
 		{`{"List":[1]}`, "Expected null"},
@@ -301,6 +316,26 @@ func (o *oracle) members(s shape.Struct, in any, want map[string]any) {
 			o.scalar(m.Name, v, ok, f.Set, f.V, b)
 		case *shape.Present:
 			o.equal(m.Name+" present", f.Set, v != nil)
+		case *shape.Strings:
+			list, ok := v.([]any)
+			var want []string
+			for _, e := range list {
+				text, ok := e.(string)
+				if o.mismatch = o.mismatch || e != nil && !ok; ok {
+					want = append(want, text)
+				}
+			}
+			o.scalar(m.Name, v, ok, f.Set, f.V, want)
+		case *shape.Map:
+			object, ok := v.(map[string]any)
+			want := make(map[string]string)
+			for key, e := range object {
+				text, ok := e.(string)
+				if o.mismatch = o.mismatch || e != nil && !ok; ok {
+					want[key] = text
+				}
+			}
+			o.scalar(m.Name, v, ok, f.Set, f.V, want)
 		case shape.Lister:
 			list, ok := v.([]any)
 			o.scalar(m.Name, v, ok, f.Present(), f.Counted(), len(list))

@@ -162,6 +162,14 @@ func (d *jsonDecoder) member(m *shape.Member, in any, depth int) (conversion *aw
 	case *shape.Present:
 		f.Set = true
 		return nil, d.skip(depth)
+	case *shape.Strings:
+		if c == '[' {
+			return d.stringList(f, depth+1)
+		}
+	case *shape.Map:
+		if c == '{' {
+			return d.stringMap(f, depth+1)
+		}
 	case shape.Lister:
 		if c == '[' {
 			return d.list(m, f, depth+1)
@@ -176,6 +184,10 @@ func (d *jsonDecoder) member(m *shape.Member, in any, depth int) (conversion *aw
 
 func clearField(field any) {
 	switch f := field.(type) {
+	case *shape.Strings:
+		*f = shape.Strings{}
+	case *shape.Map:
+		*f = shape.Map{}
 	case shape.Lister:
 		f.Clear()
 	case shape.Nested:
@@ -225,6 +237,97 @@ func (d *jsonDecoder) list(m *shape.Member, l shape.Lister, depth int) (conversi
 			d.i++
 			d.space()
 		case ']':
+			d.i++
+			return conversion, true
+		default:
+			return nil, false
+		}
+	}
+}
+
+// elemString reads a string inside a list or map. null says that there is none.
+func (d *jsonDecoder) elemString(depth int) (s string, null bool, conversion *awserr.Error, ok bool) {
+	switch c := d.peek(); c {
+	case '"':
+		b, ok := d.str()
+		return unsafe.String(unsafe.SliceData(b), len(b)), false, nil, ok
+	case 'n':
+		return "", true, nil, d.word("null")
+	default:
+		return "", true, mismatch(shape.KindString, foundBy(c)), d.skip(depth)
+	}
+}
+
+func (d *jsonDecoder) stringList(l *shape.Strings, depth int) (conversion *awserr.Error, ok bool) {
+	l.V, l.Set = l.V[:0], true
+	d.i++ // the bracket
+	d.space()
+	if d.peek() == ']' {
+		d.i++
+		return nil, true
+	}
+	for {
+		s, null, err, ok := d.elemString(depth)
+		if !ok {
+			return nil, false
+		}
+		if conversion == nil {
+			conversion = err
+		}
+		if !null {
+			l.V = append(l.V, s)
+		}
+		d.space()
+		switch d.peek() {
+		case ',':
+			d.i++
+			d.space()
+		case ']':
+			d.i++
+			return conversion, true
+		default:
+			return nil, false
+		}
+	}
+}
+
+func (d *jsonDecoder) stringMap(m *shape.Map, depth int) (conversion *awserr.Error, ok bool) {
+	m.V, m.Set = make(map[string]string), true
+	d.i++ // the brace
+	d.space()
+	if d.peek() == '}' {
+		d.i++
+		return nil, true
+	}
+	for {
+		key, ok := d.str()
+		if !ok {
+			return nil, false
+		}
+		d.space()
+		if d.peek() != ':' {
+			return nil, false
+		}
+		d.i++
+		d.space()
+		s, null, err, ok := d.elemString(depth)
+		if !ok {
+			return nil, false
+		}
+		if conversion == nil {
+			conversion = err
+		}
+		if k := unsafe.String(unsafe.SliceData(key), len(key)); null {
+			delete(m.V, k)
+		} else {
+			m.V[k] = s
+		}
+		d.space()
+		switch d.peek() {
+		case ',':
+			d.i++
+			d.space()
+		case '}':
 			d.i++
 			return conversion, true
 		default:

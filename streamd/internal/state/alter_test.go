@@ -2,6 +2,8 @@ package state_test
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -16,6 +18,16 @@ import (
 // ACTIVE, that succeeds.
 func randomChange(r *rand.Rand, s *state.Stream) state.Command {
 	delay := time.Duration(r.IntN(2)) * time.Second
+	switch r.IntN(3) {
+	case 0:
+		tags := make(map[string]string)
+		for range r.IntN(4) {
+			tags[fmt.Sprint("k", r.IntN(6))] = fmt.Sprint(r.IntN(10))
+		}
+		return state.Tag{Key: s.Key, Tags: tags}
+	case 1:
+		return state.Untag{Key: s.Key, TagKeys: []string{fmt.Sprint("k", r.IntN(6)), fmt.Sprint("k", r.IntN(6))}}
+	}
 	hours := 24 + r.IntN(3)
 	return state.ChangeRetention{Key: s.Key, Hours: hours, Increase: time.Duration(hours)*time.Hour > s.Retention, Delay: delay}
 }
@@ -109,6 +121,48 @@ func TestRetentionChanges(t *testing.T) {
 	}
 }
 
+func TestTags(t *testing.T) {
+	m := newMachine(t)
+	c := create("s", 1)
+	c.Tags, c.Delay = map[string]string{"a": "1", "b": "2"}, time.Second
+	s := m.must(c)
+	if !maps.Equal(s.Tags, c.Tags) {
+		t.Errorf("while CREATING: %v", s.Tags)
+	}
+	refused(t, m, state.Tag{Key: s.Key, Tags: map[string]string{"c": "3"}}, "ResourceInUseException", "Stream s under account 000000000000 not ACTIVE, instead in state CREATING")
+	s = m.must(state.Complete{StreamID: s.ID, Transition: s.Transition().ID})
+	before, clone := s, m.st.Clone()
+	s = m.must(state.UpdateShardCount{Key: s.Key, Target: 2, Delay: time.Second})
+	m.must(state.Tag{Key: s.Key, Tags: map[string]string{"a": "x", "c": ""}})
+	s = m.must(state.Untag{Key: s.Key, TagKeys: []string{"b", "nope"}})
+	if want := map[string]string{"a": "x", "c": ""}; !maps.Equal(s.Tags, want) {
+		t.Errorf("tags %v, want %v", s.Tags, want)
+	}
+	s = m.must(state.Complete{StreamID: s.ID, Transition: s.Transition().ID})
+	if len(s.Tags) != 2 || len(s.Open()) != 2 {
+		t.Errorf("a reshard meanwhile left %v and %d shards", s.Tags, len(s.Open()))
+	}
+	if cloned, _ := clone.Stream(s.Key); cloned != before || !maps.Equal(before.Tags, c.Tags) {
+		t.Errorf("a stream has changed: %v", before.Tags)
+	}
+
+	many := make(map[string]string)
+	for i := range 49 {
+		many[fmt.Sprint(i)] = ""
+	}
+	text := "Failed to add tags to stream %s under account 000000000000 because a given stream cannot have more than 50 tags associated with it."
+	refused(t, m, state.Tag{Key: s.Key, Tags: many}, "InvalidArgumentException", fmt.Sprintf(text, "s"))
+	delete(many, "0")
+	if s = m.must(state.Tag{Key: s.Key, Tags: many}); len(s.Tags) != 50 {
+		t.Errorf("%d tags, want 50", len(s.Tags))
+	}
+	m.must(state.Tag{Key: s.Key, Tags: map[string]string{"a": "again"}})
+	tagged := create("t", 1)
+	tagged.Tags = maps.Clone(s.Tags)
+	tagged.Tags["one more"] = ""
+	refused(t, m, tagged, "InvalidArgumentException", fmt.Sprintf(text, "t"))
+}
+
 // testdata/first.snap was written by the first version: by the commands that
 // made streams a (split, with records on both sides), b (CREATING) and c
 // (UPDATING), before streams had anything but shards and records.
@@ -133,7 +187,7 @@ func TestSnapshotOfTheFirstVersion(t *testing.T) {
 		"c": {state.Updating, state.Provisioned, 1},
 	} {
 		s, ok := st.Stream(key(name))
-		if !ok || s.Status != want.status || s.Mode != want.mode || len(s.Shards) != want.shards || s.Retention != 24*time.Hour || s.MaxRecordBytes != 1<<20 || !s.Floor.IsZero() {
+		if !ok || s.Status != want.status || s.Mode != want.mode || len(s.Shards) != want.shards || s.Retention != 24*time.Hour || s.MaxRecordBytes != 1<<20 || !s.Floor.IsZero() || s.Tags != nil {
 			t.Errorf("%s: %+v", name, s)
 			continue
 		}

@@ -41,6 +41,10 @@ func (st *State) applyCommand(c Command) (*Stream, error) {
 		return st.reshard(c.Key, c, c.Delay, func(*Stream) error { return checkCount(c.Target) })
 	case ChangeRetention:
 		return st.alter(c.Key, c, c.Delay, c.check)
+	case Tag:
+		return st.tag(c.Key, c.change)
+	case Untag:
+		return st.tag(c.Key, c.change)
 	case Complete:
 		if s, ok := st.streams[c.StreamID]; ok && s.pending != nil && s.pending.ID == c.Transition {
 			return st.finish(s), nil
@@ -59,10 +63,13 @@ func (st *State) createStream(c CreateStream) (*Stream, error) {
 	if err := checkCount(c.ShardCount); err != nil {
 		return nil, err
 	}
+	if len(c.Tags) > MaxTags {
+		return nil, tooManyTags(c.Key)
+	}
 	st.ids++
 	s := &Stream{
 		Key: c.Key, ID: st.ids, Created: st.now(), Mode: c.Mode,
-		Retention: DefaultRetention, MaxRecordBytes: c.MaxRecordBytes,
+		Retention: DefaultRetention, MaxRecordBytes: c.MaxRecordBytes, Tags: c.Tags,
 	}
 	st.byKey[c.Key] = s.ID
 	return st.schedule(s, Creating, c, c.Delay), nil

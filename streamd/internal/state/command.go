@@ -21,7 +21,8 @@ type CreateStream struct {
 	ShardCount     int
 	Mode           Mode
 	MaxRecordBytes int
-	Delay          time.Duration // how long the stream stays CREATING; 0 means not at all
+	Tags           map[string]string `json:",omitempty"`
+	Delay          time.Duration     // how long the stream stays CREATING; 0 means not at all
 }
 
 // DeleteStream removes a stream and its records.
@@ -62,6 +63,18 @@ type ChangeRetention struct {
 	Delay    time.Duration
 }
 
+// Tag adds tags to a stream, or changes their values.
+type Tag struct {
+	Key  StreamKey
+	Tags map[string]string
+}
+
+// Untag takes tags off a stream. It does not matter whether they are there.
+type Untag struct {
+	Key     StreamKey
+	TagKeys []string
+}
+
 // Complete ends a transition that is due: CREATING and UPDATING become ACTIVE,
 // DELETING becomes nothing. It does nothing if the transition has ended.
 type Complete struct {
@@ -75,4 +88,6 @@ func (SplitShard) command()       {}
 func (MergeShards) command()      {}
 func (UpdateShardCount) command() {}
 func (ChangeRetention) command()  {}
+func (Tag) command()              {}
+func (Untag) command()            {}
 func (Complete) command()         {}

@@ -124,6 +124,8 @@ var commandNames = map[string]func([]byte) (Command, error){
 	"MergeShards":      decodeAs[MergeShards],
 	"UpdateShardCount": decodeAs[UpdateShardCount],
 	"ChangeRetention":  decodeAs[ChangeRetention],
+	"Tag":              decodeAs[Tag],
+	"Untag":            decodeAs[Untag],
 	"Complete":         decodeAs[Complete],
 }
 
@@ -147,6 +149,10 @@ func commandName(c Command) string {
 		return "UpdateShardCount"
 	case ChangeRetention:
 		return "ChangeRetention"
+	case Tag:
+		return "Tag"
+	case Untag:
+		return "Untag"
 	case Complete:
 		return "Complete"
 	}

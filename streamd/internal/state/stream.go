@@ -54,6 +54,8 @@ type Stream struct {
 	// had been trimmed by then does not come back. Zero before.
 	Floor time.Time `json:",omitzero"`
 
+	Tags map[string]string `json:",omitempty"` // not to be changed
+
 	// Shards holds every shard since the stream was created, by index; empty
 	// while the stream is CREATING. A shard that has expired stays here, and
 	// is to be left out of listings: see Expired.

@@ -2,6 +2,8 @@ package shape
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,12 +16,15 @@ import (
 type Rules struct {
 	Required bool
 	// Min and Max bound a string's length in characters, a blob's in bytes, a
-	// list's in elements, and an integer's value. HasMin says that Min counts;
+	// list's or map's in elements, and an integer's value. HasMin says that Min counts;
 	// a Max of 0 does not count.
 	Min, Max int64
 	HasMin   bool
 	Pattern  *Pattern
 	Enum     []string
+	// Key bounds the keys of a map, Value the values of a map or a list of
+	// strings. nil allows everything.
+	Key, Value *Rules
 }
 
 // Pattern is a regular expression of the API's model: its text, as messages
@@ -47,6 +52,18 @@ func AtLeast(lo int64) Rules { return Rules{Min: lo, HasMin: true} }
 // Matching returns the rules with a pattern.
 func (r Rules) Matching(p *Pattern) Rules {
 	r.Pattern = p
+	return r
+}
+
+// EachOf returns the rules with rules for the elements of a list of strings.
+func (r Rules) EachOf(value Rules) Rules {
+	r.Value = &value
+	return r
+}
+
+// Mapping returns the rules with rules for the keys and values of a map.
+func (r Rules) Mapping(key, value Rules) Rules {
+	r.Key, r.Value = &key, &value
 	return r
 }
 
@@ -93,7 +110,7 @@ func validMember(m *Member, in any) bool {
 		if !f.Set {
 			return !r.Required
 		}
-		return r.bounds(chars(f.V, r.Max)) && (r.Pattern == nil || r.Pattern.Match(f.V)) && r.inEnum(f.V)
+		return r.allows(f.V)
 	case *Int:
 		if !f.Set {
 			return !r.Required
@@ -110,6 +127,16 @@ func validMember(m *Member, in any) bool {
 		return f.Set || !r.Required
 	case *Present:
 		return f.Set || !r.Required
+	case *Strings:
+		if !f.Set {
+			return !r.Required
+		}
+		return r.bounds(int64(len(f.V))) && r.Value.allowsAll(slices.Values(f.V))
+	case *Map:
+		if !f.Set {
+			return !r.Required
+		}
+		return r.bounds(int64(len(f.V))) && r.Key.allowsAll(maps.Keys(f.V)) && r.Value.allowsAll(maps.Values(f.V))
 	case Lister:
 		if !f.Present() {
 			return !r.Required
@@ -130,6 +157,47 @@ func validMember(m *Member, in any) bool {
 		return !r.Required
 	}
 	return true
+}
+
+// allows checks a string.
+func (r *Rules) allows(s string) bool {
+	return r.bounds(chars(s, r.Max)) && (r.Pattern == nil || r.Pattern.Match(s)) && r.inEnum(s)
+}
+
+// allowsAll checks the strings of a list or map. nil allows all.
+func (r *Rules) allowsAll(all iter.Seq[string]) bool {
+	if r == nil {
+		return true
+	}
+	for s := range all {
+		if !r.allows(s) {
+			return false
+		}
+	}
+	return true
+}
+
+// constraints writes the rules for a string as messages about a list's or map's
+// elements do.
+func (r *Rules) constraints() string {
+	var all []string
+	if r.Max != 0 {
+		all = append(all, fmt.Sprintf("Member must have length less than or equal to %d", r.Max))
+	}
+	if r.HasMin {
+		all = append(all, fmt.Sprintf("Member must have length greater than or equal to %d", r.Min))
+	}
+	if r.Pattern != nil {
+		all = append(all, "Member must satisfy regular expression pattern: "+r.Pattern.Text)
+	}
+	if r.Enum != nil {
+		all = append(all, r.enumText())
+	}
+	return "constraint: [" + strings.Join(all, ", ") + "]"
+}
+
+func (r *Rules) enumText() string {
+	return "Member must satisfy enum value set: [" + strings.Join(r.Enum, ", ") + "]"
 }
 
 // chars counts the characters of s. Where the bytes are within limit, so are
@@ -200,7 +268,7 @@ func (v *validation) member(m *Member, in any, path string) {
 			v.add(shown, path, "Member must satisfy regular expression pattern: "+r.Pattern.Text)
 		}
 		if !r.inEnum(f.V) {
-			v.add(shown, path, "Member must satisfy enum value set: ["+strings.Join(r.Enum, ", ")+"]")
+			v.add(shown, path, r.enumText())
 		}
 	case *Int:
 		if !null(f.Set) {
@@ -216,6 +284,25 @@ func (v *validation) member(m *Member, in any, path string) {
 		null(f.Set)
 	case *Present:
 		null(f.Set)
+	case *Strings:
+		if null(f.Set) {
+			return
+		}
+		v.bounds(r, "length", int64(len(f.V)), "", path)
+		if !r.Value.allowsAll(slices.Values(f.V)) {
+			v.add("", path, "Member must satisfy "+r.Value.constraints())
+		}
+	case *Map:
+		if null(f.Set) {
+			return
+		}
+		v.bounds(r, "length", int64(len(f.V)), "", path)
+		if !r.Key.allowsAll(maps.Keys(f.V)) {
+			v.add("", path, "Map keys must satisfy "+r.Key.constraints())
+		}
+		if !r.Value.allowsAll(maps.Values(f.V)) {
+			v.add("", path, "Map value must satisfy "+r.Value.constraints())
+		}
 	case Lister:
 		if null(f.Present()) {
 			return

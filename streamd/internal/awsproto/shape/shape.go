@@ -41,6 +41,21 @@ type (
 	Present = Opt[struct{}]
 )
 
+// Strings is a field of a list of strings. Nulls in it are passed over. It
+// aliases the request's body, as its strings do.
+type Strings struct {
+	V   []string
+	Set bool
+}
+
+// Map is a field of a map from strings to strings. A key whose value is null is
+// passed over. Of a key that comes twice, the last value counts. It aliases the
+// request's body, as its strings do.
+type Map struct {
+	V   map[string]string
+	Set bool
+}
+
 // Nested is a field that holds a structure: an *Opt of a struct.
 type Nested interface {
 	// Begin marks the member as present and returns a pointer to its struct.
@@ -135,7 +150,9 @@ const (
 	KindBlob
 	KindPresent
 	KindStruct
-	KindList // of structures
+	KindList    // of structures
+	KindStrings // a list
+	KindMap     // from strings to strings
 )
 
 // Struct is the table of a structure: its members in the model's order.
@@ -173,6 +190,10 @@ func Of[S, F any](name string, at func(*S) *F, rules Rules) Member {
 		m.Kind = KindBlob
 	case *Present:
 		m.Kind = KindPresent
+	case *Strings:
+		m.Kind = KindStrings
+	case *Map:
+		m.Kind = KindMap
 	case Lister:
 		m.Kind = KindList
 	default:
