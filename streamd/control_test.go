@@ -162,6 +162,25 @@ func TestTags(t *testing.T) {
 	expect("of a stream made anew", "")
 }
 
+func TestDescribeLimits(t *testing.T) {
+	r := newRig(t, 2)
+	expect := func(when string, client *kinesis.Client, shards, onDemand int32) {
+		t.Helper()
+		out := must[*kinesis.DescribeLimitsOutput](t)(client.DescribeLimits(t.Context(), &kinesis.DescribeLimitsInput{}))
+		if *out.OpenShardCount != shards || *out.OnDemandStreamCount != onDemand || *out.ShardLimit != 20000 || *out.OnDemandStreamCountLimit != 50 {
+			t.Errorf("%s: %d open shards, %d on demand of %d and %d", when, *out.OpenShardCount, *out.OnDemandStreamCount, *out.ShardLimit, *out.OnDemandStreamCountLimit)
+		}
+	}
+	expect("one stream", r.client, 2, 0)
+	must[*kinesis.SplitShardOutput](t)(r.client.SplitShard(t.Context(), &kinesis.SplitShardInput{StreamName: &r.stream, ShardToSplit: aws.String("0"), NewStartingHashKey: aws.String("1000")}))
+	expect("closed shards do not count", r.client, 3, 0)
+	must[*kinesis.CreateStreamOutput](t)(r.client.CreateStream(t.Context(), &kinesis.CreateStreamInput{
+		StreamName: aws.String("demand"), StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand},
+	}))
+	expect("one on demand", r.client, 7, 1)
+	expect("another region", r.Kinesis(func(o *kinesis.Options) { o.Region = "eu-west-1" }), 0, 0)
+}
+
 // manyTags returns the JSON of tags with n keys, all beginning with prefix.
 func manyTags(prefix string, n int) string {
 	var b strings.Builder

@@ -94,6 +94,7 @@ func (a *API) Operations() map[string]*shape.Operation {
 		operation("TagResource", tagResourceShape, a.tagResource),
 		operation("UntagResource", untagResourceShape, a.untagResource),
 		operation("ListTagsForResource", listResourceTagsShape, a.listResourceTags),
+		operation("DescribeLimits", nil, a.describeLimits),
 	} {
 		ops[op.Name] = op
 	}
@@ -107,7 +108,7 @@ func Unserved() map[string]bool {
 	names := make(map[string]bool)
 	for _, name := range []string{
 		"CreateChannel", "DeleteChannel", "DeleteResourcePolicy",
-		"DeregisterStreamConsumer", "DescribeAccountSettings", "DescribeChannel", "DescribeLimits",
+		"DeregisterStreamConsumer", "DescribeAccountSettings", "DescribeChannel",
 		"DescribeStreamConsumer", "DisableEnhancedMonitoring", "EnableEnhancedMonitoring", "GetResourcePolicy",
 		"ListChannels", "ListStreamConsumers",
 		"PutResourcePolicy", "RegisterStreamConsumer",

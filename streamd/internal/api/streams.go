@@ -90,14 +90,23 @@ func (a *API) createStream(ctx context.Context, scope arn.Scope, in *createStrea
 	return nil, apiError(err)
 }
 
+// counts returns how many open shards a scope has, and how many of its streams
+// are ON_DEMAND.
+func (a *API) counts(scope arn.Scope) (open, onDemand int) {
+	for _, s := range a.engine.Streams(scope) {
+		open += len(s.Open())
+		if s.Mode == state.OnDemand {
+			onDemand++
+		}
+	}
+	return open, onDemand
+}
+
 // checkShardLimit refuses to make more shards than an account may have.
 //
 // Source of the wording: recorded from AWS.
 func (a *API) checkShardLimit(scope arn.Scope, more int) error {
-	open := 0
-	for _, s := range a.engine.Streams(scope) {
-		open += len(s.Open())
-	}
+	open, _ := a.counts(scope)
 	if open+more <= maxShards {
 		return nil
 	}
