@@ -181,6 +181,44 @@ func TestDescribeLimits(t *testing.T) {
 	expect("another region", r.Kinesis(func(o *kinesis.Options) { o.Region = "eu-west-1" }), 0, 0)
 }
 
+func TestEnhancedMonitoring(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSlowRig(t, 1)
+		expect := func(what string, got []types.MetricsName, want string) {
+			t.Helper()
+			if got := fmt.Sprint(got); got != "["+want+"]" {
+				t.Errorf("%s: %s, want [%s]", what, got, want)
+			}
+		}
+		const two, all = "IncomingBytes IteratorAgeMilliseconds", "IncomingBytes IncomingRecords OutgoingBytes OutgoingRecords WriteProvisionedThroughputExceeded ReadProvisionedThroughputExceeded IteratorAgeMilliseconds"
+		expect("at first", r.summary().EnhancedMonitoring[0].ShardLevelMetrics, "")
+		on := must[*kinesis.EnableEnhancedMonitoringOutput](t)(r.client.EnableEnhancedMonitoring(t.Context(), &kinesis.EnableEnhancedMonitoringInput{
+			StreamName: &r.stream, ShardLevelMetrics: []types.MetricsName{types.MetricsNameIteratorAgeMilliseconds, types.MetricsNameIncomingBytes},
+		}))
+		expect("current", on.CurrentShardLevelMetrics, "")
+		expect("desired", on.DesiredShardLevelMetrics, two)
+		if *on.StreamName != r.stream || *on.StreamARN != *r.summary().StreamARN {
+			t.Errorf("answer %+v", on)
+		}
+		r.updating()
+		expect("in the summary", r.summary().EnhancedMonitoring[0].ShardLevelMetrics, two)
+		expect("in the description", r.description().EnhancedMonitoring[0].ShardLevelMetrics, two)
+		on = must[*kinesis.EnableEnhancedMonitoringOutput](t)(r.client.EnableEnhancedMonitoring(t.Context(), &kinesis.EnableEnhancedMonitoringInput{
+			StreamName: &r.stream, ShardLevelMetrics: []types.MetricsName{types.MetricsNameAll},
+		}))
+		expect("current before ALL", on.CurrentShardLevelMetrics, two)
+		expect("ALL", on.DesiredShardLevelMetrics, all)
+		r.updating()
+		off := must[*kinesis.DisableEnhancedMonitoringOutput](t)(r.client.DisableEnhancedMonitoring(t.Context(), &kinesis.DisableEnhancedMonitoringInput{
+			StreamARN: on.StreamARN, ShardLevelMetrics: []types.MetricsName{types.MetricsNameAll},
+		}))
+		expect("current before none", off.CurrentShardLevelMetrics, all)
+		expect("none", off.DesiredShardLevelMetrics, "")
+		r.updating()
+		expect("at last", r.summary().EnhancedMonitoring[0].ShardLevelMetrics, "")
+	})
+}
+
 // manyTags returns the JSON of tags with n keys, all beginning with prefix.
 func manyTags(prefix string, n int) string {
 	var b strings.Builder
@@ -233,5 +271,10 @@ func TestControlErrors(t *testing.T) {
 		{name: "tags of a resource that is not there", target: "ListTagsForResource", body: `{"ResourceARN":"arn:aws:kinesis:us-east-1:000000000000:stream/nope"}`},
 		{name: "tags of a consumer", target: "TagResource", body: `{"ResourceARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1","Tags":{"a":"b"}}`},
 		{name: "keys of a resource", target: "UntagResource", body: `{"ResourceARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s"}`},
+		{name: "unknown metric", target: "EnableEnhancedMonitoring", body: `{"StreamName":"s","ShardLevelMetrics":["Beauty"]}`},
+		{name: "no metrics", target: "DisableEnhancedMonitoring", body: `{"StreamName":"s","ShardLevelMetrics":[]}`},
+		{name: "eight metrics", target: "DisableEnhancedMonitoring", body: `{"StreamName":"s","ShardLevelMetrics":["ALL"` + strings.Repeat(`,"ALL"`, 7) + `]}`},
+		{name: "metrics of no stream", target: "DisableEnhancedMonitoring", body: `{"StreamName":"nope","ShardLevelMetrics":["ALL"]}`},
+		{name: "metrics", target: "EnableEnhancedMonitoring", body: `{"StreamName":"s","ShardLevelMetrics":["OutgoingBytes","OutgoingBytes"]}`},
 	})
 }

@@ -94,6 +94,8 @@ func (a *API) Operations() map[string]*shape.Operation {
 		operation("TagResource", tagResourceShape, a.tagResource),
 		operation("UntagResource", untagResourceShape, a.untagResource),
 		operation("ListTagsForResource", listResourceTagsShape, a.listResourceTags),
+		operation("EnableEnhancedMonitoring", monitoringShape, a.enableMonitoring),
+		operation("DisableEnhancedMonitoring", monitoringShape, a.disableMonitoring),
 		operation("DescribeLimits", nil, a.describeLimits),
 	} {
 		ops[op.Name] = op
@@ -109,7 +111,7 @@ func Unserved() map[string]bool {
 	for _, name := range []string{
 		"CreateChannel", "DeleteChannel", "DeleteResourcePolicy",
 		"DeregisterStreamConsumer", "DescribeAccountSettings", "DescribeChannel",
-		"DescribeStreamConsumer", "DisableEnhancedMonitoring", "EnableEnhancedMonitoring", "GetResourcePolicy",
+		"DescribeStreamConsumer", "GetResourcePolicy",
 		"ListChannels", "ListStreamConsumers",
 		"PutResourcePolicy", "RegisterStreamConsumer",
 		"StartStreamEncryption", "StopStreamEncryption", "SubscribeToShard",

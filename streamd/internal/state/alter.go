@@ -1,6 +1,7 @@
 package state
 
 import (
+	"slices"
 	"time"
 
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
@@ -55,3 +56,28 @@ func (c ChangeRetention) change(next *Stream, st *State) {
 	}
 	next.Retention = retention
 }
+
+// ShardMetrics returns the metrics that can be kept by shard, in the API's words
+// and the order in which it lists them.
+func ShardMetrics() []string {
+	return []string{
+		"IncomingBytes", "IncomingRecords", "OutgoingBytes", "OutgoingRecords",
+		"WriteProvisionedThroughputExceeded", "ReadProvisionedThroughputExceeded", "IteratorAgeMilliseconds",
+	}
+}
+
+// Desired returns the metrics that a stream will have which has current now.
+func (c ChangeMonitoring) Desired(current []string) []string {
+	return slices.DeleteFunc(ShardMetrics(), func(name string) bool {
+		if slices.Contains(c.Metrics, name) {
+			return !c.Enable
+		}
+		return !slices.Contains(current, name)
+	})
+}
+
+func (c ChangeMonitoring) check(s *Stream) (same bool, err error) {
+	return slices.Equal(c.Desired(s.Metrics), s.Metrics), nil
+}
+
+func (c ChangeMonitoring) change(next *Stream, _ *State) { next.Metrics = c.Desired(next.Metrics) }

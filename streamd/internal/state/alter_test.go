@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,7 +19,10 @@ import (
 // ACTIVE, that succeeds.
 func randomChange(r *rand.Rand, s *state.Stream) state.Command {
 	delay := time.Duration(r.IntN(2)) * time.Second
-	switch r.IntN(3) {
+	switch r.IntN(4) {
+	case 2:
+		all := state.ShardMetrics()
+		return state.ChangeMonitoring{Key: s.Key, Metrics: all[r.IntN(3):][:1+r.IntN(3)], Enable: r.IntN(2) == 0, Delay: delay}
 	case 0:
 		tags := make(map[string]string)
 		for range r.IntN(4) {
@@ -163,6 +167,33 @@ func TestTags(t *testing.T) {
 	refused(t, m, tagged, "InvalidArgumentException", fmt.Sprintf(text, "t"))
 }
 
+func TestMonitoring(t *testing.T) {
+	m := newMachine(t)
+	s := m.must(create("s", 1))
+	all := state.ShardMetrics()
+	change := func(enable bool, metrics, want []string) {
+		t.Helper()
+		before := slices.Clone(s.Metrics)
+		after := m.must(state.ChangeMonitoring{Key: s.Key, Metrics: metrics, Enable: enable})
+		if !slices.Equal(after.Metrics, want) {
+			t.Errorf("metrics %v, want %v", after.Metrics, want)
+		}
+		if !slices.Equal(s.Metrics, before) {
+			t.Error("a stream has changed")
+		}
+		s = after
+	}
+	change(false, all, nil)
+	change(true, []string{all[4], all[1], all[4]}, []string{all[1], all[4]})
+	change(true, []string{all[0]}, []string{all[0], all[1], all[4]})
+	change(false, []string{all[1], all[2]}, []string{all[0], all[4]})
+	change(true, all, all)
+	if same := m.must(state.ChangeMonitoring{Key: s.Key, Metrics: all[:2], Enable: true, Delay: time.Second}); same.Status != state.Active {
+		t.Errorf("the same metrics again: %s", same.Status)
+	}
+	change(false, all, nil)
+}
+
 // testdata/first.snap was written by the first version: by the commands that
 // made streams a (split, with records on both sides), b (CREATING) and c
 // (UPDATING), before streams had anything but shards and records.
@@ -187,7 +218,7 @@ func TestSnapshotOfTheFirstVersion(t *testing.T) {
 		"c": {state.Updating, state.Provisioned, 1},
 	} {
 		s, ok := st.Stream(key(name))
-		if !ok || s.Status != want.status || s.Mode != want.mode || len(s.Shards) != want.shards || s.Retention != 24*time.Hour || s.MaxRecordBytes != 1<<20 || !s.Floor.IsZero() || s.Tags != nil {
+		if !ok || s.Status != want.status || s.Mode != want.mode || len(s.Shards) != want.shards || s.Retention != 24*time.Hour || s.MaxRecordBytes != 1<<20 || !s.Floor.IsZero() || s.Tags != nil || s.Metrics != nil {
 			t.Errorf("%s: %+v", name, s)
 			continue
 		}

@@ -41,6 +41,8 @@ func (st *State) applyCommand(c Command) (*Stream, error) {
 		return st.reshard(c.Key, c, c.Delay, func(*Stream) error { return checkCount(c.Target) })
 	case ChangeRetention:
 		return st.alter(c.Key, c, c.Delay, c.check)
+	case ChangeMonitoring:
+		return st.alter(c.Key, c, c.Delay, c.check)
 	case Tag:
 		return st.tag(c.Key, c.change)
 	case Untag:

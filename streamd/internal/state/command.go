@@ -75,6 +75,14 @@ type Untag struct {
 	TagKeys []string
 }
 
+// ChangeMonitoring switches metrics of a stream's shards on or off.
+type ChangeMonitoring struct {
+	Key     StreamKey
+	Metrics []string // out of ShardMetrics
+	Enable  bool
+	Delay   time.Duration
+}
+
 // Complete ends a transition that is due: CREATING and UPDATING become ACTIVE,
 // DELETING becomes nothing. It does nothing if the transition has ended.
 type Complete struct {
@@ -90,4 +98,5 @@ func (UpdateShardCount) command() {}
 func (ChangeRetention) command()  {}
 func (Tag) command()              {}
 func (Untag) command()            {}
+func (ChangeMonitoring) command() {}
 func (Complete) command()         {}

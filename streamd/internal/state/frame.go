@@ -126,6 +126,7 @@ var commandNames = map[string]func([]byte) (Command, error){
 	"ChangeRetention":  decodeAs[ChangeRetention],
 	"Tag":              decodeAs[Tag],
 	"Untag":            decodeAs[Untag],
+	"ChangeMonitoring": decodeAs[ChangeMonitoring],
 	"Complete":         decodeAs[Complete],
 }
 
@@ -153,6 +154,8 @@ func commandName(c Command) string {
 		return "Tag"
 	case Untag:
 		return "Untag"
+	case ChangeMonitoring:
+		return "ChangeMonitoring"
 	case Complete:
 		return "Complete"
 	}

@@ -56,6 +56,8 @@ type Stream struct {
 
 	Tags map[string]string `json:",omitempty"` // not to be changed
 
+	Metrics []string `json:",omitempty"` // that are kept by shard, in the order of ShardMetrics
+
 	// Shards holds every shard since the stream was created, by index; empty
 	// while the stream is CREATING. A shard that has expired stays here, and
 	// is to be left out of listings: see Expired.
