@@ -219,6 +219,47 @@ func TestEnhancedMonitoring(t *testing.T) {
 	})
 }
 
+func TestEncryption(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSlowRig(t, 1)
+		ctx := t.Context()
+		put := func(want types.EncryptionType) {
+			t.Helper()
+			key := aws.String("k")
+			one := must[*kinesis.PutRecordOutput](t)(r.client.PutRecord(ctx, &kinesis.PutRecordInput{StreamName: &r.stream, Data: []byte("x"), PartitionKey: key}))
+			many := must[*kinesis.PutRecordsOutput](t)(r.client.PutRecords(ctx, &kinesis.PutRecordsInput{StreamName: &r.stream, Records: []types.PutRecordsRequestEntry{{Data: []byte("y"), PartitionKey: key}}}))
+			if one.EncryptionType != want || many.EncryptionType != want {
+				t.Errorf("answers say %q and %q, want %q", one.EncryptionType, many.EncryptionType, want)
+			}
+		}
+		described := func(want types.EncryptionType, key *string) {
+			t.Helper()
+			sum, desc := r.summary(), r.description()
+			if sum.EncryptionType != want || desc.EncryptionType != want || aws.ToString(sum.KeyId) != aws.ToString(key) || aws.ToString(desc.KeyId) != aws.ToString(key) {
+				t.Errorf("described as %s, %v and %s, %v", sum.EncryptionType, sum.KeyId, desc.EncryptionType, desc.KeyId)
+			}
+		}
+		key := aws.String("alias/aws/kinesis")
+		described(types.EncryptionTypeNone, nil)
+		put("")
+		must[*kinesis.StartStreamEncryptionOutput](t)(r.client.StartStreamEncryption(ctx, &kinesis.StartStreamEncryptionInput{StreamName: &r.stream, EncryptionType: types.EncryptionTypeKms, KeyId: key}))
+		r.updating()
+		described(types.EncryptionTypeKms, key)
+		put(types.EncryptionTypeKms)
+		must[*kinesis.StopStreamEncryptionOutput](t)(r.client.StopStreamEncryption(ctx, &kinesis.StopStreamEncryptionInput{StreamName: &r.stream, EncryptionType: types.EncryptionTypeKms, KeyId: key}))
+		r.updating()
+		described(types.EncryptionTypeNone, nil)
+		put("")
+		var got []types.EncryptionType
+		for _, rec := range r.Records(t, r.stream) {
+			got = append(got, rec.EncryptionType)
+		}
+		if fmt.Sprintf("%q", got) != `["" "" "KMS" "KMS" "" ""]` {
+			t.Errorf("records are marked %q", got)
+		}
+	})
+}
+
 // manyTags returns the JSON of tags with n keys, all beginning with prefix.
 func manyTags(prefix string, n int) string {
 	var b strings.Builder
@@ -276,5 +317,9 @@ func TestControlErrors(t *testing.T) {
 		{name: "eight metrics", target: "DisableEnhancedMonitoring", body: `{"StreamName":"s","ShardLevelMetrics":["ALL"` + strings.Repeat(`,"ALL"`, 7) + `]}`},
 		{name: "metrics of no stream", target: "DisableEnhancedMonitoring", body: `{"StreamName":"nope","ShardLevelMetrics":["ALL"]}`},
 		{name: "metrics", target: "EnableEnhancedMonitoring", body: `{"StreamName":"s","ShardLevelMetrics":["OutgoingBytes","OutgoingBytes"]}`},
+		{name: "encryption without anything", target: "StartStreamEncryption", body: `{"StreamName":"s"}`},
+		{name: "encryption of an unknown type", target: "StopStreamEncryption", body: `{"StreamName":"s","EncryptionType":"ROT13","KeyId":""}`},
+		{name: "encryption of no type", target: "StartStreamEncryption", body: `{"StreamName":"s","EncryptionType":"NONE","KeyId":"k"}`},
+		{name: "encryption of no stream", target: "StopStreamEncryption", body: `{"StreamName":"nope","EncryptionType":"KMS","KeyId":"k"}`},
 	})
 }

@@ -96,6 +96,8 @@ func (a *API) Operations() map[string]*shape.Operation {
 		operation("ListTagsForResource", listResourceTagsShape, a.listResourceTags),
 		operation("EnableEnhancedMonitoring", monitoringShape, a.enableMonitoring),
 		operation("DisableEnhancedMonitoring", monitoringShape, a.disableMonitoring),
+		operation("StartStreamEncryption", encryptionShape, a.startEncryption),
+		operation("StopStreamEncryption", encryptionShape, a.stopEncryption),
 		operation("DescribeLimits", nil, a.describeLimits),
 	} {
 		ops[op.Name] = op
@@ -114,7 +116,7 @@ func Unserved() map[string]bool {
 		"DescribeStreamConsumer", "GetResourcePolicy",
 		"ListChannels", "ListStreamConsumers",
 		"PutResourcePolicy", "RegisterStreamConsumer",
-		"StartStreamEncryption", "StopStreamEncryption", "SubscribeToShard",
+		"SubscribeToShard",
 		"UpdateAccountSettings", "UpdateChannel", "UpdateMaxRecordSize", "UpdateStreamMode",
 		"UpdateStreamRecordDistributionStrategy", "UpdateStreamWarmThroughput",
 	} {

@@ -223,6 +223,7 @@ func (o *getRecordsOutput) Encode(e shape.Encoder) {
 		e.Time("ApproximateArrivalTimestamp", r.Arrival)
 		e.Blob("Data", r.Data)
 		e.String("PartitionKey", r.PartitionKey)
+		encodeEncrypted(e, o.stream.Encrypted(r.Index))
 		e.End()
 	}
 	e.EndList()

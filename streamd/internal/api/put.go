@@ -85,7 +85,7 @@ func (a *API) putRecord(ctx context.Context, scope arn.Scope, in *putRecordInput
 	if err != nil {
 		return nil, err
 	}
-	in.stored = putResult{stored[0]}
+	in.stored = putResult{Stored: stored[0], encrypted: s.KeyID != ""}
 	return &in.stored, nil
 }
 
@@ -178,7 +178,7 @@ func (a *API) putRecords(ctx context.Context, scope arn.Scope, in *putRecordsInp
 	if err != nil {
 		return nil, err
 	}
-	in.stored = putResults{stored}
+	in.stored = putResults{stored: stored, encrypted: s.KeyID != ""}
 	return &in.stored, nil
 }
 
@@ -237,13 +237,17 @@ func dryRun() error {
 }
 
 // putResult is the answer of PutRecord.
-type putResult struct{ store.Stored }
+type putResult struct {
+	store.Stored
+	encrypted bool
+}
 
 func (o *putResult) Size() int { return 128 }
 
 func (o *putResult) Encode(e shape.Encoder) {
 	e.ShardID("ShardId", o.Shard)
 	e.Sequence("SequenceNumber", o.number())
+	encodeEncrypted(e, o.encrypted)
 }
 
 func (o *putResult) number() seqno.Number {
@@ -251,7 +255,10 @@ func (o *putResult) number() seqno.Number {
 }
 
 // putResults is the answer of PutRecords.
-type putResults struct{ stored []store.Stored }
+type putResults struct {
+	stored    []store.Stored
+	encrypted bool
+}
 
 func (o *putResults) Size() int { return 64 + 128*len(o.stored) }
 
@@ -259,11 +266,12 @@ func (o *putResults) Encode(e shape.Encoder) {
 	e.Int("FailedRecordCount", 0)
 	e.BeginList("Records")
 	for i := range o.stored {
-		r := putResult{o.stored[i]}
+		r := putResult{Stored: o.stored[i]}
 		e.BeginElem()
 		e.Sequence("SequenceNumber", r.number())
 		e.ShardID("ShardId", r.Shard)
 		e.End()
 	}
 	e.EndList()
+	encodeEncrypted(e, o.encrypted)
 }

@@ -167,7 +167,7 @@ type describeStreamOutput struct {
 	more   bool
 }
 
-func (o *describeStreamOutput) Size() int { return 512 + len(o.shards)*shardSize }
+func (o *describeStreamOutput) Size() int { return 1024 + len(o.shards)*shardSize }
 
 func (o *describeStreamOutput) Encode(e shape.Encoder) {
 	e.Begin("StreamDescription")
@@ -191,7 +191,7 @@ func encodeStream(e shape.Encoder, s *state.Stream) {
 	encodeStrings(e, "ShardLevelMetrics", s.Metrics)
 	e.End()
 	e.EndList()
-	e.String("EncryptionType", "NONE")
+	encodeEncryption(e, s)
 }
 
 func encodeMode(e shape.Encoder, s *state.Stream) {
@@ -214,7 +214,7 @@ func (a *API) describeStreamSummary(_ context.Context, scope arn.Scope, in *desc
 
 type describeSummaryOutput struct{ stream *state.Stream }
 
-func (o *describeSummaryOutput) Size() int { return 512 }
+func (o *describeSummaryOutput) Size() int { return 1024 }
 
 func (o *describeSummaryOutput) Encode(e shape.Encoder) {
 	e.Begin("StreamDescriptionSummary")

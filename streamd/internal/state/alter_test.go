@@ -19,7 +19,9 @@ import (
 // ACTIVE, that succeeds.
 func randomChange(r *rand.Rand, s *state.Stream) state.Command {
 	delay := time.Duration(r.IntN(2)) * time.Second
-	switch r.IntN(4) {
+	switch r.IntN(5) {
+	case 3:
+		return state.ChangeEncryption{Key: s.Key, KeyID: []string{"", "alias/a", "alias/b"}[r.IntN(3)], Delay: delay}
 	case 2:
 		all := state.ShardMetrics()
 		return state.ChangeMonitoring{Key: s.Key, Metrics: all[r.IntN(3):][:1+r.IntN(3)], Enable: r.IntN(2) == 0, Delay: delay}
@@ -194,6 +196,63 @@ func TestMonitoring(t *testing.T) {
 	change(false, all, nil)
 }
 
+func TestEncryptedRecords(t *testing.T) {
+	m := newMachine(t)
+	s := m.must(create("s", 1))
+	other := m.must(create("other", 1))
+	indexes := make(map[string]uint64)
+	put := func(k string) {
+		t.Helper()
+		indexes[k] = m.put(s.ID, 0, k)[0].First
+		m.put(other.ID, 0, k) // takes indexes too
+	}
+	encrypt := func(key string) {
+		t.Helper()
+		s = m.must(state.ChangeEncryption{Key: s.Key, KeyID: key})
+	}
+	expect := func(want map[string]bool) {
+		t.Helper()
+		for k, want := range want {
+			if got := s.Encrypted(indexes[k]); got != want {
+				t.Errorf("%s: encrypted %v, want %v; spans %v", k, got, want, s.Ciphers)
+			}
+		}
+	}
+	put("plain")
+	encrypt("a")
+	put("first")
+	encrypt("b")
+	put("second")
+	expect(map[string]bool{"plain": false, "first": true, "second": true})
+	if s.KeyID != "b" || len(s.Ciphers) != 1 {
+		t.Errorf("another key: %q, spans %v", s.KeyID, s.Ciphers)
+	}
+	before := *s
+	encrypt("")
+	put("off")
+	encrypt("a")
+	encrypt("")
+	if len(s.Ciphers) != 1 {
+		t.Errorf("a span without records is kept: %v", s.Ciphers)
+	}
+	s = m.must(state.ChangeEncryption{Key: s.Key, KeyID: "c", Delay: time.Second})
+	put("while starting")
+	s = m.must(state.Complete{StreamID: s.ID, Transition: s.Transition().ID})
+	put("third")
+	expect(map[string]bool{"plain": false, "first": true, "second": true, "off": false, "while starting": false, "third": true})
+	if !before.Encrypted(indexes["off"]) {
+		t.Error("a stream has changed") // it went on when it was taken
+	}
+
+	m.now = m.now.Add(25 * time.Hour)
+	encrypt("")
+	if len(s.Ciphers) != 1 {
+		t.Errorf("spans of trimmed records are kept: %v", s.Ciphers)
+	}
+	put("last")
+	expect(map[string]bool{"third": true, "last": false})
+}
+
 // testdata/first.snap was written by the first version: by the commands that
 // made streams a (split, with records on both sides), b (CREATING) and c
 // (UPDATING), before streams had anything but shards and records.
@@ -218,7 +277,7 @@ func TestSnapshotOfTheFirstVersion(t *testing.T) {
 		"c": {state.Updating, state.Provisioned, 1},
 	} {
 		s, ok := st.Stream(key(name))
-		if !ok || s.Status != want.status || s.Mode != want.mode || len(s.Shards) != want.shards || s.Retention != 24*time.Hour || s.MaxRecordBytes != 1<<20 || !s.Floor.IsZero() || s.Tags != nil || s.Metrics != nil {
+		if !ok || s.Status != want.status || s.Mode != want.mode || len(s.Shards) != want.shards || s.Retention != 24*time.Hour || s.MaxRecordBytes != 1<<20 || !s.Floor.IsZero() || s.Tags != nil || s.Metrics != nil || s.KeyID != "" || s.Ciphers != nil {
 			t.Errorf("%s: %+v", name, s)
 			continue
 		}

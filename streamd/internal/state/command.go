@@ -83,6 +83,13 @@ type ChangeMonitoring struct {
 	Delay   time.Duration
 }
 
+// ChangeEncryption says with which key records are encrypted from now on.
+type ChangeEncryption struct {
+	Key   StreamKey
+	KeyID string // empty: they are not
+	Delay time.Duration
+}
+
 // Complete ends a transition that is due: CREATING and UPDATING become ACTIVE,
 // DELETING becomes nothing. It does nothing if the transition has ended.
 type Complete struct {
@@ -99,4 +106,5 @@ func (ChangeRetention) command()  {}
 func (Tag) command()              {}
 func (Untag) command()            {}
 func (ChangeMonitoring) command() {}
+func (ChangeEncryption) command() {}
 func (Complete) command()         {}

@@ -127,6 +127,7 @@ var commandNames = map[string]func([]byte) (Command, error){
 	"Tag":              decodeAs[Tag],
 	"Untag":            decodeAs[Untag],
 	"ChangeMonitoring": decodeAs[ChangeMonitoring],
+	"ChangeEncryption": decodeAs[ChangeEncryption],
 	"Complete":         decodeAs[Complete],
 }
 
@@ -156,6 +157,8 @@ func commandName(c Command) string {
 		return "Untag"
 	case ChangeMonitoring:
 		return "ChangeMonitoring"
+	case ChangeEncryption:
+		return "ChangeEncryption"
 	case Complete:
 		return "Complete"
 	}

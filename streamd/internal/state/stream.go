@@ -58,6 +58,9 @@ type Stream struct {
 
 	Metrics []string `json:",omitempty"` // that are kept by shard, in the order of ShardMetrics
 
+	KeyID   string `json:",omitempty"` // of the key that records are encrypted with; empty if they are not
+	Ciphers []Span `json:",omitempty"` // of the records that were written encrypted, in order; see Encrypted
+
 	// Shards holds every shard since the stream was created, by index; empty
 	// while the stream is CREATING. A shard that has expired stays here, and
 	// is to be left out of listings: see Expired.
