@@ -260,6 +260,43 @@ func TestEncryption(t *testing.T) {
 	})
 }
 
+func TestUpdateMaxRecordSize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSlowRig(t, 1)
+		ctx := t.Context()
+		arn := r.summary().StreamARN
+		put := func(size int) error {
+			_, err := r.client.PutRecord(ctx, &kinesis.PutRecordInput{StreamName: &r.stream, Data: make([]byte, size), PartitionKey: aws.String("k")})
+			return err
+		}
+		set := func(kib int32) {
+			t.Helper()
+			must[*kinesis.UpdateMaxRecordSizeOutput](t)(r.client.UpdateMaxRecordSize(ctx, &kinesis.UpdateMaxRecordSizeInput{StreamARN: arn, MaxRecordSizeInKiB: &kib}))
+		}
+		const tooLong = "1 validation error detected: Value at 'data' failed to satisfy constraint: Member must have length less than or equal to 1048576"
+		wantError(t, put(2<<20-1), "ValidationException", tooLong)
+		set(1024)
+		if got := r.summary().StreamStatus; got != types.StreamStatusActive {
+			t.Errorf("after the same size: %s", got)
+		}
+		set(2048)
+		wantError(t, put(2<<20-1), "ValidationException", tooLong)
+		r.updating()
+		if got := *r.summary().MaxRecordSizeInKiB; got != 2048 {
+			t.Errorf("size %d", got)
+		}
+		if err := put(2<<20 - 1); err != nil {
+			t.Error(err)
+		}
+		set(1024)
+		r.updating()
+		wantError(t, put(1<<20), "ValidationException", tooLong)
+		if got := r.Records(t, r.stream); len(got) != 1 || len(got[0].Data) != 2<<20-1 {
+			t.Errorf("a large record did not outlive the limit")
+		}
+	})
+}
+
 // manyTags returns the JSON of tags with n keys, all beginning with prefix.
 func manyTags(prefix string, n int) string {
 	var b strings.Builder
@@ -321,5 +358,10 @@ func TestControlErrors(t *testing.T) {
 		{name: "encryption of an unknown type", target: "StopStreamEncryption", body: `{"StreamName":"s","EncryptionType":"ROT13","KeyId":""}`},
 		{name: "encryption of no type", target: "StartStreamEncryption", body: `{"StreamName":"s","EncryptionType":"NONE","KeyId":"k"}`},
 		{name: "encryption of no stream", target: "StopStreamEncryption", body: `{"StreamName":"nope","EncryptionType":"KMS","KeyId":"k"}`},
+		{name: "record size without anything", target: "UpdateMaxRecordSize", body: `{}`},
+		{name: "record size of a stream by name", target: "UpdateMaxRecordSize", body: `{"StreamName":"s","MaxRecordSizeInKiB":1024}`},
+		{name: "small record size", target: "UpdateMaxRecordSize", body: `{"StreamARN":"x","MaxRecordSizeInKiB":1023}`},
+		{name: "large record size", target: "UpdateMaxRecordSize", body: `{"MaxRecordSizeInKiB":10241}`},
+		{name: "record size of no stream", target: "UpdateMaxRecordSize", body: `{"StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/nope","MaxRecordSizeInKiB":1024}`},
 	})
 }

@@ -98,6 +98,7 @@ func (a *API) Operations() map[string]*shape.Operation {
 		operation("DisableEnhancedMonitoring", monitoringShape, a.disableMonitoring),
 		operation("StartStreamEncryption", encryptionShape, a.startEncryption),
 		operation("StopStreamEncryption", encryptionShape, a.stopEncryption),
+		operation("UpdateMaxRecordSize", updateMaxRecordSizeShape, a.updateMaxRecordSize),
 		operation("DescribeLimits", nil, a.describeLimits),
 	} {
 		ops[op.Name] = op
@@ -117,7 +118,7 @@ func Unserved() map[string]bool {
 		"ListChannels", "ListStreamConsumers",
 		"PutResourcePolicy", "RegisterStreamConsumer",
 		"SubscribeToShard",
-		"UpdateAccountSettings", "UpdateChannel", "UpdateMaxRecordSize", "UpdateStreamMode",
+		"UpdateAccountSettings", "UpdateChannel", "UpdateStreamMode",
 		"UpdateStreamRecordDistributionStrategy", "UpdateStreamWarmThroughput",
 	} {
 		names[name] = true

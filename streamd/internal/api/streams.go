@@ -49,7 +49,7 @@ var createStreamShape = shape.Struct{
 	}),
 	shape.Of("Tags", func(in *createStreamInput) *shape.Map { return &in.Tags }, tagMapRules),
 	shape.Of("WarmThroughputMiBps", func(in *createStreamInput) *shape.Int { return &in.WarmThroughput }, shape.AtLeast(0)),
-	shape.Of("MaxRecordSizeInKiB", func(in *createStreamInput) *shape.Int { return &in.MaxRecordSizeInKiB }, shape.Range(1024, 10240)),
+	shape.Of("MaxRecordSizeInKiB", func(in *createStreamInput) *shape.Int { return &in.MaxRecordSizeInKiB }, recordSizeRules),
 	shape.Of("RecordDistributionStrategy", func(in *createStreamInput) *shape.String { return &in.Distribution },
 		shape.OneOf("AUTO", "USER_PARTITION_KEY")),
 }

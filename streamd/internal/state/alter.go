@@ -81,3 +81,9 @@ func (c ChangeMonitoring) check(s *Stream) (same bool, err error) {
 }
 
 func (c ChangeMonitoring) change(next *Stream, _ *State) { next.Metrics = c.Desired(next.Metrics) }
+
+func (c ChangeMaxRecordSize) check(s *Stream) (same bool, err error) {
+	return c.MaxRecordBytes == s.MaxRecordBytes, nil
+}
+
+func (c ChangeMaxRecordSize) change(next *Stream, _ *State) { next.MaxRecordBytes = c.MaxRecordBytes }

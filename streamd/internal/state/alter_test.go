@@ -19,7 +19,9 @@ import (
 // ACTIVE, that succeeds.
 func randomChange(r *rand.Rand, s *state.Stream) state.Command {
 	delay := time.Duration(r.IntN(2)) * time.Second
-	switch r.IntN(5) {
+	switch r.IntN(6) {
+	case 4:
+		return state.ChangeMaxRecordSize{Key: s.Key, MaxRecordBytes: 1<<20 + r.IntN(3)<<10, Delay: delay}
 	case 3:
 		return state.ChangeEncryption{Key: s.Key, KeyID: []string{"", "alias/a", "alias/b"}[r.IntN(3)], Delay: delay}
 	case 2:

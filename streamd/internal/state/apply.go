@@ -45,6 +45,8 @@ func (st *State) applyCommand(c Command) (*Stream, error) {
 		return st.alter(c.Key, c, c.Delay, c.check)
 	case ChangeEncryption:
 		return st.alter(c.Key, c, c.Delay, c.check)
+	case ChangeMaxRecordSize:
+		return st.alter(c.Key, c, c.Delay, c.check)
 	case Tag:
 		return st.tag(c.Key, c.change)
 	case Untag:

@@ -90,6 +90,14 @@ type ChangeEncryption struct {
 	Delay time.Duration
 }
 
+// ChangeMaxRecordSize sets the limit of one record of a stream. It does not touch
+// records that are stored.
+type ChangeMaxRecordSize struct {
+	Key            StreamKey
+	MaxRecordBytes int
+	Delay          time.Duration
+}
+
 // Complete ends a transition that is due: CREATING and UPDATING become ACTIVE,
 // DELETING becomes nothing. It does nothing if the transition has ended.
 type Complete struct {
@@ -97,14 +105,15 @@ type Complete struct {
 	Transition uint64
 }
 
-func (CreateStream) command()     {}
-func (DeleteStream) command()     {}
-func (SplitShard) command()       {}
-func (MergeShards) command()      {}
-func (UpdateShardCount) command() {}
-func (ChangeRetention) command()  {}
-func (Tag) command()              {}
-func (Untag) command()            {}
-func (ChangeMonitoring) command() {}
-func (ChangeEncryption) command() {}
-func (Complete) command()         {}
+func (CreateStream) command()        {}
+func (DeleteStream) command()        {}
+func (SplitShard) command()          {}
+func (MergeShards) command()         {}
+func (UpdateShardCount) command()    {}
+func (ChangeRetention) command()     {}
+func (Tag) command()                 {}
+func (Untag) command()               {}
+func (ChangeMonitoring) command()    {}
+func (ChangeEncryption) command()    {}
+func (ChangeMaxRecordSize) command() {}
+func (Complete) command()            {}

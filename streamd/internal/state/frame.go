@@ -118,17 +118,18 @@ func cutBytes(b []byte) (field, rest []byte) {
 
 // commandNames are the names under which commands are stored.
 var commandNames = map[string]func([]byte) (Command, error){
-	"CreateStream":     decodeAs[CreateStream],
-	"DeleteStream":     decodeAs[DeleteStream],
-	"SplitShard":       decodeAs[SplitShard],
-	"MergeShards":      decodeAs[MergeShards],
-	"UpdateShardCount": decodeAs[UpdateShardCount],
-	"ChangeRetention":  decodeAs[ChangeRetention],
-	"Tag":              decodeAs[Tag],
-	"Untag":            decodeAs[Untag],
-	"ChangeMonitoring": decodeAs[ChangeMonitoring],
-	"ChangeEncryption": decodeAs[ChangeEncryption],
-	"Complete":         decodeAs[Complete],
+	"CreateStream":        decodeAs[CreateStream],
+	"DeleteStream":        decodeAs[DeleteStream],
+	"SplitShard":          decodeAs[SplitShard],
+	"MergeShards":         decodeAs[MergeShards],
+	"UpdateShardCount":    decodeAs[UpdateShardCount],
+	"ChangeRetention":     decodeAs[ChangeRetention],
+	"Tag":                 decodeAs[Tag],
+	"Untag":               decodeAs[Untag],
+	"ChangeMonitoring":    decodeAs[ChangeMonitoring],
+	"ChangeEncryption":    decodeAs[ChangeEncryption],
+	"ChangeMaxRecordSize": decodeAs[ChangeMaxRecordSize],
+	"Complete":            decodeAs[Complete],
 }
 
 func decodeAs[T Command](b []byte) (Command, error) {
@@ -159,6 +160,8 @@ func commandName(c Command) string {
 		return "ChangeMonitoring"
 	case ChangeEncryption:
 		return "ChangeEncryption"
+	case ChangeMaxRecordSize:
+		return "ChangeMaxRecordSize"
 	case Complete:
 		return "Complete"
 	}

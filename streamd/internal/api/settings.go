@@ -1,0 +1,41 @@
+package api
+
+import (
+	"context"
+
+	"github.com/streamkit/streamkit/streamd/internal/arn"
+	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
+	"github.com/streamkit/streamkit/streamd/internal/state"
+)
+
+// recordSizeRules are the model's bounds of MaxRecordSizeInKiB.
+var recordSizeRules = shape.Range(1024, 10240)
+
+type updateMaxRecordSizeInput struct {
+	streamRef // without a StreamName, which this operation does not have
+	Size      shape.Int
+}
+
+// arnMembers returns the table rows of a streamRef whose operation takes no
+// StreamName.
+func arnMembers[S any](at func(*S) *streamRef, rules shape.Rules) shape.Struct {
+	return shape.Struct{
+		shape.Of("StreamARN", func(in *S) *shape.String { return &at(in).StreamARN }, rules),
+		shape.Of("StreamId", func(in *S) *shape.String { return &at(in).StreamID }, shape.Length(1, 24).Matching(streamIDPattern)),
+	}
+}
+
+var updateMaxRecordSizeShape = append(arnMembers(func(in *updateMaxRecordSizeInput) *streamRef { return &in.streamRef }, streamARNRules),
+	shape.Of("MaxRecordSizeInKiB", func(in *updateMaxRecordSizeInput) *shape.Int { return &in.Size }, recordSizeRules.Req()))
+
+func (a *API) updateMaxRecordSize(ctx context.Context, scope arn.Scope, in *updateMaxRecordSizeInput) (shape.Output, error) {
+	if !in.StreamARN.Set {
+		return nil, invalidArgument("StreamARN must be specified.")
+	}
+	key, err := in.key(scope)
+	if err != nil {
+		return nil, err
+	}
+	_, err = a.engine.Command(ctx, state.ChangeMaxRecordSize{Key: key, MaxRecordBytes: int(in.Size.V) * kib, Delay: a.cfg.TransitionDelay})
+	return nil, apiError(err)
+}
