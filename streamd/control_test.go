@@ -2,6 +2,8 @@ package streamd_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -297,6 +299,83 @@ func TestUpdateMaxRecordSize(t *testing.T) {
 	})
 }
 
+func TestUpdateStreamMode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newSlowRig(t, 2)
+		ctx := t.Context()
+		arn := r.summary().StreamARN
+		set := func(mode types.StreamMode) {
+			t.Helper()
+			must[*kinesis.UpdateStreamModeOutput](t)(r.client.UpdateStreamMode(ctx, &kinesis.UpdateStreamModeInput{StreamARN: arn, StreamModeDetails: &types.StreamModeDetails{StreamMode: mode}}))
+		}
+		split := &kinesis.SplitShardInput{StreamName: &r.stream, ShardToSplit: aws.String("0"), NewStartingHashKey: aws.String("1000")}
+		set(types.StreamModeProvisioned)
+		if got := r.summary().StreamStatus; got != types.StreamStatusActive {
+			t.Errorf("after the same mode: %s", got)
+		}
+		set(types.StreamModeOnDemand)
+		_, err := r.client.UpdateStreamMode(ctx, &kinesis.UpdateStreamModeInput{StreamARN: arn, StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeProvisioned}})
+		wantError(t, err, "ResourceInUseException", "Stream stream under account 000000000000 not ACTIVE, instead in state UPDATING")
+		r.updating()
+		if sum := r.summary(); sum.StreamModeDetails.StreamMode != types.StreamModeOnDemand || *sum.OpenShardCount != 2 {
+			t.Errorf("on demand: %+v", sum)
+		}
+		_, err = r.client.SplitShard(ctx, split)
+		wantError(t, err, "ValidationException", "Request is invalid. Stream stream under account 000000000000 is in On-Demand mode.")
+		set(types.StreamModeProvisioned)
+		r.updating()
+		must[*kinesis.SplitShardOutput](t)(r.client.SplitShard(ctx, split))
+		r.updating()
+		if n := *r.summary().OpenShardCount; n != 3 {
+			t.Errorf("%d open shards after a split", n)
+		}
+	})
+}
+
+// TestSettingsSurvive restarts a server with a stream that has every setting,
+// from its snapshot and from its journal.
+func TestSettingsSurvive(t *testing.T) {
+	dir := t.TempDir()
+	show := func(r *rig) string {
+		t.Helper()
+		sum := r.summary()
+		tags := must[*kinesis.ListTagsForStreamOutput](t)(r.client.ListTagsForStream(t.Context(), &kinesis.ListTagsForStreamInput{StreamName: &r.stream}))
+		return fmt.Sprint(*sum.RetentionPeriodHours, " ", tagList(tags.Tags), " ", sum.EnhancedMonitoring[0].ShardLevelMetrics, " ", sum.EncryptionType, " ", aws.ToString(sum.KeyId), " ", *sum.MaxRecordSizeInKiB, " ", sum.StreamModeDetails.StreamMode, " ", *sum.OpenShardCount, " ", sum.StreamStatus)
+	}
+	r := newRig(t, 1, streamdtest.Dir(dir))
+	ctx := t.Context()
+	arn := r.summary().StreamARN
+	must[*kinesis.IncreaseStreamRetentionPeriodOutput](t)(r.client.IncreaseStreamRetentionPeriod(ctx, &kinesis.IncreaseStreamRetentionPeriodInput{StreamARN: arn, RetentionPeriodHours: aws.Int32(72)}))
+	must[*kinesis.AddTagsToStreamOutput](t)(r.client.AddTagsToStream(ctx, &kinesis.AddTagsToStreamInput{StreamARN: arn, Tags: map[string]string{"a": "1", "b": ""}}))
+	must[*kinesis.EnableEnhancedMonitoringOutput](t)(r.client.EnableEnhancedMonitoring(ctx, &kinesis.EnableEnhancedMonitoringInput{StreamARN: arn, ShardLevelMetrics: []types.MetricsName{types.MetricsNameOutgoingBytes}}))
+	must[*kinesis.StartStreamEncryptionOutput](t)(r.client.StartStreamEncryption(ctx, &kinesis.StartStreamEncryptionInput{StreamARN: arn, EncryptionType: types.EncryptionTypeKms, KeyId: aws.String("key")}))
+	r.put(0, "x")
+	must[*kinesis.UpdateMaxRecordSizeOutput](t)(r.client.UpdateMaxRecordSize(ctx, &kinesis.UpdateMaxRecordSizeInput{StreamARN: arn, MaxRecordSizeInKiB: aws.Int32(5000)}))
+	must[*kinesis.UpdateStreamModeOutput](t)(r.client.UpdateStreamMode(ctx, &kinesis.UpdateStreamModeInput{StreamARN: arn, StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}}))
+	const want = "72 a=1 b= [OutgoingBytes] KMS key 5000 ON_DEMAND 1 ACTIVE"
+	if got := show(r); got != want {
+		t.Errorf("before a restart: %s, want %s", got, want)
+	}
+	for _, from := range []string{"snapshot", "journal"} {
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if from == "journal" {
+			if err := os.RemoveAll(filepath.Join(dir, "snap")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r = &rig{Server: streamdtest.New(t, streamdtest.Dir(dir)), t: t, stream: r.stream}
+		r.client = r.Kinesis()
+		if got := show(r); got != want {
+			t.Errorf("from the %s: %s, want %s", from, got, want)
+		}
+		if got := r.Records(t, r.stream); len(got) != 1 || got[0].EncryptionType != types.EncryptionTypeKms {
+			t.Errorf("records from the %s: %+v", from, got)
+		}
+	}
+}
+
 // manyTags returns the JSON of tags with n keys, all beginning with prefix.
 func manyTags(prefix string, n int) string {
 	var b strings.Builder
@@ -363,5 +442,9 @@ func TestControlErrors(t *testing.T) {
 		{name: "small record size", target: "UpdateMaxRecordSize", body: `{"StreamARN":"x","MaxRecordSizeInKiB":1023}`},
 		{name: "large record size", target: "UpdateMaxRecordSize", body: `{"MaxRecordSizeInKiB":10241}`},
 		{name: "record size of no stream", target: "UpdateMaxRecordSize", body: `{"StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/nope","MaxRecordSizeInKiB":1024}`},
+		{name: "mode without anything", target: "UpdateStreamMode", body: `{}`},
+		{name: "unknown mode", target: "UpdateStreamMode", body: `{"StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s","StreamModeDetails":{"StreamMode":"FAST"},"WarmThroughputMiBps":-1}`},
+		{name: "mode with warm throughput", target: "UpdateStreamMode", body: `{"StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s","StreamModeDetails":{"StreamMode":"ON_DEMAND"},"WarmThroughputMiBps":1}`},
+		{name: "mode of no stream", target: "UpdateStreamMode", body: `{"StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/nope","StreamModeDetails":{"StreamMode":"PROVISIONED"}}`},
 	})
 }

@@ -99,6 +99,7 @@ func (a *API) Operations() map[string]*shape.Operation {
 		operation("StartStreamEncryption", encryptionShape, a.startEncryption),
 		operation("StopStreamEncryption", encryptionShape, a.stopEncryption),
 		operation("UpdateMaxRecordSize", updateMaxRecordSizeShape, a.updateMaxRecordSize),
+		operation("UpdateStreamMode", updateStreamModeShape, a.updateStreamMode),
 		operation("DescribeLimits", nil, a.describeLimits),
 	} {
 		ops[op.Name] = op
@@ -118,7 +119,7 @@ func Unserved() map[string]bool {
 		"ListChannels", "ListStreamConsumers",
 		"PutResourcePolicy", "RegisterStreamConsumer",
 		"SubscribeToShard",
-		"UpdateAccountSettings", "UpdateChannel", "UpdateStreamMode",
+		"UpdateAccountSettings", "UpdateChannel",
 		"UpdateStreamRecordDistributionStrategy", "UpdateStreamWarmThroughput",
 	} {
 		names[name] = true

@@ -39,3 +39,25 @@ func (a *API) updateMaxRecordSize(ctx context.Context, scope arn.Scope, in *upda
 	_, err = a.engine.Command(ctx, state.ChangeMaxRecordSize{Key: key, MaxRecordBytes: int(in.Size.V) * kib, Delay: a.cfg.TransitionDelay})
 	return nil, apiError(err)
 }
+
+type updateStreamModeInput struct {
+	streamRef      // without a StreamName, which this operation does not have
+	ModeDetails    shape.Opt[modeDetails]
+	WarmThroughput shape.Int
+}
+
+var updateStreamModeShape = append(arnMembers(func(in *updateStreamModeInput) *streamRef { return &in.streamRef }, streamARNRules.Req()),
+	shape.Of("StreamModeDetails", func(in *updateStreamModeInput) *shape.Opt[modeDetails] { return &in.ModeDetails }, shape.Rules{}.Req()).With(modeDetailsShape),
+	shape.Of("WarmThroughputMiBps", func(in *updateStreamModeInput) *shape.Int { return &in.WarmThroughput }, shape.AtLeast(0)))
+
+func (a *API) updateStreamMode(ctx context.Context, scope arn.Scope, in *updateStreamModeInput) (shape.Output, error) {
+	key, err := in.key(scope)
+	if err != nil {
+		return nil, err
+	}
+	if in.WarmThroughput.Set {
+		return nil, notServed("WarmThroughputMiBps")
+	}
+	_, err = a.engine.Command(ctx, state.ChangeMode{Key: key, Mode: state.Mode(in.ModeDetails.V.StreamMode.V), Delay: a.cfg.TransitionDelay})
+	return nil, apiError(err)
+}

@@ -30,6 +30,11 @@ const (
 
 type modeDetails struct{ StreamMode shape.String }
 
+var modeDetailsShape = shape.Struct{
+	shape.Of("StreamMode", func(in *modeDetails) *shape.String { return &in.StreamMode },
+		shape.OneOf(string(state.Provisioned), string(state.OnDemand)).Req()),
+}
+
 type createStreamInput struct {
 	StreamName         shape.String
 	ShardCount         shape.Int
@@ -43,10 +48,7 @@ type createStreamInput struct {
 var createStreamShape = shape.Struct{
 	shape.Of("StreamName", func(in *createStreamInput) *shape.String { return &in.StreamName }, nameRules.Req()),
 	shape.Of("ShardCount", func(in *createStreamInput) *shape.Int { return &in.ShardCount }, shape.AtLeast(1)),
-	shape.Of("StreamModeDetails", func(in *createStreamInput) *shape.Opt[modeDetails] { return &in.ModeDetails }, shape.Rules{}).With(shape.Struct{
-		shape.Of("StreamMode", func(in *modeDetails) *shape.String { return &in.StreamMode },
-			shape.OneOf(string(state.Provisioned), string(state.OnDemand)).Req()),
-	}),
+	shape.Of("StreamModeDetails", func(in *createStreamInput) *shape.Opt[modeDetails] { return &in.ModeDetails }, shape.Rules{}).With(modeDetailsShape),
 	shape.Of("Tags", func(in *createStreamInput) *shape.Map { return &in.Tags }, tagMapRules),
 	shape.Of("WarmThroughputMiBps", func(in *createStreamInput) *shape.Int { return &in.WarmThroughput }, shape.AtLeast(0)),
 	shape.Of("MaxRecordSizeInKiB", func(in *createStreamInput) *shape.Int { return &in.MaxRecordSizeInKiB }, recordSizeRules),

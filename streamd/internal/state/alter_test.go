@@ -19,7 +19,9 @@ import (
 // ACTIVE, that succeeds.
 func randomChange(r *rand.Rand, s *state.Stream) state.Command {
 	delay := time.Duration(r.IntN(2)) * time.Second
-	switch r.IntN(6) {
+	switch r.IntN(7) {
+	case 5:
+		return state.ChangeMode{Key: s.Key, Mode: []state.Mode{state.Provisioned, state.OnDemand}[r.IntN(2)], Delay: delay}
 	case 4:
 		return state.ChangeMaxRecordSize{Key: s.Key, MaxRecordBytes: 1<<20 + r.IntN(3)<<10, Delay: delay}
 	case 3:
@@ -253,6 +255,27 @@ func TestEncryptedRecords(t *testing.T) {
 	}
 	put("last")
 	expect(map[string]bool{"third": true, "last": false})
+}
+
+func TestModes(t *testing.T) {
+	m := newMachine(t)
+	s := m.must(create("s", 3))
+	if s = m.must(state.ChangeMode{Key: s.Key, Mode: state.Provisioned, Delay: time.Second}); s.Status != state.Active {
+		t.Errorf("the same mode again: %s", s.Status)
+	}
+	s = m.must(state.ChangeMode{Key: s.Key, Mode: state.OnDemand, Delay: time.Second})
+	if s.Status != state.Updating || s.Mode != state.Provisioned {
+		t.Errorf("while UPDATING: %s, %s", s.Status, s.Mode)
+	}
+	s = m.must(state.Complete{StreamID: s.ID, Transition: s.Transition().ID})
+	if s.Mode != state.OnDemand || len(s.Open()) != 3 {
+		t.Errorf("on demand: %s with %d shards", s.Mode, len(s.Open()))
+	}
+	refused(t, m, state.UpdateShardCount{Key: s.Key, Target: 2}, "ValidationException", "Request is invalid. Stream s under account 000000000000 is in On-Demand mode.")
+	s = m.must(state.ChangeMode{Key: s.Key, Mode: state.Provisioned})
+	if s = m.must(state.UpdateShardCount{Key: s.Key, Target: 2}); len(s.Open()) != 2 {
+		t.Errorf("%d shards, want 2", len(s.Open()))
+	}
 }
 
 // testdata/first.snap was written by the first version: by the commands that

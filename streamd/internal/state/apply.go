@@ -47,6 +47,8 @@ func (st *State) applyCommand(c Command) (*Stream, error) {
 		return st.alter(c.Key, c, c.Delay, c.check)
 	case ChangeMaxRecordSize:
 		return st.alter(c.Key, c, c.Delay, c.check)
+	case ChangeMode:
+		return st.alter(c.Key, c, c.Delay, c.check)
 	case Tag:
 		return st.tag(c.Key, c.change)
 	case Untag:

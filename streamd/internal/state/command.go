@@ -98,6 +98,13 @@ type ChangeMaxRecordSize struct {
 	Delay          time.Duration
 }
 
+// ChangeMode sets the capacity mode of a stream. Its shards stay.
+type ChangeMode struct {
+	Key   StreamKey
+	Mode  Mode
+	Delay time.Duration
+}
+
 // Complete ends a transition that is due: CREATING and UPDATING become ACTIVE,
 // DELETING becomes nothing. It does nothing if the transition has ended.
 type Complete struct {
@@ -116,4 +123,5 @@ func (Untag) command()               {}
 func (ChangeMonitoring) command()    {}
 func (ChangeEncryption) command()    {}
 func (ChangeMaxRecordSize) command() {}
+func (ChangeMode) command()          {}
 func (Complete) command()            {}

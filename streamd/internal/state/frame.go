@@ -129,6 +129,7 @@ var commandNames = map[string]func([]byte) (Command, error){
 	"ChangeMonitoring":    decodeAs[ChangeMonitoring],
 	"ChangeEncryption":    decodeAs[ChangeEncryption],
 	"ChangeMaxRecordSize": decodeAs[ChangeMaxRecordSize],
+	"ChangeMode":          decodeAs[ChangeMode],
 	"Complete":            decodeAs[Complete],
 }
 
@@ -162,6 +163,8 @@ func commandName(c Command) string {
 		return "ChangeEncryption"
 	case ChangeMaxRecordSize:
 		return "ChangeMaxRecordSize"
+	case ChangeMode:
+		return "ChangeMode"
 	case Complete:
 		return "Complete"
 	}

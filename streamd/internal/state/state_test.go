@@ -357,7 +357,7 @@ func randomHistory(t testing.TB, seed uint64) *machine {
 			m.must(state.DeleteStream{Key: s.Key})
 		case r.IntN(6) == 0 && s.Status == state.Active:
 			m.must(randomChange(r, s))
-		case r.IntN(6) == 0 && s.Status == state.Active:
+		case r.IntN(6) == 0 && s.Status == state.Active && s.Mode == state.Provisioned:
 			m.must(state.UpdateShardCount{Key: s.Key, Target: 1 + r.IntN(6), Delay: time.Duration(r.IntN(2)) * time.Second})
 		default:
 			k := fmt.Sprint("k", i)
