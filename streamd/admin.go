@@ -18,6 +18,12 @@ func (s *Server) adminHandler() http.Handler {
 	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /healthcheck", healthy) // where other emulators have it
 	mux.HandleFunc("GET /readyz", s.ready)
+	if ca := s.CACertificate(); ca != nil {
+		mux.HandleFunc("GET /ca.pem", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/x-pem-file")
+			_, _ = w.Write(ca) // the client has gone
+		})
+	}
 	if s.set.Pprof {
 		mux.HandleFunc("GET /debug/pprof/{profile}", profile)
 	}

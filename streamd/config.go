@@ -56,6 +56,25 @@ type Config struct {
 	// the port can read and write.
 	Insecure bool
 
+	// TLS says whether clients may use TLS as well, on the same port: "on" (the
+	// default) or [TLSOff]. The first byte of a connection tells.
+	TLS string
+
+	// TLSDir is the directory of the certificate authority that the server
+	// makes for itself at the first start, and of its own certificate. Default
+	// "tls" in DataDir; a server in memory makes a new authority each time.
+	TLSDir string
+
+	// TLSNames are more names and addresses that the server's certificate is
+	// for, and by which the server may be called. It always is for localhost,
+	// 127.0.0.1, ::1, the machine's name and the address of Listen.
+	TLSNames []string
+
+	// TLSCert and TLSKey are files with a certificate (and those between it and
+	// its root) and its key, in PEM, to be used in place of the server's own.
+	// They are read at the start.
+	TLSCert, TLSKey string
+
 	// AllowHosts are more names by which the server may be called. On loopback
 	// a request whose Host header is none of localhost, a loopback address,
 	// the machine's name or these is refused, so that no web page can reach the
@@ -175,6 +194,7 @@ func (c Config) check() (settings, error) {
 			errs = append(errs, fmt.Errorf("%s address %s can be reached from other machines, and this version does not verify signatures; say --insecure (STREAMD_INSECURE=true) if everybody who reaches it may read and write, or listen on 127.0.0.1", l.what, l.addr))
 		}
 	}
+	errs = append(errs, c.checkTLS()...)
 	if c.TransitionDelay < 0 {
 		errs = append(errs, fmt.Errorf("transition delay %v is negative", c.TransitionDelay))
 	}

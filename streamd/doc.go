@@ -12,6 +12,10 @@
 // for those who run the server: metrics, health, profiles. Both bind to
 // loopback unless told otherwise.
 //
+// A client may come to the first one with or without TLS, and speak HTTP/1.1 or
+// HTTP/2 in both cases. The server's certificate is one that it has signed
+// itself: Server.CACertificate is what clients have to trust.
+//
 // # Acknowledgements
 //
 // An answer that reports success is durable: it is sent after the journal's

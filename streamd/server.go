@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ import (
 	"github.com/streamkit/streamkit/streamd/internal/arn"
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
 	"github.com/streamkit/streamkit/streamd/internal/awsproto"
+	"github.com/streamkit/streamkit/streamd/internal/certs"
 	"github.com/streamkit/streamkit/streamd/internal/clock"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
 	"github.com/streamkit/streamkit/streamd/internal/state"
@@ -39,6 +41,16 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	idleTimeout       = 120 * time.Second
 	maxHeaderBytes    = 16 << 10
+
+	// maxStreams is how many requests one connection of HTTP/2 may have under
+	// way. A client of fan-out sets no limit of its own, and holds one for each
+	// shard: the library's 250 are too few.
+	maxStreams = 1000
+
+	// pingAfter and pingTimeout find peers of HTTP/2 that have gone without a
+	// word. One that is stopped in a debugger should not be taken for such.
+	pingAfter   = time.Minute
+	pingTimeout = time.Minute
 )
 
 // Server is a server that has been opened. It is safe for concurrent use.
@@ -50,8 +62,9 @@ type Server struct {
 	metrics *metrics
 	serving atomic.Bool
 
-	listener net.Listener // of the AWS APIs
-	admin    net.Listener // nil if there is none
+	listener net.Listener  // of the AWS APIs
+	admin    net.Listener  // nil if there is none
+	certs    *certs.Source // nil if TLS is off
 
 	closeOnce sync.Once
 	closeErr  error
@@ -86,6 +99,10 @@ func New(cfg Config) (_ *Server, err error) {
 		if _, ok := errors.AsType[*journal.CorruptError](err); ok {
 			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
+		return nil, err
+	}
+	// The store holds the lock of the data directory, where certificates are.
+	if err := s.openTLS(); err != nil {
 		return nil, err
 	}
 	if err := s.create(set.Create); err != nil {
@@ -178,7 +195,7 @@ func (s *Server) hostAllowed() func(string) bool {
 	if name, err := os.Hostname(); err == nil {
 		names[strings.ToLower(name)] = true
 	}
-	for _, name := range s.set.AllowHosts {
+	for _, name := range slices.Concat(s.set.AllowHosts, s.set.TLSNames) {
 		names[strings.ToLower(name)] = true
 	}
 	return func(host string) bool {
@@ -205,6 +222,11 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 // nil after a clean stop. Run may be called once.
 func (s *Server) Run(ctx context.Context) error {
 	main := s.httpServer(s.handler())
+	main.Protocols = new(http.Protocols)
+	main.Protocols.SetHTTP1(true)
+	main.Protocols.SetHTTP2(true)
+	main.Protocols.SetUnencryptedHTTP2(true) // over TLS as well: see package sniff
+	main.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout}
 	servers := []*http.Server{main}
 	failed := make(chan error, 2) // one for each server, so that none blocks
 	var serving sync.WaitGroup
@@ -215,7 +237,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	serve(main, s.listener) // a connection's first bytes would be looked at between the two
+	serve(main, s.listener)
 	if s.admin != nil {
 		admin := s.httpServer(s.adminHandler())
 		servers = append(servers, admin)

@@ -23,6 +23,7 @@ func envName(flag string) string {
 // file.
 var settingNames = []string{
 	"listen", "admin", "data", "memory", "fsync", "auth", "insecure", "allow-host", "cors-origin", "create",
+	"tls", "tls-dir", "tls-cert", "tls-key", "san",
 	"transition-delay", "shutdown-timeout", "pprof", "log-level",
 }
 

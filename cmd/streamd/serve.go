@@ -25,6 +25,11 @@ type serveFlags struct {
 	fsync           string
 	auth            string
 	insecure        bool
+	tls             string
+	tlsDir          string
+	tlsCert         string
+	tlsKey          string
+	san             []string
 	allowHost       []string
 	corsOrigin      []string
 	create          []string
@@ -68,6 +73,11 @@ INITIALIZE_STREAMS (name:shards:region,…) creates streams like --create.`,
 	flags.StringVar(&f.fsync, "fsync", "always", "when to force data to disk: always, interval:100ms or off")
 	flags.StringVar(&f.auth, "auth", "open", "what requests must prove: open (nothing) or shape (a well-formed signature)")
 	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses that other machines can reach")
+	flags.StringVar(&f.tls, "tls", "on", "TLS beside plain connections on the same port: on or off")
+	flags.StringVar(&f.tlsDir, "tls-dir", "", "directory of the server's own certificate authority (default: tls in the data directory)")
+	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with a certificate to use in place of the server's own, in PEM")
+	flags.StringVar(&f.tlsKey, "tls-key", "", "file with the key of --tls-cert, in PEM")
+	flags.StringSliceVar(&f.san, "san", nil, "more names and addresses that the server's own certificate is for")
 	flags.StringSliceVar(&f.allowHost, "allow-host", nil, "more names by which clients may call the server")
 	flags.StringSliceVar(&f.corsOrigin, "cors-origin", nil, "origins whose web pages may use the server")
 	flags.StringSliceVar(&f.create, "create", nil, "streams to create at the start, as name:shards[:region],…")
@@ -76,7 +86,7 @@ INITIALIZE_STREAMS (name:shards:region,…) creates streams like --create.`,
 	flags.BoolVar(&f.pprof, "pprof", false, "serve runtime profiles on the admin address")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.config, "config", "", "YAML file with any of these flags")
-	cmd.AddCommand(newHealth(env), newVersion())
+	cmd.AddCommand(newCA(env), newHealth(env), newVersion())
 	return cmd
 }
 
@@ -89,6 +99,7 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 	}
 	cfg := streamd.Config{
 		Listen: f.listen, Admin: f.admin, Fsync: f.fsync, Auth: f.auth, Insecure: f.insecure,
+		TLS: f.tls, TLSDir: f.tlsDir, TLSCert: f.tlsCert, TLSKey: f.tlsKey, TLSNames: f.san,
 		AllowHosts: f.allowHost, CORSOrigins: f.corsOrigin,
 		TransitionDelay: f.transitionDelay, ShutdownTimeout: f.shutdownTimeout, Pprof: f.pprof,
 		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
@@ -122,9 +133,27 @@ func greet(w io.Writer, srv *streamd.Server, cfg streamd.Config) {
 	fmt.Fprintf(w, "streamd %s keeps its data %s\n\n", version, kept)
 	fmt.Fprintf(w, "  export AWS_ENDPOINT_URL_KINESIS=%[1]s AWS_ENDPOINT_URL_DYNAMODB=%[1]s\n", srv.Endpoint())
 	fmt.Fprintln(w, "  export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test")
+	if https := srv.HTTPSEndpoint(); https != "" {
+		fmt.Fprintf(w, "\n%s%s\n", https, trust(srv, cfg))
+	}
 	if addr := srv.AdminAddr(); addr != "" {
 		fmt.Fprintf(w, "\nmetrics: http://%[1]s/metrics  health: http://%[1]s/healthz\n", addr)
 	}
+}
+
+// trust returns where the certificate is that clients of https need.
+func trust(srv *streamd.Server, cfg streamd.Config) string {
+	switch {
+	case srv.CACertificate() == nil:
+		return ""
+	case cfg.TLSDir != "":
+		return " is trusted by what this prints: streamd ca --tls-dir " + cfg.TLSDir
+	case cfg.DataDir != "":
+		return " is trusted by what this prints: streamd ca --data " + cfg.DataDir
+	case srv.AdminAddr() != "":
+		return " is trusted by http://" + srv.AdminAddr() + "/ca.pem"
+	}
+	return ""
 }
 
 // dataDir returns the data directory: the one asked for, or that of the user.

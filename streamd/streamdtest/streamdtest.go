@@ -13,6 +13,7 @@ package streamdtest
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"net"
 	"net/http"
@@ -46,7 +47,8 @@ type options struct {
 	listen bool
 }
 
-// Listen has the server listen on a free port of the loopback interface.
+// Listen has the server listen on a free port of the loopback interface, for
+// plain and for TLS connections: see [Server.HTTPSEndpoint].
 func Listen() Option {
 	return func(o *options) { o.listen = true }
 }
@@ -95,6 +97,9 @@ func New(t testing.TB, opts ...Option) *Server {
 	} else {
 		ln := memnet.Listen(memAddr)
 		o.cfg.Listener = ln
+		if o.cfg.TLS == "" {
+			o.cfg.TLS = streamd.TLSOff // nobody could connect so: spare the keys
+		}
 		s.http.Transport = sdkhttp.Wrap(memTransport(ln))
 	}
 	srv, err := streamd.New(o.cfg)
@@ -137,6 +142,22 @@ func (s *Server) Close() error { return s.close() }
 // Endpoint returns the URL of the AWS APIs. Only with [Listen] can it be
 // reached by other means than the clients of s.
 func (s *Server) Endpoint() string { return s.srv.Endpoint() }
+
+// HTTPSEndpoint returns the URL of the AWS APIs over TLS, which clients reach
+// that trust [Server.CertPool]. It is empty without [Listen].
+func (s *Server) HTTPSEndpoint() string { return s.srv.HTTPSEndpoint() }
+
+// CertPool returns what a client of [Server.HTTPSEndpoint] must trust. It is
+// nil without [Listen].
+func (s *Server) CertPool() *x509.CertPool {
+	ca := s.srv.CACertificate()
+	if ca == nil {
+		return nil
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	return pool
+}
 
 // HTTPClient returns the HTTP client that the clients of s use. It reaches
 // [Server.Endpoint].
