@@ -203,7 +203,8 @@ func (s *Server) hostAllowed() func(string) bool {
 			host = name
 		}
 		host = strings.ToLower(strings.Trim(host, "[]"))
-		return names[host] || strings.HasSuffix(host, ".localhost") || isLoopback(net.JoinHostPort(host, "0"))
+		_, parent, _ := strings.Cut(host, ".")
+		return names[host] || names["*."+parent] || strings.HasSuffix(host, ".localhost") || isLoopback(net.JoinHostPort(host, "0"))
 	}
 }
 

@@ -360,7 +360,7 @@ func TestNamesOfTLS(t *testing.T) {
 	}
 	defer tr.CloseIdleConnections()
 	host, _ := os.Hostname()
-	for _, name := range []string{"localhost", "127.0.0.1", "[::1]", host, "streamd.test"} {
+	for _, name := range []string{"localhost", "127.0.0.1", "[::1]", host, "streamd.test", "any.streamd.test"} {
 		client := kinesis.New(kinesis.Options{
 			Region: "us-east-1", BaseEndpoint: aws.String("https://" + name), HTTPClient: &http.Client{Transport: tr},
 			Credentials: aws.AnonymousCredentials{},

@@ -1,7 +1,9 @@
 package streamdtest_test
 
 import (
+	"crypto/tls"
 	"fmt"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,6 +47,22 @@ func TestListen(t *testing.T) {
 	}
 	if got := out.StreamDescriptionSummary; got.StreamStatus != types.StreamStatusActive || got.StreamId != nil {
 		t.Errorf("summary %+v", got)
+	}
+}
+
+func TestHTTPS(t *testing.T) {
+	srv := streamdtest.New(t, streamdtest.Listen())
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: srv.CertPool()}}
+	defer tr.CloseIdleConnections()
+	client := srv.Kinesis(func(o *kinesis.Options) {
+		o.BaseEndpoint, o.HTTPClient = aws.String(srv.HTTPSEndpoint()), &http.Client{Transport: tr}
+	})
+	if _, err := client.ListStreams(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	inside := streamdtest.New(t)
+	if inside.HTTPSEndpoint() != "" || inside.CertPool() != nil {
+		t.Error("a server that does not listen has made keys")
 	}
 }
 

@@ -6,6 +6,7 @@
 //	ca.pem       its certificate, which clients must trust
 //	ca-key.pem   its certificate and key
 //	server.pem   the server's certificate and key, made anew when it is due
+//	LOCK         held by a server while it reads or makes them
 //
 // ca-key.pem is what counts: it is written at once, so that no crash leaves a
 // key without its certificate, and ca.pem is a copy for those who read it.
@@ -38,6 +39,7 @@ const (
 	CAFile     = "ca.pem"
 	caKeyFile  = "ca-key.pem"
 	serverFile = "server.pem"
+	lockFile   = "LOCK"
 )
 
 const (
@@ -87,6 +89,10 @@ func Open(cfg Config) (*Source, error) {
 	s := &Source{cfg: cfg.withDefaults()}
 	var err error
 	if cfg.Dir != "" {
+		if err := s.cfg.FS.MkdirAll(cfg.Dir, 0o700); err != nil {
+			return nil, cannotWrite(err)
+		}
+		defer s.cfg.lock()()
 		s.ca, err = s.cfg.openCA()
 	} else {
 		s.ca, err = s.cfg.newCA()
@@ -102,6 +108,25 @@ func Open(cfg Config) (*Source, error) {
 	}
 	s.leaf.Store(leaf)
 	return s, nil
+}
+
+// lock keeps other servers that start on the directory now from making an
+// authority too. The caller must call unlock. Without a lock it goes on: a
+// directory that cannot be written to has all that is needed, or the write will
+// say why.
+func (c Config) lock() (unlock func()) {
+	const tries, pace = 250, 20 * time.Millisecond // making takes milliseconds
+	for range tries {
+		l, err := c.FS.Lock(filepath.Join(c.Dir, lockFile))
+		if err == nil {
+			return func() { _ = l.Close() } // the end of the process does the same
+		}
+		if !errors.Is(err, vfs.ErrLocked) {
+			break
+		}
+		<-time.After(pace)
+	}
+	return func() {}
 }
 
 // ReadCA returns the certificate of the authority in dir, in PEM.
@@ -162,9 +187,6 @@ func (c Config) makeCA(name, copyName string) (pair, error) {
 	text, err := pairPEM(ca)
 	if err != nil {
 		return pair{}, err
-	}
-	if err := c.FS.MkdirAll(c.Dir, 0o700); err != nil {
-		return pair{}, cannotWrite(err)
 	}
 	if err := vfs.WriteFile(c.FS, name, text, 0o600); err != nil {
 		return pair{}, cannotWrite(err)

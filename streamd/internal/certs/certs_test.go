@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,11 +138,53 @@ func TestKept(t *testing.T) {
 			t.Errorf("%s has mode %o", e.Name(), info.Mode())
 		}
 	}
-	if got := strings.Join(names, " "); got != "ca-key.pem ca.pem server.pem" {
+	if got := strings.Join(names, " "); got != "LOCK ca-key.pem ca.pem server.pem" {
 		t.Errorf("files %s", got)
 	}
 	if info, err := os.Stat(dir); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o700 {
 		t.Errorf("directory: %v, %v", info.Mode(), err)
+	}
+}
+
+// TestServersStartAtOnce has several share a directory that is not there yet.
+func TestServersStartAtOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tls")
+	var sources [6]*certs.Source
+	var wg sync.WaitGroup
+	for i := range sources {
+		wg.Go(func() {
+			var err error
+			if sources[i], err = certs.Open(certs.Config{Dir: dir, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, s := range sources {
+		if s != nil && (!bytes.Equal(s.CA(), sources[0].CA()) || !shown(t, s).Equal(shown(t, sources[0]))) {
+			t.Error("two servers of one directory have different certificates")
+		}
+	}
+}
+
+// TestDirectoryThatIsOnlyRead has the files made elsewhere.
+func TestDirectoryThatIsOnlyRead(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may write everywhere")
+	}
+	dir := t.TempDir()
+	r := &rig{now: day0}
+	r.open(t, dir)
+	if err := os.Remove(filepath.Join(dir, "LOCK")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
+	r.open(t, dir)
+	if _, err := certs.Open(r.config(dir, "new.test")); err == nil || !strings.Contains(err.Error(), "--tls-dir") {
+		t.Errorf("a new certificate: %v", err)
 	}
 }
 
