@@ -27,8 +27,8 @@ import (
 const recordTypeHandshake = 0x16
 
 // handshakeTimeout bounds how long the handshake waits for a peer that takes
-// nothing. How long it waits for one that sends nothing is the reader's
-// deadline.
+// nothing. How long it waits for one that sends nothing is the time that the
+// reader's deadline gives.
 const handshakeTimeout = 5 * time.Second
 
 // Listener accepts connections that may be plain or TLS.
@@ -82,6 +82,29 @@ type conn struct {
 	listener *Listener
 	state    atomic.Int32
 	tls      atomic.Pointer[tls.Conn] // set before state becomes encrypted
+	patience atomic.Int64             // how long the reader waits for the first bytes, zero for ever
+}
+
+// SetReadDeadline bounds a Read. The time that it gives for the first one is
+// given three times to a TLS connection: for the first byte, for the handshake
+// and for what comes after it. A Java client that has just started on a busy
+// machine takes seconds for its first request.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.state.Load() == unknown {
+		c.patience.Store(0)
+		if !t.IsZero() {
+			c.patience.Store(int64(time.Until(t)))
+		}
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// again gives the reader's time anew.
+func (c *conn) again() error {
+	if d := time.Duration(c.patience.Load()); d > 0 {
+		return c.Conn.SetReadDeadline(time.Now().Add(d))
+	}
+	return nil
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -122,7 +145,13 @@ func (c *conn) handshake(begun []byte) error {
 	if err := c.Conn.SetWriteDeadline(time.Now().Add(handshakeTimeout)); err != nil {
 		return err
 	}
+	if err := c.again(); err != nil {
+		return err
+	}
 	if err := t.Handshake(); err != nil { //nolint:noctx // the reader's deadline bounds it, Close ends it
+		return err
+	}
+	if err := c.again(); err != nil {
 		return err
 	}
 	if err := c.Conn.SetWriteDeadline(time.Time{}); err != nil {

@@ -157,6 +157,45 @@ func TestReadDeadlineHoldsForHandshake(t *testing.T) {
 	}
 }
 
+// TestSlowPeer has each part of a connection's beginning take nearly all of the
+// time that there is for it.
+func TestSlowPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		client, server := r.pair(t)
+		_ = server.SetReadDeadline(time.Now().Add(5 * time.Second))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := echo(server); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(4 * time.Second) // of the bubble
+		c := r.client(client)
+		if err := c.HandshakeContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(4 * time.Second)
+		if _, err := c.Write([]byte("hello")); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+
+		client, server = r.pair(t)
+		began := time.Now()
+		_ = server.SetReadDeadline(began.Add(5 * time.Second))
+		wg.Go(func() {
+			time.Sleep(4 * time.Second)
+			_, _ = client.Write([]byte{0x16})
+		})
+		_, err := server.Read(make([]byte, 64))
+		if took := time.Since(began); !errors.Is(err, os.ErrDeadlineExceeded) || took != 9*time.Second {
+			t.Errorf("a handshake that stops: %v after %v", err, took)
+		}
+		wg.Wait()
+	})
+}
+
 func TestCloseEndsHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
