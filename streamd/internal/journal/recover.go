@@ -107,20 +107,13 @@ func (l *Local) recoverLast() error {
 		return err
 	}
 	frames := content[segmentHeader:]
-	pos := 0
-	for pos < len(frames) {
-		_, end, ok := parseFrame(frames[pos:], s.base+LSN(pos))
-		if !ok {
-			break
-		}
-		pos = int(end - s.base)
-	}
+	pos, behind := scan(frames, s.base)
 	l.head = s.base + LSN(pos)
-	if torn := frames[pos:]; len(torn) > 0 {
-		if at, found := findFrame(torn, l.head); found {
-			return &CorruptError{s.name, int64(segmentHeader + pos), fmt.Sprintf("a frame that is whole follows at byte %d", segmentHeader+pos+at)}
-		}
-		l.log.Info("journal: cut a torn tail that was never acknowledged", slog.String("file", s.name), slog.Int("bytes", len(torn)))
+	if behind > 0 {
+		return &CorruptError{s.name, int64(segmentHeader + pos), fmt.Sprintf("a frame that is whole follows at byte %d", segmentHeader+behind)}
+	}
+	if torn := len(frames) - pos; torn > 0 {
+		l.log.Info("journal: cut a torn tail that was never acknowledged", slog.String("file", s.name), slog.Int("bytes", torn))
 	} else if l.head <= l.cfg.Checked {
 		l.file, err = l.cfg.FS.OpenFile(s.name, os.O_RDWR, 0)
 		return err
@@ -149,6 +142,23 @@ func (l *Local) reuseLast(size int64) (err error) {
 		return err
 	}
 	return l.file.Sync()
+}
+
+// scan returns how many bytes of b, which begins at position base, are whole
+// frames. behind is where a frame that was synced follows what is not, 0 if
+// there is none.
+func scan(b []byte, base LSN) (valid, behind int) {
+	for valid < len(b) {
+		_, end, ok := parseFrame(b[valid:], base+LSN(valid))
+		if !ok {
+			break
+		}
+		valid = int(end - base)
+	}
+	if at, found := findFrame(b[valid:], base+LSN(valid)); found {
+		behind = valid + at
+	}
+	return valid, behind
 }
 
 // findFrame looks in b, whose first byte is at position start, for a whole
