@@ -65,9 +65,6 @@ func (st *State) Clone() *State {
 	return &c
 }
 
-// Arrival returns the greatest arrival of a frame.
-func (st *State) Arrival() time.Time { return time.UnixMilli(st.arrival) }
-
 // Stream returns the stream of a name.
 func (st *State) Stream(key StreamKey) (*Stream, bool) {
 	s, ok := st.streams[st.byKey[key]]
