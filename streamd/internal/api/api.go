@@ -48,6 +48,11 @@ type Config struct {
 	// In and Out are told of the records and the bytes of data that a stream
 	// has taken or given. nil means nobody is told.
 	In, Out func(stream state.StreamKey, records, bytes int)
+	// Around is called for each operation, the first outermost.
+	Around []Around
+	// Admit is asked about each record that is put, in the order of the
+	// request. nil takes all.
+	Admit Admit
 }
 
 // API carries operations out. It is safe for concurrent use.
@@ -102,6 +107,7 @@ func (a *API) Operations() map[string]*shape.Operation {
 		operation("UpdateStreamMode", updateStreamModeShape, a.updateStreamMode),
 		operation("DescribeLimits", nil, a.describeLimits),
 	} {
+		a.around(op)
 		ops[op.Name] = op
 	}
 	return ops

@@ -80,8 +80,13 @@ func (a *API) putRecord(ctx context.Context, scope arn.Scope, in *putRecordInput
 	if in.DryRun.V {
 		return nil, dryRun()
 	}
+	if a.cfg.Admit != nil {
+		if refused := a.cfg.Admit(s, s.Route(hash), len(in.Data.V)+len(in.PartitionKey.V)); refused != nil {
+			return nil, refused
+		}
+	}
 	in.rec[0] = store.Record{PartitionKey: in.PartitionKey.V, Data: in.Data.V, HashKey: hash}
-	stored, err := a.put(ctx, s, in.rec[:], len(in.Data.V))
+	stored, err := a.put(ctx, s, in.rec[:])
 	if err != nil {
 		return nil, err
 	}
@@ -116,6 +121,7 @@ type putRecordsInput struct {
 	DryRun  shape.Bool
 
 	recs   []store.Record // reused with the input
+	kept   []store.Record // what of recs is admitted, if not all is
 	stored putResults
 }
 
@@ -140,7 +146,8 @@ func (a *API) putRecordsOperation() *shape.Operation {
 		p := in.(*putRecordsInput)
 		clear(p.Records.Items) // nothing may keep a body alive
 		clear(p.recs)
-		*p = putRecordsInput{Records: shape.List[putRecordsEntry]{Items: p.Records.Items[:0]}, recs: p.recs[:0]}
+		clear(p.kept)
+		*p = putRecordsInput{Records: shape.List[putRecordsEntry]{Items: p.Records.Items[:0]}, recs: p.recs[:0], kept: p.kept[:0]}
 		pool.Put(p)
 	}
 	return op
@@ -151,14 +158,13 @@ func (a *API) putRecords(ctx context.Context, scope arn.Scope, in *putRecordsInp
 	if err != nil {
 		return nil, err
 	}
-	total, data := 0, 0
+	total := 0
 	for i := range in.Records.Items {
 		r := &in.Records.Items[i]
 		if err := checkRecordSize(s, len(r.Data.V), len(r.PartitionKey.V), i); err != nil {
 			return nil, err
 		}
 		total += len(r.Data.V) + len(r.PartitionKey.V)
-		data += len(r.Data.V)
 	}
 	if total > maxPutBytes {
 		return nil, invalidArgument("Records size exceeds 10 MB limit")
@@ -174,12 +180,40 @@ func (a *API) putRecords(ctx context.Context, scope arn.Scope, in *putRecordsInp
 	if in.DryRun.V {
 		return nil, dryRun()
 	}
-	stored, err := a.put(ctx, s, in.recs, data)
-	if err != nil {
-		return nil, err
+	admitted, refused := a.admit(s, in)
+	in.stored = putResults{refused: refused, encrypted: s.KeyID != ""}
+	if len(admitted) > 0 {
+		if in.stored.stored, err = a.put(ctx, s, admitted); err != nil {
+			return nil, err
+		}
 	}
-	in.stored = putResults{stored: stored, encrypted: s.KeyID != ""}
 	return &in.stored, nil
+}
+
+// admit returns the records of in that may be stored, and for each record of in
+// why it may not. refused is nil if all may.
+func (a *API) admit(s *state.Stream, in *putRecordsInput) (admitted []store.Record, refused []*awserr.Error) {
+	if a.cfg.Admit == nil {
+		return in.recs, nil
+	}
+	for i := range in.recs {
+		r := &in.recs[i]
+		e := a.cfg.Admit(s, s.Route(r.HashKey), len(r.Data)+len(r.PartitionKey))
+		if e != nil && refused == nil {
+			refused = make([]*awserr.Error, len(in.recs))
+			in.kept = append(in.kept, in.recs[:i]...)
+		}
+		switch {
+		case e != nil:
+			refused[i] = e
+		case refused != nil:
+			in.kept = append(in.kept, *r)
+		}
+	}
+	if refused == nil {
+		return in.recs, nil
+	}
+	return in.kept, refused
 }
 
 // writable returns the stream that ref names if records can be written to it.
@@ -195,13 +229,17 @@ func (a *API) writable(scope arn.Scope, ref *streamRef) (*state.Stream, error) {
 	return s, nil
 }
 
-func (a *API) put(ctx context.Context, s *state.Stream, recs []store.Record, data int) ([]store.Stored, error) {
+func (a *API) put(ctx context.Context, s *state.Stream, recs []store.Record) ([]store.Stored, error) {
 	stored, err := a.engine.Put(ctx, s.ID, recs)
 	switch {
 	case errors.Is(err, store.ErrNoStream):
 		return nil, streamNotFound(s.Key)
 	case err != nil:
 		return nil, apiError(err)
+	}
+	data := 0
+	for i := range recs {
+		data += len(recs[i].Data)
 	}
 	a.cfg.In(s.Key, len(recs), data)
 	return stored, nil
@@ -256,20 +294,32 @@ func (o *putResult) number() seqno.Number {
 
 // putResults is the answer of PutRecords.
 type putResults struct {
-	stored    []store.Stored
+	stored    []store.Stored  // of the records that were admitted
+	refused   []*awserr.Error // by record, nil for those that were; nil if all were
 	encrypted bool
 }
 
-func (o *putResults) Size() int { return 64 + 128*len(o.stored) }
+func (o *putResults) Size() int { return 64 + 128*max(len(o.stored), len(o.refused)) }
 
 func (o *putResults) Encode(e shape.Encoder) {
-	e.Int("FailedRecordCount", 0)
+	if o.refused == nil {
+		e.Int("FailedRecordCount", 0)
+	} else {
+		e.Int("FailedRecordCount", int64(len(o.refused)-len(o.stored)))
+	}
 	e.BeginList("Records")
-	for i := range o.stored {
-		r := putResult{Stored: o.stored[i]}
+	stored := o.stored
+	for i := range max(len(o.stored), len(o.refused)) {
 		e.BeginElem()
-		e.Sequence("SequenceNumber", r.number())
-		e.ShardID("ShardId", r.Shard)
+		if o.refused != nil && o.refused[i] != nil {
+			e.String("ErrorCode", o.refused[i].Code)
+			e.String("ErrorMessage", o.refused[i].Message)
+		} else {
+			r := putResult{Stored: stored[0]}
+			stored = stored[1:]
+			e.Sequence("SequenceNumber", r.number())
+			e.ShardID("ShardId", r.Shard)
+		}
 		e.End()
 	}
 	e.EndList()

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"context"
+
+	"github.com/streamkit/streamkit/streamd/internal/arn"
+	"github.com/streamkit/streamkit/streamd/internal/awserr"
+	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
+	"github.com/streamkit/streamkit/streamd/internal/state"
+)
+
+// Call says what a request is about, for those who decide whether it goes on.
+type Call struct {
+	Operation string
+	Scope     arn.Scope // of the caller
+	// Stream is the stream that the request names, whether it exists or not;
+	// zero if it names none, or not in a way that can be read.
+	Stream state.StreamKey
+	Shard  int // that the request names, [state.NoShard] if none
+}
+
+// Around carries a request out through do, or does not. It may change what
+// comes of it.
+type Around func(ctx context.Context, c Call, do func(context.Context) (shape.Output, error)) (shape.Output, error)
+
+// Admit decides about one record of size bytes, data and partition key, before
+// it is stored in a shard. An error refuses the record: it is that of the
+// request in PutRecord, and that of the record alone in PutRecords.
+type Admit func(s *state.Stream, shard, size int) *awserr.Error
+
+// around puts op inside the functions of the configuration.
+func (a *API) around(op *shape.Operation) {
+	for i := len(a.cfg.Around) - 1; i >= 0; i-- {
+		around, do := a.cfg.Around[i], op.Do
+		op.Do = func(ctx context.Context, scope arn.Scope, in any) (shape.Output, error) {
+			c := Call{Operation: op.Name, Scope: scope}
+			c.Stream, c.Shard = a.subject(scope, in)
+			return around(ctx, c, func(ctx context.Context) (shape.Output, error) { return do(ctx, scope, in) })
+		}
+	}
+}
+
+// subject returns what an input is about. What cannot be read is left out: the
+// operation itself says what is wrong.
+func (a *API) subject(scope arn.Scope, in any) (key state.StreamKey, shard int) {
+	shard = state.NoShard
+	var err error
+	switch in := in.(type) {
+	case *getRecordsInput:
+		var it iterator
+		if it, err = a.openIterator(in.Iterator.V); err == nil {
+			if s, ok := a.engine.StreamByID(it.Stream); ok {
+				return s.Key, it.Shard
+			}
+		}
+	case *listShardsInput:
+		if !in.NextToken.Set {
+			key, err = in.key(scope)
+			break
+		}
+		var t pageToken
+		if t, err = a.openPage(sealShards, in.NextToken.V); err == nil {
+			if s, ok := a.engine.StreamByID(t.Stream); ok {
+				return s.Key, shard
+			}
+		}
+	case *createStreamInput:
+		key = state.StreamKey{Scope: scope, Name: in.StreamName.V}
+	case interface {
+		key(arn.Scope) (state.StreamKey, error)
+	}:
+		key, err = in.key(scope)
+	case interface {
+		key() (state.StreamKey, error)
+	}:
+		key, err = in.key()
+	}
+	if err != nil {
+		return state.StreamKey{}, shard
+	}
+	if id, ok := in.(interface{ shardID() string }); ok {
+		if n, err := resolveShard(key, id.shardID()); err == nil {
+			shard = n
+		}
+	}
+	return key, shard
+}
+
+func (in *getIteratorInput) shardID() string { return in.ShardID.V }
+func (in *splitShardInput) shardID() string  { return in.Shard.V }
+func (in *mergeShardsInput) shardID() string { return in.Shard.V }
