@@ -25,7 +25,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"math/bits"
 	"strings"
 )
 
@@ -80,26 +79,8 @@ func (n Number) words() [3]uint64 {
 
 // Append writes n in decimal after dst.
 func (n Number) Append(dst []byte) []byte {
-	w := n.words()
-	start := len(dst)
-	dst = append(dst, "00000000000000000000000000000000000000000000000000000000"...)
-	// From the right, in pieces of as many digits as fit a word.
-	const piece = 10_000_000_000_000_000_000
-	for end := start + digits; end > start; end -= 19 {
-		var r uint64
-		w[2], r = w[2]/piece, w[2]%piece
-		w[1], r = bits.Div64(r, w[1], piece)
-		w[0], r = bits.Div64(r, w[0], piece)
-		for i := end - 1; i > max(end-19, start)-1 && r > 0; i -= 2 {
-			two := byte(r % 100)
-			r /= 100
-			dst[i] = '0' + two%10
-			if i > start {
-				dst[i-1] = '0' + two/10
-			}
-		}
-	}
-	return dst
+	var a Appender
+	return a.Append(dst, n)
 }
 
 // Parse decodes a sequence number of version 2. The error wraps [ErrSyntax] if

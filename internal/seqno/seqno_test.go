@@ -102,11 +102,53 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func BenchmarkAppend(b *testing.B) {
-	n := seqno.Number{Create: 1700000000, Shard: 3, Index: 77_000_000, Time: 1700000005}
-	buf := make([]byte, 0, 64)
-	b.ReportAllocs()
-	for b.Loop() {
-		buf = n.Append(buf[:0])
+// TestAppender compares numbers in random succession with those that big
+// integers write.
+func TestAppender(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	var a seqno.Appender
+	// A zero number follows nothing, though it is next to the zero Appender.
+	n := seqno.Number{Index: 1}
+	for i := range 20000 {
+		switch r.IntN(10) {
+		case 0:
+			n = seqno.Number{Create: r.Int64N(16025175000), Shard: r.Uint32N(1 << 31), Index: r.Uint64N(seqno.MaxIndex), Time: r.Int64N(1 << 36)}
+		case 1:
+			n.Time = r.Int64N(1 << 36)
+		case 2:
+			n.Shard++
+		default:
+			if i > 0 && n.Index < seqno.MaxIndex {
+				n.Index++
+			}
+		}
+		want := new(big.Int)
+		for _, f := range []struct {
+			v    uint64
+			bits uint
+		}{{2, 0}, {uint64(n.Create), 36}, {uint64(n.Shard & 15), 4}, {n.Index, 64}, {0, 8}, {uint64(n.Time), 36}, {uint64(n.Shard), 32}, {2, 4}} {
+			want.Lsh(want, f.bits).Or(want, new(big.Int).SetUint64(f.v))
+		}
+		if got := string(a.Append([]byte("x"), n)); got != "x"+want.String() {
+			t.Fatalf("%+v is written as %s, want %v", n, got[1:], want)
+		}
 	}
+}
+
+func BenchmarkAppend(b *testing.B) {
+	n := seqno.Number{Create: 1700000000, Shard: 3, Index: 1 << 40, Time: 1700000005}
+	buf := make([]byte, 0, 64)
+	b.Run("alone", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			buf = n.Append(buf[:0])
+		}
+	})
+	b.Run("following", func(b *testing.B) {
+		var a seqno.Appender
+		for b.Loop() {
+			n.Index++
+			buf = a.Append(buf[:0], n)
+		}
+	})
 }

@@ -17,3 +17,6 @@ func ScopeOf(credential string) (account, region string, err error) {
 	}
 	return scope.Account, scope.Region, nil
 }
+
+// AppendBase64 adds src in base64.
+func AppendBase64(dst, src []byte) []byte { return appendBase64(dst, src) }

@@ -1,7 +1,6 @@
 package awsproto
 
 import (
-	"encoding/base64"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -21,14 +20,14 @@ func (c jsonCodec) ContentType() string { return c.contentType }
 
 // AppendOutput implements [Codec].
 func (jsonCodec) AppendOutput(dst []byte, out shape.Output) []byte {
-	e := jsonEncoder{append(dst, '{')}
+	e := jsonEncoder{b: append(dst, '{')}
 	out.Encode(&e)
 	return append(e.b, '}')
 }
 
 // AppendError implements [Codec].
 func (jsonCodec) AppendError(dst []byte, err *awserr.Error) []byte {
-	e := jsonEncoder{append(dst, '{')}
+	e := jsonEncoder{b: append(dst, '{')}
 	e.String("__type", err.Code)
 	if err.Message != "" {
 		e.String(messageKey(err.Code), err.Message)
@@ -37,7 +36,10 @@ func (jsonCodec) AppendError(dst []byte, err *awserr.Error) []byte {
 	return append(e.b, '}')
 }
 
-type jsonEncoder struct{ b []byte }
+type jsonEncoder struct {
+	b       []byte
+	numbers seqno.Appender
+}
 
 // key begins a member, or an element if key is empty.
 func (e *jsonEncoder) key(key string) {
@@ -83,7 +85,7 @@ func (e *jsonEncoder) Time(key string, value time.Time) {
 func (e *jsonEncoder) Blob(key string, value []byte) {
 	e.key(key)
 	e.b = append(e.b, '"')
-	e.b = base64.StdEncoding.AppendEncode(e.b, value)
+	e.b = appendBase64(e.b, value)
 	e.b = append(e.b, '"')
 }
 
@@ -98,7 +100,7 @@ func (e *jsonEncoder) ShardID(key string, index int) {
 func (e *jsonEncoder) Sequence(key string, n seqno.Number) {
 	e.key(key)
 	e.b = append(e.b, '"')
-	e.b = n.Append(e.b)
+	e.b = e.numbers.Append(e.b, n)
 	e.b = append(e.b, '"')
 }
 
