@@ -156,7 +156,7 @@ func TestOrderOfChecks(t *testing.T) {
 		{name: "no CORS unless configured", header: [][2]string{{"Origin", "http://a.example"}}, method: "OPTIONS", target: "-", ctype: "-"},
 		{name: "GET", method: "GET", target: "ListStreams"},
 		{name: "empty body, known operation", target: "ListStreams"},
-		{name: "empty body, known operation that is not served", target: "PutResourcePolicy"},
+		{name: "empty body, known operation that is not served", target: "SubscribeToShard"},
 		{name: "empty body, unknown operation", target: "Nope"},
 		{name: "empty body, CBOR", target: "ListStreams", ctype: cbor},
 		{name: "empty body, unknown content type", target: "Nope", ctype: "text/plain"},

@@ -35,6 +35,8 @@ type Engine interface {
 	// the first record that arrived at t or later.
 	Tip(streamID uint64, shard int) (state.Position, error)
 	Seek(streamID uint64, shard int, t time.Time) (state.Position, error)
+	// Commitment returns an account's commitment to a minimum of throughput.
+	Commitment(scope arn.Scope) state.Commitment
 	Table(ctx context.Context, scope arn.Scope, r *table.Request) (table.Response, error)
 	// Secret is the key of iterators and tokens.
 	Secret() [32]byte
@@ -106,6 +108,18 @@ func (a *API) Operations() map[string]*shape.Operation {
 		operation("UpdateMaxRecordSize", updateMaxRecordSizeShape, a.updateMaxRecordSize),
 		operation("UpdateStreamMode", updateStreamModeShape, a.updateStreamMode),
 		operation("DescribeLimits", nil, a.describeLimits),
+		operation("DescribeAccountSettings", nil, a.describeAccountSettings),
+		operation("UpdateAccountSettings", updateAccountShape, a.updateAccountSettings),
+		operation("UpdateStreamWarmThroughput", updateWarmShape, a.updateWarmThroughput),
+		operation("UpdateStreamRecordDistributionStrategy", updateDistributionShape, a.updateDistribution),
+		operation("PutResourcePolicy", putPolicyShape, a.putPolicy),
+		operation("GetResourcePolicy", policyShape, a.getPolicy),
+		operation("DeleteResourcePolicy", policyShape, a.deletePolicy),
+		operation("CreateChannel", createChannelShape, a.createChannel),
+		operation("DescribeChannel", channelShape, a.describeChannel),
+		operation("ListChannels", listChannelsShape, a.listChannels),
+		operation("UpdateChannel", updateChannelShape, a.updateChannel),
+		operation("DeleteChannel", channelShape, a.deleteChannel),
 	} {
 		a.around(op)
 		ops[op.Name] = op
@@ -119,14 +133,8 @@ func (a *API) Operations() map[string]*shape.Operation {
 func Unserved() map[string]bool {
 	names := make(map[string]bool)
 	for _, name := range []string{
-		"CreateChannel", "DeleteChannel", "DeleteResourcePolicy",
-		"DeregisterStreamConsumer", "DescribeAccountSettings", "DescribeChannel",
-		"DescribeStreamConsumer", "GetResourcePolicy",
-		"ListChannels", "ListStreamConsumers",
-		"PutResourcePolicy", "RegisterStreamConsumer",
-		"SubscribeToShard",
-		"UpdateAccountSettings", "UpdateChannel",
-		"UpdateStreamRecordDistributionStrategy", "UpdateStreamWarmThroughput",
+		"DeregisterStreamConsumer", "DescribeStreamConsumer", "ListStreamConsumers",
+		"RegisterStreamConsumer", "SubscribeToShard",
 	} {
 		names[name] = true
 	}

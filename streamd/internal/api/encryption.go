@@ -20,7 +20,7 @@ type encryptionInput struct {
 	KeyID shape.String
 }
 
-var encryptionShape = append(streamMembers(func(in *encryptionInput) *streamRef { return &in.streamRef }),
+var encryptionShape = streamMembers(func(in *encryptionInput) *streamRef { return &in.streamRef },
 	shape.Of("EncryptionType", func(in *encryptionInput) *shape.String { return &in.Type }, shape.OneOf(noEncryption, kmsEncryption).Req()),
 	shape.Of("KeyId", func(in *encryptionInput) *shape.String { return &in.KeyID }, shape.Length(1, 2048).Req()))
 

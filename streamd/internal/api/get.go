@@ -40,12 +40,12 @@ type getIteratorInput struct {
 	DryRun    shape.Bool
 }
 
-var getIteratorShape = append(streamMembers(func(in *getIteratorInput) *streamRef { return &in.streamRef }),
+var getIteratorShape = append(streamMembers(func(in *getIteratorInput) *streamRef { return &in.streamRef },
 	shape.Of("ShardId", func(in *getIteratorInput) *shape.String { return &in.ShardID }, nameRules.Req()),
 	shape.Of("ShardIteratorType", func(in *getIteratorInput) *shape.String { return &in.Type },
 		shape.OneOf(afterSequence, latest, atTimestamp, atSequence, trimHorizon).Req()),
 	shape.Of("StartingSequenceNumber", func(in *getIteratorInput) *shape.String { return &in.Sequence }, sequenceRules),
-	shape.Of("Timestamp", func(in *getIteratorInput) *shape.Time { return &in.Timestamp }, shape.Rules{}),
+	shape.Of("Timestamp", func(in *getIteratorInput) *shape.Time { return &in.Timestamp }, shape.Rules{})),
 	shape.Of("DryRun", func(in *getIteratorInput) *shape.Bool { return &in.DryRun }, shape.Rules{}))
 
 func (a *API) getShardIterator(_ context.Context, scope arn.Scope, in *getIteratorInput) (shape.Output, error) {
@@ -153,7 +153,7 @@ var getRecordsShape = shape.Struct{
 	shape.Of("ShardIterator", func(in *getRecordsInput) *shape.String { return &in.Iterator }, shape.Length(1, 512).Req()),
 	shape.Of("Limit", func(in *getRecordsInput) *shape.Int { return &in.Limit }, shape.Range(1, readCount)),
 	shape.Of("StreamARN", func(in *getRecordsInput) *shape.String { return &in.StreamARN }, streamARNRules),
-	shape.Of("StreamId", func(in *getRecordsInput) *shape.String { return &in.StreamID }, shape.Length(1, 24).Matching(streamIDPattern)),
+	shape.Of("StreamId", func(in *getRecordsInput) *shape.String { return &in.StreamID }, streamIDRules),
 	shape.Of("DryRun", func(in *getRecordsInput) *shape.Bool { return &in.DryRun }, shape.Rules{}),
 }
 
@@ -222,7 +222,9 @@ func (o *getRecordsOutput) Encode(e shape.Encoder) {
 		e.Sequence("SequenceNumber", sh.Number(r.Index, r.Arrival))
 		e.Time("ApproximateArrivalTimestamp", r.Arrival)
 		e.Blob("Data", r.Data)
-		e.String("PartitionKey", r.PartitionKey)
+		if r.PartitionKey != "" { // else it was put without one
+			e.String("PartitionKey", r.PartitionKey)
+		}
 		encodeEncrypted(e, o.stream.Encrypted(r.Index))
 		e.End()
 	}

@@ -17,7 +17,7 @@ type monitoringInput struct {
 	Metrics shape.Strings
 }
 
-var monitoringShape = append(streamMembers(func(in *monitoringInput) *streamRef { return &in.streamRef }),
+var monitoringShape = streamMembers(func(in *monitoringInput) *streamRef { return &in.streamRef },
 	shape.Of("ShardLevelMetrics", func(in *monitoringInput) *shape.Strings { return &in.Metrics },
 		shape.Length(1, 7).EachOf(shape.OneOf(append(state.ShardMetrics(), allMetrics)...)).Req()))
 

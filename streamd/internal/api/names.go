@@ -2,6 +2,7 @@ package api
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,13 +20,15 @@ type streamRef struct {
 	StreamID   shape.String
 }
 
-// streamMembers returns the table rows of a streamRef inside S.
-func streamMembers[S any](at func(*S) *streamRef) shape.Struct {
-	return shape.Struct{
+// streamMembers returns the table rows of a streamRef inside S, with those of the
+// operation's own members where the model has them: behind the name.
+func streamMembers[S any](at func(*S) *streamRef, own ...shape.Member) shape.Struct {
+	return slices.Concat(shape.Struct{
 		shape.Of("StreamName", func(in *S) *shape.String { return &at(in).StreamName }, nameRules),
+	}, own, shape.Struct{
 		shape.Of("StreamARN", func(in *S) *shape.String { return &at(in).StreamARN }, streamARNRules),
-		shape.Of("StreamId", func(in *S) *shape.String { return &at(in).StreamID }, shape.Length(1, 24).Matching(streamIDPattern)),
-	}
+		shape.Of("StreamId", func(in *S) *shape.String { return &at(in).StreamID }, streamIDRules),
+	})
 }
 
 // Constraints of the model that more than one operation has.
@@ -34,6 +37,7 @@ func streamMembers[S any](at func(*S) *streamRef) shape.Struct {
 var (
 	nameRules      = shape.Length(1, 128).Matching(namePattern)
 	streamARNRules = shape.Length(1, 2048).Matching(streamARNPattern)
+	streamIDRules  = shape.Length(1, 24).Matching(streamIDPattern)
 	sequenceRules  = shape.Rules{Pattern: sequencePattern}
 	hashKeyRules   = shape.Rules{Pattern: hashKeyPattern}
 	tokenRules     = shape.Length(1, 1<<20)

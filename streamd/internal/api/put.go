@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"sync"
 
-	"github.com/streamkit/streamkit/internal/hashkey"
 	"github.com/streamkit/streamkit/internal/seqno"
 	"github.com/streamkit/streamkit/streamd/internal/arn"
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
@@ -24,8 +23,11 @@ const (
 	maxDataSize = 10485760
 )
 
+// partitionKeyRules are the model's. A key is required where records are
+// distributed by their keys: the tables of the two operations say so, and those
+// behind Relaxed do not.
 var (
-	partitionKeyRules = shape.Length(1, 256).Req()
+	partitionKeyRules = shape.Length(1, 256)
 	dataRules         = shape.Length(0, maxDataSize).Req()
 )
 
@@ -41,16 +43,26 @@ type putRecordInput struct {
 	rec    [1]store.Record
 }
 
-var putRecordShape = append(streamMembers(func(in *putRecordInput) *streamRef { return &in.streamRef }),
-	shape.Of("Data", func(in *putRecordInput) *shape.Blob { return &in.Data }, dataRules),
-	shape.Of("PartitionKey", func(in *putRecordInput) *shape.String { return &in.PartitionKey }, partitionKeyRules),
-	shape.Of("ExplicitHashKey", func(in *putRecordInput) *shape.String { return &in.ExplicitHashKey }, hashKeyRules),
-	shape.Of("SequenceNumberForOrdering", func(in *putRecordInput) *shape.String { return &in.Ordering }, sequenceRules),
-	shape.Of("DryRun", func(in *putRecordInput) *shape.Bool { return &in.DryRun }, shape.Rules{}))
+var (
+	putRecordShape        = putRecordMembers(partitionKeyRules.Req())
+	putRecordRelaxedShape = putRecordMembers(partitionKeyRules)
+)
+
+func putRecordMembers(key shape.Rules) shape.Struct {
+	return append(streamMembers(func(in *putRecordInput) *streamRef { return &in.streamRef },
+		shape.Of("Data", func(in *putRecordInput) *shape.Blob { return &in.Data }, dataRules),
+		shape.Of("PartitionKey", func(in *putRecordInput) *shape.String { return &in.PartitionKey }, key),
+		shape.Of("ExplicitHashKey", func(in *putRecordInput) *shape.String { return &in.ExplicitHashKey }, hashKeyRules),
+		shape.Of("SequenceNumberForOrdering", func(in *putRecordInput) *shape.String { return &in.Ordering }, sequenceRules)),
+		shape.Of("DryRun", func(in *putRecordInput) *shape.Bool { return &in.DryRun }, shape.Rules{}))
+}
 
 func (a *API) putRecordOperation() *shape.Operation {
 	pool := sync.Pool{New: func() any { return new(putRecordInput) }}
 	op := operation("PutRecord", putRecordShape, a.putRecord)
+	op.Relaxed = func(scope arn.Scope, in any) shape.Struct {
+		return a.relaxed(scope, &in.(*putRecordInput).streamRef, putRecordRelaxedShape)
+	}
 	op.MaxBody = maxPutBody
 	op.New = pool.Get
 	op.Free = func(in any) {
@@ -68,7 +80,8 @@ func (a *API) putRecord(ctx context.Context, scope arn.Scope, in *putRecordInput
 	if err := checkRecordSize(s, len(in.Data.V), len(in.PartitionKey.V), -1); err != nil {
 		return nil, err
 	}
-	hash, err := hashOf(&in.PartitionKey, &in.ExplicitHashKey)
+	to := routeOf(s)
+	hash, err := to.hash(&in.PartitionKey, &in.ExplicitHashKey, -1)
 	if err != nil {
 		return nil, err
 	}
@@ -125,21 +138,31 @@ type putRecordsInput struct {
 	stored putResults
 }
 
-var putRecordsShape = shape.Struct{
-	shape.Of("Records", func(in *putRecordsInput) *shape.List[putRecordsEntry] { return &in.Records }, shape.Length(1, maxPutCount).Req()).With(shape.Struct{
-		shape.Of("Data", func(in *putRecordsEntry) *shape.Blob { return &in.Data }, dataRules),
-		shape.Of("ExplicitHashKey", func(in *putRecordsEntry) *shape.String { return &in.ExplicitHashKey }, hashKeyRules),
-		shape.Of("PartitionKey", func(in *putRecordsEntry) *shape.String { return &in.PartitionKey }, partitionKeyRules),
-	}),
-	shape.Of("StreamName", func(in *putRecordsInput) *shape.String { return &in.StreamName }, nameRules),
-	shape.Of("StreamARN", func(in *putRecordsInput) *shape.String { return &in.StreamARN }, streamARNRules),
-	shape.Of("StreamId", func(in *putRecordsInput) *shape.String { return &in.StreamID }, shape.Length(1, 24).Matching(streamIDPattern)),
-	shape.Of("DryRun", func(in *putRecordsInput) *shape.Bool { return &in.DryRun }, shape.Rules{}),
+var (
+	putRecordsShape        = putRecordsMembers(partitionKeyRules.Req())
+	putRecordsRelaxedShape = putRecordsMembers(partitionKeyRules)
+)
+
+func putRecordsMembers(key shape.Rules) shape.Struct {
+	return shape.Struct{
+		shape.Of("Records", func(in *putRecordsInput) *shape.List[putRecordsEntry] { return &in.Records }, shape.Length(1, maxPutCount).Req()).With(shape.Struct{
+			shape.Of("Data", func(in *putRecordsEntry) *shape.Blob { return &in.Data }, dataRules),
+			shape.Of("ExplicitHashKey", func(in *putRecordsEntry) *shape.String { return &in.ExplicitHashKey }, hashKeyRules),
+			shape.Of("PartitionKey", func(in *putRecordsEntry) *shape.String { return &in.PartitionKey }, key),
+		}),
+		shape.Of("StreamName", func(in *putRecordsInput) *shape.String { return &in.StreamName }, nameRules),
+		shape.Of("StreamARN", func(in *putRecordsInput) *shape.String { return &in.StreamARN }, streamARNRules),
+		shape.Of("StreamId", func(in *putRecordsInput) *shape.String { return &in.StreamID }, streamIDRules),
+		shape.Of("DryRun", func(in *putRecordsInput) *shape.Bool { return &in.DryRun }, shape.Rules{}),
+	}
 }
 
 func (a *API) putRecordsOperation() *shape.Operation {
 	pool := sync.Pool{New: func() any { return new(putRecordsInput) }}
 	op := operation("PutRecords", putRecordsShape, a.putRecords)
+	op.Relaxed = func(scope arn.Scope, in any) shape.Struct {
+		return a.relaxed(scope, &in.(*putRecordsInput).streamRef, putRecordsRelaxedShape)
+	}
 	op.MaxBody = maxPutBody
 	op.New = pool.Get
 	op.Free = func(in any) {
@@ -169,9 +192,10 @@ func (a *API) putRecords(ctx context.Context, scope arn.Scope, in *putRecordsInp
 	if total > maxPutBytes {
 		return nil, invalidArgument("Records size exceeds 10 MB limit")
 	}
+	to := routeOf(s)
 	for i := range in.Records.Items {
 		r := &in.Records.Items[i]
-		hash, err := hashOf(&r.PartitionKey, &r.ExplicitHashKey)
+		hash, err := to.hash(&r.PartitionKey, &r.ExplicitHashKey, i)
 		if err != nil {
 			return nil, err
 		}
@@ -245,28 +269,22 @@ func (a *API) put(ctx context.Context, s *state.Stream, recs []store.Record) ([]
 	return stored, nil
 }
 
+// recordPath names a member of a record for messages. i is the record's index in
+// PutRecords, -1 in PutRecord.
+func recordPath(i int, member string) string {
+	if i < 0 {
+		return member
+	}
+	return "records." + strconv.Itoa(i+1) + ".member." + member
+}
+
 // checkRecordSize compares a record with the limit of its stream. i is its
 // index in PutRecords, -1 in PutRecord.
 func checkRecordSize(s *state.Stream, data, key, i int) error {
 	if data+key <= s.MaxRecordBytes {
 		return nil
 	}
-	path := "data"
-	if i >= 0 {
-		path = "records." + strconv.Itoa(i+1) + ".member.data"
-	}
-	return shape.Violation(path, "Member must have length less than or equal to "+strconv.Itoa(s.MaxRecordBytes))
-}
-
-func hashOf(partitionKey, explicit *shape.String) (hashkey.Key, error) {
-	if !explicit.Set {
-		return hashkey.Of(partitionKey.V), nil
-	}
-	k, err := hashkey.Parse(explicit.V)
-	if err != nil {
-		return k, invalidArgument("Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was %s", explicit.V)
-	}
-	return k, nil
+	return shape.Violation(recordPath(i, "data"), "Member must have length less than or equal to "+strconv.Itoa(s.MaxRecordBytes))
 }
 
 // dryRun is the answer to a request that only asks whether it would succeed.

@@ -15,7 +15,7 @@ type splitShardInput struct {
 	Hash  shape.String
 }
 
-var splitShardShape = append(streamMembers(func(in *splitShardInput) *streamRef { return &in.streamRef }),
+var splitShardShape = streamMembers(func(in *splitShardInput) *streamRef { return &in.streamRef },
 	shape.Of("ShardToSplit", func(in *splitShardInput) *shape.String { return &in.Shard }, nameRules.Req()),
 	shape.Of("NewStartingHashKey", func(in *splitShardInput) *shape.String { return &in.Hash }, hashKeyRules.Req()))
 
@@ -48,7 +48,7 @@ type mergeShardsInput struct {
 	Adjacent shape.String
 }
 
-var mergeShardsShape = append(streamMembers(func(in *mergeShardsInput) *streamRef { return &in.streamRef }),
+var mergeShardsShape = streamMembers(func(in *mergeShardsInput) *streamRef { return &in.streamRef },
 	shape.Of("ShardToMerge", func(in *mergeShardsInput) *shape.String { return &in.Shard }, nameRules.Req()),
 	shape.Of("AdjacentShardToMerge", func(in *mergeShardsInput) *shape.String { return &in.Adjacent }, nameRules.Req()))
 
@@ -78,7 +78,7 @@ type updateShardCountInput struct {
 	Scaling shape.String
 }
 
-var updateShardCountShape = append(streamMembers(func(in *updateShardCountInput) *streamRef { return &in.streamRef }),
+var updateShardCountShape = streamMembers(func(in *updateShardCountInput) *streamRef { return &in.streamRef },
 	shape.Of("TargetShardCount", func(in *updateShardCountInput) *shape.Int { return &in.Target }, shape.AtLeast(1).Req()),
 	shape.Of("ScalingType", func(in *updateShardCountInput) *shape.String { return &in.Scaling }, shape.OneOf("UNIFORM_SCALING").Req()))
 

@@ -20,7 +20,7 @@ type retentionInput struct {
 	Hours shape.Int
 }
 
-var retentionShape = append(streamMembers(func(in *retentionInput) *streamRef { return &in.streamRef }),
+var retentionShape = streamMembers(func(in *retentionInput) *streamRef { return &in.streamRef },
 	shape.Of("RetentionPeriodHours", func(in *retentionInput) *shape.Int { return &in.Hours }, shape.Rules{}.Req()))
 
 func (a *API) increaseRetention(ctx context.Context, scope arn.Scope, in *retentionInput) (shape.Output, error) {

@@ -21,7 +21,7 @@ type updateMaxRecordSizeInput struct {
 func arnMembers[S any](at func(*S) *streamRef, rules shape.Rules) shape.Struct {
 	return shape.Struct{
 		shape.Of("StreamARN", func(in *S) *shape.String { return &at(in).StreamARN }, rules),
-		shape.Of("StreamId", func(in *S) *shape.String { return &at(in).StreamID }, shape.Length(1, 24).Matching(streamIDPattern)),
+		shape.Of("StreamId", func(in *S) *shape.String { return &at(in).StreamID }, streamIDRules),
 	}
 }
 
@@ -48,16 +48,15 @@ type updateStreamModeInput struct {
 
 var updateStreamModeShape = append(arnMembers(func(in *updateStreamModeInput) *streamRef { return &in.streamRef }, streamARNRules.Req()),
 	shape.Of("StreamModeDetails", func(in *updateStreamModeInput) *shape.Opt[modeDetails] { return &in.ModeDetails }, shape.Rules{}.Req()).With(modeDetailsShape),
-	shape.Of("WarmThroughputMiBps", func(in *updateStreamModeInput) *shape.Int { return &in.WarmThroughput }, shape.AtLeast(0)))
+	shape.Of("WarmThroughputMiBps", func(in *updateStreamModeInput) *shape.Int { return &in.WarmThroughput }, warmRules))
 
 func (a *API) updateStreamMode(ctx context.Context, scope arn.Scope, in *updateStreamModeInput) (shape.Output, error) {
 	key, err := in.key(scope)
 	if err != nil {
 		return nil, err
 	}
-	if in.WarmThroughput.Set {
-		return nil, notServed("WarmThroughputMiBps")
-	}
-	_, err = a.engine.Command(ctx, state.ChangeMode{Key: key, Mode: state.Mode(in.ModeDetails.V.StreamMode.V), Delay: a.cfg.TransitionDelay})
+	_, err = a.engine.Command(ctx, state.ChangeMode{
+		Key: key, Mode: state.Mode(in.ModeDetails.V.StreamMode.V), Warm: optional(in.WarmThroughput), Delay: a.cfg.TransitionDelay,
+	})
 	return nil, apiError(err)
 }

@@ -133,7 +133,7 @@ const (
 	fromTimestamp     = "FROM_TIMESTAMP"
 )
 
-var listShardsShape = append(streamMembers(func(in *listShardsInput) *streamRef { return &in.streamRef }),
+var listShardsShape = streamMembers(func(in *listShardsInput) *streamRef { return &in.streamRef },
 	shape.Of("NextToken", func(in *listShardsInput) *shape.String { return &in.NextToken }, tokenRules),
 	shape.Of("ExclusiveStartShardId", func(in *listShardsInput) *shape.String { return &in.StartShard }, nameRules),
 	shape.Of("MaxResults", func(in *listShardsInput) *shape.Int { return &in.MaxResults }, pageRules),

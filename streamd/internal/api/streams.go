@@ -50,24 +50,15 @@ var createStreamShape = shape.Struct{
 	shape.Of("ShardCount", func(in *createStreamInput) *shape.Int { return &in.ShardCount }, shape.AtLeast(1)),
 	shape.Of("StreamModeDetails", func(in *createStreamInput) *shape.Opt[modeDetails] { return &in.ModeDetails }, shape.Rules{}).With(modeDetailsShape),
 	shape.Of("Tags", func(in *createStreamInput) *shape.Map { return &in.Tags }, tagMapRules),
-	shape.Of("WarmThroughputMiBps", func(in *createStreamInput) *shape.Int { return &in.WarmThroughput }, shape.AtLeast(0)),
+	shape.Of("WarmThroughputMiBps", func(in *createStreamInput) *shape.Int { return &in.WarmThroughput }, warmRules),
 	shape.Of("MaxRecordSizeInKiB", func(in *createStreamInput) *shape.Int { return &in.MaxRecordSizeInKiB }, recordSizeRules),
-	shape.Of("RecordDistributionStrategy", func(in *createStreamInput) *shape.String { return &in.Distribution },
-		shape.OneOf("AUTO", "USER_PARTITION_KEY")),
-}
-
-// notServed refuses a member whose effect this version cannot give, rather
-// than to pass over it in silence.
-func notServed(member string) error {
-	return invalidArgument("%s is not served by this version of streamd.", member)
+	shape.Of("RecordDistributionStrategy", func(in *createStreamInput) *shape.String { return &in.Distribution }, distributionRules),
 }
 
 func (a *API) createStream(ctx context.Context, scope arn.Scope, in *createStreamInput) (shape.Output, error) {
-	switch {
-	case in.WarmThroughput.Set:
-		return nil, notServed("WarmThroughputMiBps")
-	case in.Distribution.V == "AUTO":
-		return nil, notServed("RecordDistributionStrategy AUTO")
+	// Source of the wording: an error that was reported from AWS.
+	if in.WarmThroughput.Set && in.ShardCount.Set {
+		return nil, awserr.New("ValidationException", "Either 'warmThroughputMiBps' or 'shardCount' can be set but not both")
 	}
 	cmd := state.CreateStream{
 		Key:            state.StreamKey{Scope: scope, Name: in.StreamName.V},
@@ -75,6 +66,7 @@ func (a *API) createStream(ctx context.Context, scope arn.Scope, in *createStrea
 		Mode:           state.Provisioned,
 		MaxRecordBytes: int(in.MaxRecordSizeInKiB.Or(1024)) * kib,
 		Tags:           in.Tags.V,
+		Warm:           optional(in.WarmThroughput),
 		Delay:          a.cfg.TransitionDelay,
 	}
 	if err := checkTags(cmd.Key, cmd.Tags); err != nil {
@@ -82,6 +74,9 @@ func (a *API) createStream(ctx context.Context, scope arn.Scope, in *createStrea
 	}
 	if in.ModeDetails.Set && in.ModeDetails.V.StreamMode.V == string(state.OnDemand) {
 		cmd.Mode, cmd.ShardCount = state.OnDemand, defaultShards
+	}
+	if in.Distribution.V == string(state.Auto) {
+		cmd.Distribution = state.Auto
 	}
 	if _, ok := a.engine.Stream(cmd.Key); !ok { // else the answer is that it exists
 		if err := a.checkShardLimit(scope, cmd.ShardCount); err != nil {
@@ -122,7 +117,7 @@ type deleteStreamInput struct {
 	Enforce shape.Bool
 }
 
-var deleteStreamShape = append(streamMembers(func(in *deleteStreamInput) *streamRef { return &in.streamRef }),
+var deleteStreamShape = streamMembers(func(in *deleteStreamInput) *streamRef { return &in.streamRef },
 	shape.Of("EnforceConsumerDeletion", func(in *deleteStreamInput) *shape.Bool { return &in.Enforce }, shape.Rules{}))
 
 func (a *API) deleteStream(ctx context.Context, scope arn.Scope, in *deleteStreamInput) (shape.Output, error) {
@@ -143,7 +138,7 @@ type describeStreamInput struct {
 	StartShard shape.String
 }
 
-var describeStreamShape = append(streamMembers(func(in *describeStreamInput) *streamRef { return &in.streamRef }),
+var describeStreamShape = streamMembers(func(in *describeStreamInput) *streamRef { return &in.streamRef },
 	shape.Of("Limit", func(in *describeStreamInput) *shape.Int { return &in.Limit }, pageRules),
 	shape.Of("ExclusiveStartShardId", func(in *describeStreamInput) *shape.String { return &in.StartShard }, nameRules))
 
@@ -211,10 +206,18 @@ func (a *API) describeStreamSummary(_ context.Context, scope arn.Scope, in *desc
 	if err != nil {
 		return nil, err
 	}
-	return &describeSummaryOutput{s}, nil
+	now := a.engine.Now()
+	return &describeSummaryOutput{
+		stream: s, channels: len(s.LiveChannels(now)),
+		warm: s.Mode == state.OnDemand && a.engine.Commitment(s.Key.Scope).InForce(now),
+	}, nil
 }
 
-type describeSummaryOutput struct{ stream *state.Stream }
+type describeSummaryOutput struct {
+	stream   *state.Stream
+	channels int
+	warm     bool // whether it has a warm throughput
+}
 
 func (o *describeSummaryOutput) Size() int { return 1024 }
 
@@ -223,7 +226,14 @@ func (o *describeSummaryOutput) Encode(e shape.Encoder) {
 	encodeStream(e, o.stream)
 	e.Int("OpenShardCount", int64(len(o.stream.Open())))
 	e.Int("ConsumerCount", 0)
+	if o.warm {
+		encodeWarm(e, o.stream)
+	}
 	e.Int("MaxRecordSizeInKiB", int64(o.stream.MaxRecordBytes/kib))
+	e.Int("ChannelCount", int64(o.channels))
+	if o.stream.Mode == state.OnDemand {
+		e.String("RecordDistributionStrategy", string(o.stream.Strategy()))
+	}
 	e.End()
 }
 

@@ -8,7 +8,6 @@ import (
 	"unicode"
 
 	"github.com/streamkit/streamkit/streamd/internal/arn"
-	"github.com/streamkit/streamkit/streamd/internal/awserr"
 	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
 	"github.com/streamkit/streamkit/streamd/internal/state"
 )
@@ -53,7 +52,7 @@ type addTagsInput struct {
 	Tags shape.Map
 }
 
-var addTagsShape = append(streamMembers(func(in *addTagsInput) *streamRef { return &in.streamRef }),
+var addTagsShape = streamMembers(func(in *addTagsInput) *streamRef { return &in.streamRef },
 	shape.Of("Tags", func(in *addTagsInput) *shape.Map { return &in.Tags }, tagMapRules.Req()))
 
 func (a *API) addTags(ctx context.Context, scope arn.Scope, in *addTagsInput) (shape.Output, error) {
@@ -77,7 +76,7 @@ type removeTagsInput struct {
 	TagKeys shape.Strings
 }
 
-var removeTagsShape = append(streamMembers(func(in *removeTagsInput) *streamRef { return &in.streamRef }),
+var removeTagsShape = streamMembers(func(in *removeTagsInput) *streamRef { return &in.streamRef },
 	shape.Of("TagKeys", func(in *removeTagsInput) *shape.Strings { return &in.TagKeys }, tagKeysRules.Req()))
 
 func (a *API) removeTags(ctx context.Context, scope arn.Scope, in *removeTagsInput) (shape.Output, error) {
@@ -99,7 +98,7 @@ type listTagsInput struct {
 // limit.
 const tagPage = 50
 
-var listTagsShape = append(streamMembers(func(in *listTagsInput) *streamRef { return &in.streamRef }),
+var listTagsShape = streamMembers(func(in *listTagsInput) *streamRef { return &in.streamRef },
 	shape.Of("ExclusiveStartTagKey", func(in *listTagsInput) *shape.String { return &in.StartKey }, tagKeyRules),
 	shape.Of("Limit", func(in *listTagsInput) *shape.Int { return &in.Limit }, shape.Range(1, tagPage)))
 
@@ -156,26 +155,10 @@ type resourceRef struct {
 	StreamID    shape.String
 }
 
-func resourceMembers[S any](at func(*S) *resourceRef) shape.Struct {
-	return shape.Struct{
+func resourceMembers[S any](at func(*S) *resourceRef, before ...shape.Member) shape.Struct {
+	return append(shape.Struct(before),
 		shape.Of("ResourceARN", func(in *S) *shape.String { return &at(in).ResourceARN }, resourceARNRules.Req()),
-		shape.Of("StreamId", func(in *S) *shape.String { return &at(in).StreamID }, shape.Length(1, 24).Matching(streamIDPattern)),
-	}
-}
-
-// key returns the key of the stream. Streams have no consumers yet, so that one
-// is never found.
-func (ref *resourceRef) key() (state.StreamKey, error) {
-	stream, consumer, ok := strings.Cut(ref.ResourceARN.V, "/consumer/")
-	key, err := parseStreamARN(stream)
-	if err != nil {
-		return key, invalidArgument("ResourceARN %s is not the name of a stream or consumer.", ref.ResourceARN.V)
-	}
-	if ok {
-		name, _, _ := strings.Cut(consumer, ":")
-		return key, awserr.New("ResourceNotFoundException", "Consumer %s, account %s not found.", name, key.Account)
-	}
-	return key, nil
+		shape.Of("StreamId", func(in *S) *shape.String { return &at(in).StreamID }, streamIDRules))
 }
 
 type tagResourceInput struct {
@@ -183,15 +166,15 @@ type tagResourceInput struct {
 	Tags shape.Map
 }
 
-var tagResourceShape = append(resourceMembers(func(in *tagResourceInput) *resourceRef { return &in.resourceRef }),
+var tagResourceShape = resourceMembers(func(in *tagResourceInput) *resourceRef { return &in.resourceRef },
 	shape.Of("Tags", func(in *tagResourceInput) *shape.Map { return &in.Tags }, tagMapRules.Req()))
 
 func (a *API) tagResource(ctx context.Context, _ arn.Scope, in *tagResourceInput) (shape.Output, error) {
-	key, err := in.key()
+	s, _, err := a.resource(&in.resourceRef)
 	if err != nil {
 		return nil, err
 	}
-	return nil, a.tag(ctx, key, in.Tags.V)
+	return nil, a.tag(ctx, s.Key, in.Tags.V)
 }
 
 type untagResourceInput struct {
@@ -199,15 +182,15 @@ type untagResourceInput struct {
 	TagKeys shape.Strings
 }
 
-var untagResourceShape = append(resourceMembers(func(in *untagResourceInput) *resourceRef { return &in.resourceRef }),
+var untagResourceShape = resourceMembers(func(in *untagResourceInput) *resourceRef { return &in.resourceRef },
 	shape.Of("TagKeys", func(in *untagResourceInput) *shape.Strings { return &in.TagKeys }, tagKeysRules.Req()))
 
 func (a *API) untagResource(ctx context.Context, _ arn.Scope, in *untagResourceInput) (shape.Output, error) {
-	key, err := in.key()
+	s, _, err := a.resource(&in.resourceRef)
 	if err != nil {
 		return nil, err
 	}
-	_, err = a.engine.Command(ctx, state.Untag{Key: key, TagKeys: in.TagKeys.V})
+	_, err = a.engine.Command(ctx, state.Untag{Key: s.Key, TagKeys: in.TagKeys.V})
 	return nil, apiError(err)
 }
 
@@ -216,13 +199,9 @@ type listResourceTagsInput struct{ resourceRef }
 var listResourceTagsShape = resourceMembers(func(in *listResourceTagsInput) *resourceRef { return &in.resourceRef })
 
 func (a *API) listResourceTags(_ context.Context, _ arn.Scope, in *listResourceTagsInput) (shape.Output, error) {
-	key, err := in.key()
+	s, _, err := a.resource(&in.resourceRef)
 	if err != nil {
 		return nil, err
-	}
-	s, ok := a.engine.Stream(key)
-	if !ok {
-		return nil, streamNotFound(key)
 	}
 	return &tagsOutput{keys: slices.Sorted(maps.Keys(s.Tags)), tags: s.Tags}, nil
 }

@@ -22,6 +22,7 @@ const (
 	sealIterator = "iterator"
 	sealShards   = "shards"
 	sealStreams  = "streams"
+	sealChannels = "channels"
 )
 
 // sealPrefix begins every sealed text, as it does on AWS: a version.

@@ -13,6 +13,10 @@ type Scope struct {
 // Stream returns the Amazon resource name of a stream.
 func (s Scope) Stream(name string) string { return s.resource("kinesis", "stream/"+name) }
 
+// Channel returns the Amazon resource name of a stream's channel, which has its
+// id.
+func (s Scope) Channel(id string) string { return s.resource("kinesis", "channel/"+id) }
+
 // Table returns the Amazon resource name of a table.
 func (s Scope) Table(name string) string { return s.resource("dynamodb", "table/"+name) }
 

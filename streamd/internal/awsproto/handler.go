@@ -185,7 +185,7 @@ func (x *exchange) kinesis(name string) string {
 		refused = conversion
 	}
 	if refused == nil {
-		refused = shape.Validate(op.Input, in)
+		refused = op.Check(scope, in)
 	}
 	if refused != nil {
 		return x.fail(json11, refused)

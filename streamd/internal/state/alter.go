@@ -87,7 +87,3 @@ func (c ChangeMaxRecordSize) check(s *Stream) (same bool, err error) {
 }
 
 func (c ChangeMaxRecordSize) change(next *Stream, _ *State) { next.MaxRecordBytes = c.MaxRecordBytes }
-
-func (c ChangeMode) check(s *Stream) (same bool, err error) { return c.Mode == s.Mode, nil }
-
-func (c ChangeMode) change(next *Stream, _ *State) { next.Mode = c.Mode }

@@ -19,7 +19,19 @@ import (
 // ACTIVE, that succeeds.
 func randomChange(r *rand.Rand, s *state.Stream) state.Command {
 	delay := time.Duration(r.IntN(2)) * time.Second
-	switch r.IntN(7) {
+	switch r.IntN(10) {
+	case 9:
+		return state.PutPolicy{Key: s.Key, Policy: fmt.Sprintf(`{"n":%d}`, r.IntN(9))}
+	case 8:
+		return state.ChangeCommitment{Scope: s.Key.Scope, Enable: r.IntN(3) > 0}
+	case 7:
+		if s.Mode == state.OnDemand && len(s.Channels) == 0 {
+			return state.CreateChannel{Key: s.Key, Channel: bucketChannel(s.Key.Name), Delay: delay}
+		}
+		if s.Mode == state.OnDemand {
+			return state.ChangeDistribution{Key: s.Key, Distribution: []state.Distribution{state.Auto, state.ByKeys}[r.IntN(2)]}
+		}
+		return state.ChangeDistribution{Key: s.Key, Distribution: state.ByKeys}
 	case 5:
 		return state.ChangeMode{Key: s.Key, Mode: []state.Mode{state.Provisioned, state.OnDemand}[r.IntN(2)], Delay: delay}
 	case 4:

@@ -32,6 +32,9 @@ func (st *State) applyCommand(c Command) (*Stream, error) {
 		if !ok {
 			return nil, notFound(c.Key)
 		}
+		if err := st.checkChannels(s); err != nil {
+			return nil, err
+		}
 		return st.schedule(s, Deleting, c, c.Delay), nil
 	case SplitShard:
 		return st.reshard(c.Key, c, c.Delay, c.check)
@@ -48,7 +51,24 @@ func (st *State) applyCommand(c Command) (*Stream, error) {
 	case ChangeMaxRecordSize:
 		return st.alter(c.Key, c, c.Delay, c.check)
 	case ChangeMode:
-		return st.alter(c.Key, c, c.Delay, c.check)
+		return st.alter(c.Key, c, c.Delay, c.check(st))
+	case ChangeWarmThroughput:
+		return st.alter(c.Key, c, c.Delay, c.check(st))
+	case ChangeDistribution:
+		return st.changeDistribution(c)
+	case ChangeCommitment:
+		st.changeCommitment(c)
+		return nil, nil
+	case PutPolicy:
+		return st.putPolicy(c)
+	case DeletePolicy:
+		return st.deletePolicy(c)
+	case CreateChannel:
+		return st.createChannel(c)
+	case UpdateChannel:
+		return st.updateChannel(c)
+	case DeleteChannel:
+		return st.deleteChannel(c)
 	case Tag:
 		return st.tag(c.Key, c.change)
 	case Untag:
@@ -74,10 +94,14 @@ func (st *State) createStream(c CreateStream) (*Stream, error) {
 	if len(c.Tags) > MaxTags {
 		return nil, tooManyTags(c.Key)
 	}
+	if err := st.checkOnDemand(c); err != nil {
+		return nil, err
+	}
 	st.ids++
 	s := &Stream{
 		Key: c.Key, ID: st.ids, Created: st.now(), Mode: c.Mode,
 		Retention: DefaultRetention, MaxRecordBytes: c.MaxRecordBytes, Tags: c.Tags,
+		Warm: c.Warm, Distribution: c.Distribution,
 	}
 	st.byKey[c.Key] = s.ID
 	return st.schedule(s, Creating, c, c.Delay), nil

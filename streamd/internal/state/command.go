@@ -22,6 +22,8 @@ type CreateStream struct {
 	Mode           Mode
 	MaxRecordBytes int
 	Tags           map[string]string `json:",omitempty"`
+	Warm           *int              `json:",omitempty"` // warm throughput in MiB/s
+	Distribution   Distribution      `json:",omitempty"`
 	Delay          time.Duration     // how long the stream stays CREATING; 0 means not at all
 }
 
@@ -102,6 +104,7 @@ type ChangeMaxRecordSize struct {
 type ChangeMode struct {
 	Key   StreamKey
 	Mode  Mode
+	Warm  *int `json:",omitempty"` // warm throughput in MiB/s, which only ON_DEMAND has
 	Delay time.Duration
 }
 

@@ -16,6 +16,8 @@ func TestCommandsAreAFormat(t *testing.T) {
 	plain := create("s", 2)
 	tagged := plain
 	tagged.Tags = map[string]string{"b": "2", "a": "1"}
+	warm := plain
+	warm.Mode, warm.Warm, warm.Distribution = state.OnDemand, new(int), state.Auto
 	for _, tt := range []struct {
 		do   state.Command
 		want string
@@ -33,6 +35,18 @@ func TestCommandsAreAFormat(t *testing.T) {
 		{state.ChangeEncryption{Key: key("s"), KeyID: "k"}, `ChangeEncryption{` + s + `,"KeyID":"k","Delay":0}`},
 		{state.ChangeMaxRecordSize{Key: key("s"), MaxRecordBytes: 2 << 20}, `ChangeMaxRecordSize{` + s + `,"MaxRecordBytes":2097152,"Delay":0}`},
 		{state.ChangeMode{Key: key("s"), Mode: state.OnDemand}, `ChangeMode{` + s + `,"Mode":"ON_DEMAND","Delay":0}`},
+		{warm, `CreateStream{` + s + `,"ShardCount":2,"Mode":"ON_DEMAND","MaxRecordBytes":1048576,"Warm":0,"Distribution":"AUTO","Delay":0}`},
+		{state.ChangeMode{Key: key("s"), Mode: state.OnDemand, Warm: warm.Warm}, `ChangeMode{` + s + `,"Mode":"ON_DEMAND","Warm":0,"Delay":0}`},
+		{state.ChangeWarmThroughput{Key: key("s"), MiBps: 7}, `ChangeWarmThroughput{` + s + `,"MiBps":7,"Delay":0}`},
+		{state.ChangeDistribution{Key: key("s"), Distribution: state.Auto}, `ChangeDistribution{` + s + `,"Distribution":"AUTO"}`},
+		{state.ChangeCommitment{Scope: scope, Enable: true}, `ChangeCommitment{"Scope":{"Account":"000000000000","Region":"us-east-1"},"Enable":true}`},
+		{state.PutPolicy{Key: key("s"), Policy: "{}"}, `PutPolicy{` + s + `,"Policy":"{}"}`},
+		{state.PutPolicy{Key: key("s"), Consumer: "c:1", Policy: "{}"}, `PutPolicy{` + s + `,"Consumer":"c:1","Policy":"{}"}`},
+		{state.DeletePolicy{Key: key("s"), Consumer: "c:1"}, `DeletePolicy{` + s + `,"Consumer":"c:1"}`},
+		{state.CreateChannel{Key: key("s"), Channel: bucketChannel("n")}, `CreateChannel{` + s + `,"Channel":{"Name":"n","Role":"r","Format":"JSON","Bucket":{"Bucket":"b","Owner":"o","Compression":"GZIP","Freshness":300,"Failed":{"Bucket":"","Owner":""}},"Table":null,"Logs":{"Enabled":true}},"Delay":0}`},
+		{state.CreateChannel{Key: key("s"), Channel: tableChannel("n")}, `CreateChannel{` + s + `,"Channel":{"Name":"n","Role":"r","Format":"JSON","Schema":"g","Bucket":null,"Table":{"Bucket":"b","Namespace":"ns","Name":"t","Compression":"ZSTD","Partition":[{"Transform":"TIME_HOUR","Source":"at"}],"Freshness":300,"Failed":{"Bucket":"f","Owner":"o","Prefix":"p"}},"Logs":{"Enabled":false}},"Delay":0}`},
+		{state.UpdateChannel{Key: key("s"), ID: "i", BucketFreshness: 300, Logs: &state.ChannelLogs{Enabled: true}}, `UpdateChannel{` + s + `,"ID":"i","BucketFreshness":300,"Logs":{"Enabled":true},"Delay":0}`},
+		{state.DeleteChannel{Key: key("s"), ID: "i"}, `DeleteChannel{` + s + `,"ID":"i","Delay":0}`},
 		{state.Complete{StreamID: 1, Transition: 2}, `Complete{"StreamID":1,"Transition":2}`},
 	} {
 		name, _, _ := strings.Cut(tt.want, "{")

@@ -118,19 +118,27 @@ func cutBytes(b []byte) (field, rest []byte) {
 
 // commandNames are the names under which commands are stored.
 var commandNames = map[string]func([]byte) (Command, error){
-	"CreateStream":        decodeAs[CreateStream],
-	"DeleteStream":        decodeAs[DeleteStream],
-	"SplitShard":          decodeAs[SplitShard],
-	"MergeShards":         decodeAs[MergeShards],
-	"UpdateShardCount":    decodeAs[UpdateShardCount],
-	"ChangeRetention":     decodeAs[ChangeRetention],
-	"Tag":                 decodeAs[Tag],
-	"Untag":               decodeAs[Untag],
-	"ChangeMonitoring":    decodeAs[ChangeMonitoring],
-	"ChangeEncryption":    decodeAs[ChangeEncryption],
-	"ChangeMaxRecordSize": decodeAs[ChangeMaxRecordSize],
-	"ChangeMode":          decodeAs[ChangeMode],
-	"Complete":            decodeAs[Complete],
+	"CreateStream":         decodeAs[CreateStream],
+	"DeleteStream":         decodeAs[DeleteStream],
+	"SplitShard":           decodeAs[SplitShard],
+	"MergeShards":          decodeAs[MergeShards],
+	"UpdateShardCount":     decodeAs[UpdateShardCount],
+	"ChangeRetention":      decodeAs[ChangeRetention],
+	"Tag":                  decodeAs[Tag],
+	"Untag":                decodeAs[Untag],
+	"ChangeMonitoring":     decodeAs[ChangeMonitoring],
+	"ChangeEncryption":     decodeAs[ChangeEncryption],
+	"ChangeMaxRecordSize":  decodeAs[ChangeMaxRecordSize],
+	"ChangeMode":           decodeAs[ChangeMode],
+	"ChangeWarmThroughput": decodeAs[ChangeWarmThroughput],
+	"ChangeDistribution":   decodeAs[ChangeDistribution],
+	"ChangeCommitment":     decodeAs[ChangeCommitment],
+	"PutPolicy":            decodeAs[PutPolicy],
+	"DeletePolicy":         decodeAs[DeletePolicy],
+	"CreateChannel":        decodeAs[CreateChannel],
+	"UpdateChannel":        decodeAs[UpdateChannel],
+	"DeleteChannel":        decodeAs[DeleteChannel],
+	"Complete":             decodeAs[Complete],
 }
 
 func decodeAs[T Command](b []byte) (Command, error) {
@@ -165,6 +173,22 @@ func commandName(c Command) string {
 		return "ChangeMaxRecordSize"
 	case ChangeMode:
 		return "ChangeMode"
+	case ChangeWarmThroughput:
+		return "ChangeWarmThroughput"
+	case ChangeDistribution:
+		return "ChangeDistribution"
+	case ChangeCommitment:
+		return "ChangeCommitment"
+	case PutPolicy:
+		return "PutPolicy"
+	case DeletePolicy:
+		return "DeletePolicy"
+	case CreateChannel:
+		return "CreateChannel"
+	case UpdateChannel:
+		return "UpdateChannel"
+	case DeleteChannel:
+		return "DeleteChannel"
 	case Complete:
 		return "Complete"
 	}

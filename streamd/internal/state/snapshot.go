@@ -34,6 +34,8 @@ type catalogue struct {
 	Arrival  int64
 	Authors  []storedAuthor
 	Streams  []storedStream
+
+	Commitments []storedCommitment `json:",omitempty"`
 }
 
 type storedAuthor struct {
@@ -60,7 +62,7 @@ func (st *State) AppendSnapshot(dst []byte, lsn journal.LSN) ([]byte, error) {
 	dst = append(dst, snapshotMagic...)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(lsn))
 
-	c := catalogue{Seq: st.seq, IDs: st.ids, Arrival: st.arrival}
+	c := catalogue{Seq: st.seq, IDs: st.ids, Arrival: st.arrival, Commitments: st.storedCommitments()}
 	for gateway, a := range st.authors {
 		c.Authors = append(c.Authors, storedAuthor{gateway, a})
 	}
@@ -132,6 +134,9 @@ func ReadSnapshot(b []byte) (*State, journal.LSN, error) {
 	st.seq, st.ids, st.arrival = c.Seq, c.IDs, c.Arrival
 	for _, a := range c.Authors {
 		st.authors[a.Gateway] = a.author
+	}
+	for _, stored := range c.Commitments {
+		st.commitments[stored.Scope] = stored.Commitment
 	}
 	r := uvarints{b: rest}
 	for i := range c.Streams {

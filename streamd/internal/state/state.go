@@ -25,6 +25,8 @@ type State struct {
 	logs    map[uint64][]*Log // by stream, then shard index
 	authors map[[16]byte]author
 	tables  *table.Set
+
+	commitments map[arn.Scope]Commitment
 }
 
 // author is what was last applied of one gateway's frames.
@@ -41,6 +43,8 @@ func New() *State {
 		logs:    make(map[uint64][]*Log),
 		authors: make(map[[16]byte]author),
 		tables:  table.NewSet(),
+
+		commitments: make(map[arn.Scope]Commitment),
 	}
 }
 
@@ -51,6 +55,7 @@ func (st *State) Clone() *State {
 	c.streams = maps.Clone(st.streams)
 	c.byKey = maps.Clone(st.byKey)
 	c.authors = maps.Clone(st.authors)
+	c.commitments = maps.Clone(st.commitments)
 	c.tables = st.tables.Clone()
 	c.logs = make(map[uint64][]*Log, len(st.logs))
 	for id, logs := range st.logs {

@@ -353,7 +353,7 @@ func randomHistory(t testing.TB, seed uint64) *machine {
 		case s.Transition() != nil && r.IntN(2) == 0:
 			m.must(state.Complete{StreamID: s.ID, Transition: s.Transition().ID})
 		case len(s.Open()) == 0:
-		case r.IntN(20) == 0:
+		case r.IntN(20) == 0 && len(s.Channels) == 0:
 			m.must(state.DeleteStream{Key: s.Key})
 		case r.IntN(6) == 0 && s.Status == state.Active:
 			m.must(randomChange(r, s))

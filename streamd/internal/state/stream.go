@@ -61,6 +61,16 @@ type Stream struct {
 	KeyID   string `json:",omitempty"` // of the key that records are encrypted with; empty if they are not
 	Ciphers []Span `json:",omitempty"` // of the records that were written encrypted, in order; see Encrypted
 
+	Warm         *int         `json:",omitempty"` // warm throughput that was asked for; see WarmThroughput
+	Distribution Distribution `json:",omitempty"`
+
+	// Policies holds the resource policies: that of the stream under "", those
+	// of its consumers under their names as PutPolicy has them. Not to be
+	// changed.
+	Policies map[string]string `json:",omitempty"`
+
+	Channels []*Channel `json:",omitempty"` // of which some may be gone; see LiveChannels
+
 	// Shards holds every shard since the stream was created, by index; empty
 	// while the stream is CREATING. A shard that has expired stays here, and
 	// is to be left out of listings: see Expired.

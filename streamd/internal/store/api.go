@@ -10,7 +10,7 @@ import (
 // Record is a record to be put. The store keeps no reference to it once Put
 // has returned.
 type Record struct {
-	PartitionKey string
+	PartitionKey string // empty: it has none, since no key is empty
 	Data         []byte
 	HashKey      hashkey.Key // of the partition key, or the explicit one
 }

@@ -33,6 +33,13 @@ func (s *Store) Streams(scope arn.Scope) []*state.Stream {
 	return s.state.Streams(scope)
 }
 
+// Commitment returns an account's commitment to a minimum of throughput.
+func (s *Store) Commitment(scope arn.Scope) state.Commitment {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.state.Commitment(scope)
+}
+
 // shardLocked finds a shard that can be read. s.mu is held.
 func (s *Store) shardLocked(streamID uint64, shard int) (*state.Stream, *state.Log, error) {
 	st, ok := s.state.StreamByID(streamID)

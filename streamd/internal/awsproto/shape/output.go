@@ -7,6 +7,7 @@ import (
 	"github.com/streamkit/streamkit/internal/hashkey"
 	"github.com/streamkit/streamkit/internal/seqno"
 	"github.com/streamkit/streamkit/streamd/internal/arn"
+	"github.com/streamkit/streamkit/streamd/internal/awserr"
 )
 
 // Encoder writes members of a structure in some encoding. Between Begin or
@@ -39,10 +40,25 @@ type Output interface {
 	Size() int
 }
 
+// Check checks an input by the operation's rules.
+func (op *Operation) Check(scope arn.Scope, in any) *awserr.Error {
+	refused := Validate(op.Input, in)
+	if refused == nil || op.Relaxed == nil {
+		return refused
+	}
+	if rules := op.Relaxed(scope, in); rules != nil {
+		return Validate(rules, in)
+	}
+	return refused
+}
+
 // Operation is one operation of an API.
 type Operation struct {
 	Name  string
 	Input Struct
+	// Relaxed, if not nil, is asked about an input that Input refuses: it returns
+	// a table with the same members and other rules for it, or nil.
+	Relaxed func(scope arn.Scope, in any) Struct
 	// MaxBody is the largest request body in bytes; 0 means the server's
 	// default.
 	MaxBody int64
