@@ -377,3 +377,86 @@ func TestStoredConfigurationSurvives(t *testing.T) {
 		t.Errorf("after the transitions: %s, want %s", got, want)
 	}
 }
+
+// TestSettingsErrors pins the wording of what the account's settings, warm
+// throughput, distribution, policies and channels refuse.
+func TestSettingsErrors(t *testing.T) {
+	srv := streamdtest.New(t)
+	srv.CreateStream(t, "s", 1)
+	const (
+		arn      = `"arn:aws:kinesis:us-east-1:000000000000:stream/s"`
+		nope     = `"arn:aws:kinesis:us-east-1:000000000000:stream/nope"`
+		consumer = `"arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1"`
+		noName   = `"arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c"`
+		channel  = `"arn:aws:kinesis:us-east-1:000000000000:channel/x"`
+		role     = `"ServiceExecutionRoleARN":"arn:aws:iam::000000000000:role/r"`
+		storage  = `{"BucketARN":"arn:aws:s3:::bucket","ExpectedBucketOwner":"000000000000","CompressionType":"NONE"}`
+		bucket   = `"S3DestinationConfiguration":{"StorageConfiguration":` + storage + `}`
+		dead     = `"DeadLetterQueueS3Configuration":{"BucketARN":"arn:aws:s3:::bucket","ExpectedBucketOwner":"000000000000"}`
+		table    = `{"TableBucketARN":"arn:aws:s3tables:us-east-1:000000000000:bucket/tab","Namespace":"n","TableName":"t","CompressionType":"NONE"}`
+		tables   = `"S3TablesDestinationConfiguration":{` + dead + `,"S3TablesConfigurationList":[` + table + `]}`
+	)
+	stream := func(format, schema string) string {
+		return `"StreamConfigurationList":[{"StreamARN":` + arn + `,"RecordConfiguration":{"RecordFormatType":"` + format + `"` + schema + `}}]`
+	}
+	create := func(rest ...string) string {
+		return `{"ChannelName":"c",` + role + `,` + strings.Join(rest, ",") + `}`
+	}
+	golden(t, srv, "settings.golden", []request{
+		{name: "account settings without any", target: "UpdateAccountSettings", body: `{}`},
+		{name: "account settings without a status", target: "UpdateAccountSettings", body: `{"MinimumThroughputBillingCommitment":{}}`},
+		{name: "unknown status", target: "UpdateAccountSettings", body: `{"MinimumThroughputBillingCommitment":{"Status":"ENABLED_UNTIL_EARLIEST_ALLOWED_END"}}`},
+		{name: "account settings, conversion", target: "UpdateAccountSettings", body: `{"MinimumThroughputBillingCommitment":"ENABLED"}`},
+		{name: "account settings", target: "DescribeAccountSettings", body: `{}`},
+		{name: "warm throughput without anything", target: "UpdateStreamWarmThroughput", body: `{}`},
+		{name: "warm throughput without a stream", target: "UpdateStreamWarmThroughput", body: `{"WarmThroughputMiBps":0}`},
+		{name: "negative warm throughput", target: "UpdateStreamWarmThroughput", body: `{"StreamName":"","StreamARN":"x","WarmThroughputMiBps":-1}`},
+		{name: "warm throughput of no stream", target: "UpdateStreamWarmThroughput", body: `{"StreamName":"nope","WarmThroughputMiBps":1}`},
+		{name: "warm throughput in provisioned mode", target: "UpdateStreamWarmThroughput", body: `{"StreamName":"s","WarmThroughputMiBps":1}`},
+		{name: "stream with warm throughput and shards", target: "CreateStream", body: `{"StreamName":"t","ShardCount":1,"WarmThroughputMiBps":1}`},
+		{name: "warm stream in provisioned mode", target: "CreateStream", body: `{"StreamName":"t","WarmThroughputMiBps":1}`},
+		{name: "warm stream without a commitment", target: "CreateStream", body: `{"StreamName":"t","WarmThroughputMiBps":1,"StreamModeDetails":{"StreamMode":"ON_DEMAND"}}`},
+		{name: "spread stream in provisioned mode", target: "CreateStream", body: `{"StreamName":"t","ShardCount":1,"RecordDistributionStrategy":"AUTO"}`},
+		{name: "distribution without anything", target: "UpdateStreamRecordDistributionStrategy", body: `{}`},
+		{name: "unknown distribution", target: "UpdateStreamRecordDistributionStrategy", body: `{"StreamARN":` + arn + `,"RecordDistributionStrategy":"RANDOM"}`},
+		{name: "distribution of no stream", target: "UpdateStreamRecordDistributionStrategy", body: `{"StreamARN":` + nope + `,"RecordDistributionStrategy":"AUTO"}`},
+		{name: "distribution in provisioned mode", target: "UpdateStreamRecordDistributionStrategy", body: `{"StreamARN":` + arn + `,"RecordDistributionStrategy":"AUTO"}`},
+		{name: "the same distribution in provisioned mode", target: "UpdateStreamRecordDistributionStrategy", body: `{"StreamARN":` + arn + `,"RecordDistributionStrategy":"USER_PARTITION_KEY"}`},
+		{name: "record without a key", target: "PutRecord", body: `{"StreamName":"s","Data":""}`},
+		{name: "record without a key for no stream", target: "PutRecord", body: `{"StreamName":"nope","Data":""}`},
+		{name: "records without keys", target: "PutRecords", body: `{"StreamName":"s","Records":[{"Data":""},{"Data":"","PartitionKey":"k"},{"Data":""}]}`},
+		{name: "policy without anything", target: "PutResourcePolicy", body: `{}`},
+		{name: "policy of no stream", target: "PutResourcePolicy", body: `{"ResourceARN":` + nope + `,"Policy":"{}"}`},
+		{name: "policy of no consumer", target: "PutResourcePolicy", body: `{"ResourceARN":` + consumer + `,"Policy":"{}"}`},
+		{name: "policy of what is no consumer", target: "GetResourcePolicy", body: `{"ResourceARN":` + noName + `}`},
+		{name: "policy that is not JSON", target: "PutResourcePolicy", body: `{"ResourceARN":` + arn + `,"Policy":"{"}`},
+		{name: "policy that is a list", target: "PutResourcePolicy", body: `{"ResourceARN":` + arn + `,"Policy":"[]"}`},
+		{name: "long policy", target: "PutResourcePolicy", body: `{"ResourceARN":` + arn + `,"Policy":"{` + strings.Repeat(" ", 20<<10) + `}"}`},
+		{name: "no policy", target: "GetResourcePolicy", body: `{"ResourceARN":` + arn + `}`},
+		{name: "deletion of no policy", target: "DeleteResourcePolicy", body: `{"ResourceARN":` + arn + `}`},
+		{name: "channel without anything", target: "CreateChannel", body: `{}`},
+		{name: "channel that breaks every rule", target: "CreateChannel", body: `{"ChannelName":"a b","ServiceExecutionRoleARN":"r","StreamConfigurationList":[{"StreamARN":"x","RecordConfiguration":{"RecordFormatType":"XML","GSRSchemaARN":"g"}}],"S3DestinationConfiguration":{"StorageConfiguration":{"BucketARN":"b","ExpectedBucketOwner":"o","StorageClass":"TAPE","CompressionType":"LZ4"}}}`},
+		{name: "channel to no place", target: "CreateChannel", body: create(stream("JSON", ""))},
+		{name: "channel to two places", target: "CreateChannel", body: create(stream("JSON", ""), bucket, tables)},
+		{name: "channel of two streams", target: "CreateChannel", body: create(`"StreamConfigurationList":[`+stream("JSON", "")[len(`"StreamConfigurationList":[`):len(stream("JSON", ""))-1]+`,`+stream("JSON", "")[len(`"StreamConfigurationList":[`):], bucket)},
+		{name: "channel of registered records to a bucket", target: "CreateChannel", body: create(stream("GSR_JSON", ""), bucket)},
+		{name: "channel of bytes to a table", target: "CreateChannel", body: create(stream("BYTE_ARRAY", ""), tables)},
+		{name: "channel to a table without a schema", target: "CreateChannel", body: create(stream("JSON", ""), tables)},
+		{name: "channel that is too fresh", target: "CreateChannel", body: create(stream("JSON", ""), `"S3DestinationConfiguration":{"DataFreshnessInSeconds":299,"StorageConfiguration":`+storage+`}`)},
+		{name: "channel with the service's key", target: "CreateChannel", body: create(stream("JSON", ""), bucket, `"EncryptionConfiguration":{"EncryptionType":"KMS","KeyId":"alias/aws/kinesis"}`)},
+		{name: "channel in provisioned mode", target: "CreateChannel", body: create(stream("JSON", ""), bucket)},
+		{name: "channel that is not there", target: "DescribeChannel", body: `{"ChannelARN":` + channel + `}`},
+		{name: "no channel's name", target: "DeleteChannel", body: `{"ChannelARN":"arn:aws:kinesis:us-east-1:000000000000:stream/x"}`},
+		{name: "channel in another partition", target: "UpdateChannel", body: `{"ChannelARN":"arn:aws-cn:kinesis:us-east-1:000000000000:channel/x"}`},
+		{name: "update that is too fresh", target: "UpdateChannel", body: `{"ChannelARN":` + channel + `,"S3DestinationConfiguration":{"DataFreshnessInSeconds":0}}`},
+		{name: "bounds of a listing", target: "ListChannels", body: `{"StreamFilter":[],"MaxResults":0,"NextToken":""}`},
+		{name: "token of nothing", target: "ListChannels", body: `{"NextToken":"x"}`},
+		{name: "no channels", target: "ListChannels", body: `{}`},
+		{name: "a queue's operation", target: "CreateQueue", body: `{}`},
+		{name: "another", target: "ReceiveQueueRecords", body: `{}`},
+		{name: "and another", target: "AcknowledgeQueueRecords", body: `{}`},
+		{name: "order of errors", target: "SplitShard", body: `{"StreamName":"","StreamARN":"x","StreamId":"y"}`},
+		{name: "order of errors of tags", target: "TagResource", body: `{"ResourceARN":"","StreamId":""}`},
+		{name: "order of errors of a record", target: "PutRecord", body: `{"StreamName":"","StreamARN":"x","PartitionKey":""}`},
+	})
+}
