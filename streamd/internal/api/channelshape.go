@@ -14,8 +14,6 @@ var (
 	ownerRules      = shape.Length(12, 12).Matching(pattern(`\d{12}`))
 	tableNameRules  = shape.Length(1, 255).Matching(pattern(`[0-9a-z_]+`))
 	anyListRules    = shape.Length(1, 10000)
-
-	createTagRules = shape.Rules{Max: 200}.Mapping(tagKeyRules, shape.Length(0, 256))
 )
 
 type recordConfig struct {
@@ -145,7 +143,7 @@ var createChannelShape = shape.Struct{
 		shape.Of("EncryptionType", func(in *channelKey) *shape.String { return &in.Type }, shape.OneOf(kmsEncryption).Req()),
 		shape.Of("KeyId", func(in *channelKey) *shape.String { return &in.KeyID }, shape.Length(1, 2048).Req()),
 	}),
-	shape.Of("Tags", func(in *createChannelInput) *shape.Map { return &in.Tags }, createTagRules),
+	shape.Of("Tags", func(in *createChannelInput) *shape.Map { return &in.Tags }, tagMapRules),
 	shape.Of("LoggingConfiguration", func(in *createChannelInput) *shape.Opt[loggingConfig] { return &in.Logging }, shape.Rules{}).With(loggingShape),
 }
 
