@@ -54,7 +54,7 @@ func (a *API) createChannel(ctx context.Context, _ arn.Scope, in *createChannelI
 			return nil, invalidArgument("%s", r.message)
 		}
 	}
-	key, err := parseStreamARN(in.Streams.Items[0].StreamARN.V)
+	key, err := in.key()
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +101,14 @@ func (f *failedConfig) failed() state.FailedRecords {
 func (l *loggingConfig) logs() state.ChannelLogs {
 	return state.ChannelLogs{Enabled: l.Logs.V.Enabled.V, Group: l.Logs.V.Group.V, Stream: l.Logs.V.Stream.V}
 }
+
+// key returns the first stream that the channel would read.
+func (in *createChannelInput) key() (state.StreamKey, error) {
+	return parseStreamARN(in.Streams.Items[0].StreamARN.V)
+}
+
+// named makes every input that names a channel known as one.
+func (in *channelInput) named() *channelInput { return in }
 
 // channel returns the channel that a resource name is about, and its stream.
 func (a *API) channel(in *channelInput) (*state.Stream, *state.Channel, error) {

@@ -64,6 +64,10 @@ func (a *API) subject(scope arn.Scope, in any) (key state.StreamKey, shard int) 
 				return s.Key, shard
 			}
 		}
+	case interface{ named() *channelInput }:
+		if s, _, err := a.channel(in.named()); err == nil {
+			return s.Key, shard
+		}
 	case *createStreamInput:
 		key = state.StreamKey{Scope: scope, Name: in.StreamName.V}
 	case interface {

@@ -68,10 +68,24 @@ func TestAroundIsToldWhatARequestIsAbout(t *testing.T) {
 	call("CreateStream", `{"StreamName":"s","ShardCount":2}`)
 	const arn = "arn:aws:kinesis:us-east-1:000000000000:stream/s"
 	iterator := iteratorText.FindStringSubmatch(call("GetShardIterator", `{"StreamName":"s","ShardId":"shardId-000000000001","ShardIteratorType":"LATEST"}`))[1]
+	call("CreateStream", `{"StreamName":"od","StreamModeDetails":{"StreamMode":"ON_DEMAND"}}`)
+	create := func(stream string) string {
+		return `{"ChannelName":"c","ServiceExecutionRoleARN":"arn:aws:iam::000000000000:role/r","StreamConfigurationList":[{"StreamARN":"` + strings.TrimSuffix(arn, "s") + stream + `","RecordConfiguration":{"RecordFormatType":"JSON"}}],` +
+			`"S3DestinationConfiguration":{"StorageConfiguration":{"BucketARN":"arn:aws:s3:::bucket","ExpectedBucketOwner":"000000000000","CompressionType":"NONE"}}}`
+	}
+	channel := regexp.MustCompile(`"ChannelARN":"([^"]+)"`).FindStringSubmatch(call("CreateChannel", create("od")))[1]
 	for _, tt := range []struct {
 		op, body, stream string
 		shard            int
 	}{
+		{"CreateChannel", create("none"), "none", state.NoShard},
+		{"DescribeChannel", `{"ChannelARN":"` + channel + `"}`, "od", state.NoShard},
+		{"UpdateChannel", `{"ChannelARN":"` + channel + `"}`, "od", state.NoShard},
+		{"DeleteChannel", `{"ChannelARN":"` + channel + `x"}`, "", state.NoShard},
+		{"DeleteChannel", `{"ChannelARN":"` + channel + `"}`, "od", state.NoShard},
+		{"ListChannels", `{}`, "", state.NoShard},
+		{"PutResourcePolicy", `{"ResourceARN":"` + arn + `/consumer/c:1","Policy":"{}"}`, "s", state.NoShard},
+		{"UpdateStreamWarmThroughput", `{"StreamName":"s","WarmThroughputMiBps":1}`, "s", state.NoShard},
 		{"PutRecord", `{"StreamName":"s","Data":"","PartitionKey":"k"}`, "s", state.NoShard},
 		{"PutRecords", `{"StreamName":"none","Records":[{"Data":"","PartitionKey":"k"}]}`, "none", state.NoShard},
 		{"GetShardIterator", `{"StreamARN":"` + arn + `","ShardId":"0","ShardIteratorType":"LATEST"}`, "s", 0},
