@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
 // answer is a ResponseWriter that keeps nothing but the status, and the body if
@@ -50,21 +52,36 @@ func newCaller(tb testing.TB) *caller {
 	return &caller{tb: tb, h: srv.handler(), a: answer{head: make(http.Header)}}
 }
 
-// request returns a function that sends the same request each time.
+// request returns a function that sends the same request in JSON each time.
 func (c *caller) request(op string, body []byte) func() {
+	return c.requestAs("application/x-amz-json-1.1", op, body)
+}
+
+// inCBOR returns a function that sends the same request in CBOR each time.
+func (c *caller) inCBOR(op string, in any) func() {
+	body, err := cbor.Marshal(in)
+	if err != nil {
+		c.tb.Fatal(err)
+	}
+	return c.requestAs("application/x-amz-cbor-1.1", op, body)
+}
+
+func (c *caller) requestAs(ctype, op string, body []byte) func() {
 	r, err := http.NewRequestWithContext(c.tb.Context(), http.MethodPost, "http://localhost/", nil)
 	if err != nil {
 		c.tb.Fatal(err)
 	}
 	r.Header.Set("X-Amz-Target", "Kinesis_20131202."+op)
-	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	r.Header.Set("Content-Type", ctype)
 	r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=AKID/20261123/us-east-1/kinesis/aws4_request, SignedHeaders=host, Signature=00")
 	r.Header.Set("X-Amz-Date", "20261123T120000Z")
 	r.ContentLength = int64(len(body))
 	reader := bytes.NewReader(body)
 	r.Body = io.NopCloser(reader)
+	scratch := make([]byte, len(body)) // the server decodes in place
 	return func() {
-		reader.Reset(body)
+		copy(scratch, body)
+		reader.Reset(scratch)
 		c.h.ServeHTTP(&c.a, r)
 		if c.a.status != http.StatusOK {
 			c.tb.Fatalf("status %d", c.a.status)
@@ -87,6 +104,15 @@ func putBody(n, size int) []byte {
 	return []byte(b.String())
 }
 
+// putInput is the same request for an encoder of CBOR.
+func putInput(n, size int) any {
+	var records []any
+	for i := range n {
+		records = append(records, map[string]any{"Data": bytes.Repeat([]byte("d"), size), "PartitionKey": fmt.Sprintf("key-%d", i)})
+	}
+	return map[string]any{"Records": records, "StreamName": "s"}
+}
+
 // iterator returns one at the start of a shard.
 func (c *caller) iterator(shard int) string {
 	c.a.body = new(bytes.Buffer)
@@ -103,30 +129,48 @@ func (c *caller) iterator(shard int) string {
 // records: what the difference allocates is the records' own.
 func TestHotPathsDoNotAllocatePerRecord(t *testing.T) {
 	c := newCaller(t)
-	few, many := c.request("PutRecords", putBody(1, 100)), c.request("PutRecords", putBody(500, 100))
-	many() // warms the pools
-	one := testing.AllocsPerRun(50, few)
-	if all := testing.AllocsPerRun(50, many); all > one+60 {
-		t.Errorf("PutRecords: %v allocations for 500 records, %v for one", all, one)
-	}
 	it := c.iterator(0)
-	few = c.request("GetRecords", fmt.Appendf(nil, `{"ShardIterator":"%s","Limit":1}`, it))
-	many = c.request("GetRecords", fmt.Appendf(nil, `{"ShardIterator":"%s","Limit":2000}`, it))
-	one = testing.AllocsPerRun(20, few)
-	if all := testing.AllocsPerRun(20, many); all > one+60 {
-		t.Errorf("GetRecords: %v allocations for 2000 records, %v for one", all, one)
+	get := func(limit int) map[string]any { return map[string]any{"ShardIterator": it, "Limit": limit} }
+	inJSON := func(limit int) []byte {
+		b, _ := json.Marshal(get(limit)) // of strings and numbers
+		return b
+	}
+	for _, tt := range []struct {
+		name      string
+		few, many func()
+	}{
+		{"PutRecords in JSON", c.request("PutRecords", putBody(1, 100)), c.request("PutRecords", putBody(500, 100))},
+		{"PutRecords in CBOR", c.inCBOR("PutRecords", putInput(1, 100)), c.inCBOR("PutRecords", putInput(500, 100))},
+		{"GetRecords in JSON", c.request("GetRecords", inJSON(1)), c.request("GetRecords", inJSON(2000))},
+		{"GetRecords in CBOR", c.inCBOR("GetRecords", get(1)), c.inCBOR("GetRecords", get(2000))},
+	} {
+		tt.many() // warms the pools
+		one := testing.AllocsPerRun(50, tt.few)
+		if all := testing.AllocsPerRun(50, tt.many); all > one+60 {
+			t.Errorf("%s: %v allocations for many records, %v for one", tt.name, all, one)
+		}
 	}
 }
 
 func BenchmarkPutRecords(b *testing.B) {
 	for _, bc := range []struct{ n, size int }{{500, 200}, {100, 1024}, {1, 1024}} {
 		b.Run(fmt.Sprintf("%dx%d", bc.n, bc.size), func(b *testing.B) {
-			send := newCaller(b).request("PutRecords", putBody(bc.n, bc.size))
-			b.ReportAllocs()
-			for b.Loop() {
-				send()
+			c := newCaller(b)
+			for _, enc := range []struct {
+				name string
+				send func()
+			}{
+				{"json", c.request("PutRecords", putBody(bc.n, bc.size))},
+				{"cbor", c.inCBOR("PutRecords", putInput(bc.n, bc.size))},
+			} {
+				b.Run(enc.name, func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						enc.send()
+					}
+					b.ReportMetric(float64(b.N*bc.n)/b.Elapsed().Seconds(), "records/s")
+				})
 			}
-			b.ReportMetric(float64(b.N*bc.n)/b.Elapsed().Seconds(), "records/s")
 		})
 	}
 }
@@ -137,14 +181,25 @@ func BenchmarkGetRecords(b *testing.B) {
 	for range 40 {
 		put()
 	}
-	send := c.request("GetRecords", fmt.Appendf(nil, `{"ShardIterator":"%s","Limit":5000}`, c.iterator(0)))
+	it := c.iterator(0)
+	send := c.request("GetRecords", fmt.Appendf(nil, `{"ShardIterator":"%s","Limit":5000}`, it))
 	c.a.body = new(bytes.Buffer)
 	send()
 	n := bytes.Count(c.a.body.Bytes(), []byte(`"Data":`))
 	c.a.body = nil
-	b.ReportAllocs()
-	for b.Loop() {
-		send()
+	for _, enc := range []struct {
+		name string
+		send func()
+	}{
+		{"json", send},
+		{"cbor", c.inCBOR("GetRecords", map[string]any{"ShardIterator": it, "Limit": 5000})},
+	} {
+		b.Run(enc.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				enc.send()
+			}
+			b.ReportMetric(float64(b.N*n)/b.Elapsed().Seconds(), "records/s")
+		})
 	}
-	b.ReportMetric(float64(b.N*n)/b.Elapsed().Seconds(), "records/s")
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/streamkit/streamkit/internal/hashkey"
 	"github.com/streamkit/streamkit/internal/seqno"
+	"github.com/streamkit/streamkit/streamd/streamdtest"
 )
 
 // modelRecord is a record that the server has acknowledged.
@@ -48,7 +49,8 @@ type modelShard struct {
 // model drives a server at random, and knows what it must answer.
 type model struct {
 	*rig
-	offset time.Duration // of the server's clock
+	twin   *streamdtest.Server // nil, or another that does the same
+	offset time.Duration       // of the server's clock
 	began  time.Time
 	shards []*modelShard
 	count  int // records put
@@ -255,6 +257,9 @@ func (m *model) pass(t *rapid.T) {
 		return
 	}
 	m.Advance(d)
+	if m.twin != nil {
+		m.twin.Advance(d)
+	}
 	m.offset += d
 }
 
@@ -340,13 +345,13 @@ func (m *model) jump(t *rapid.T) {
 		}
 		begin = rapid.IntRange(0, len(s.records)-1).Draw(t, "record")
 		r := s.records[begin]
-		switch kind {
-		case types.ShardIteratorTypeAfterSequenceNumber:
+		switch {
+		case kind == types.ShardIteratorTypeAfterSequenceNumber:
 			begin++
 			change = append(change, from(r.number))
-		case types.ShardIteratorTypeAtSequenceNumber:
+		case kind == types.ShardIteratorTypeAtSequenceNumber:
 			change = append(change, from(r.number))
-		case types.ShardIteratorTypeAtTimestamp:
+		default: // AT_TIMESTAMP
 			when := r.arrival.Add(time.Duration(rapid.IntRange(-2, 2).Draw(t, "off")) * time.Millisecond)
 			if when.After(m.now()) {
 				return
@@ -368,12 +373,36 @@ func (m *model) jump(t *rapid.T) {
 // TestStreamModel puts, reshards, reads and lets time pass at random, and
 // compares each answer with a model.
 func TestStreamModel(t *testing.T) {
+	checkModel(t, func(t *testing.T) *model { return &model{rig: newRig(t, 1)} })
+}
+
+// TestStreamModelInBothEncodings does so with two servers, one spoken to in
+// JSON and one in CBOR.
+func TestStreamModelInBothEncodings(t *testing.T) {
+	checkModel(t, func(t *testing.T) *model {
+		m := &model{rig: newRig(t, 1), twin: streamdtest.New(t)}
+		m.twin.CreateStream(t, m.stream, 1)
+		m.client = m.Kinesis(func(o *kinesis.Options) {
+			o.HTTPClient = &twin{json: m.Server, cbor: m.twin, tokens: make(map[string]string)}
+			o.Retryer = aws.NopRetryer{}
+		})
+		return m
+	})
+}
+
+func checkModel(t *testing.T, start func(*testing.T) *model) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		// A bubble's test has no deadline to ask for.
 		rapid.Check(struct{ testing.TB }{t}, func(rt *rapid.T) {
-			m := &model{rig: newRig(t, 1), began: time.Now()}
+			m := start(t)
+			m.began = time.Now()
 			defer func() {
-				if err := m.Close(); err != nil {
+				err := m.Close()
+				if m.twin != nil {
+					err = errors.Join(err, m.twin.Close())
+				}
+				if err != nil {
 					rt.Error(err)
 				}
 			}()
@@ -393,10 +422,7 @@ func TestStreamModel(t *testing.T) {
 			m.check(rt)
 			// In the end each reader has seen all that is there.
 			for i, s := range m.shards {
-				if m.expired(s) {
-					continue
-				}
-				for step := 0; !s.done && (s.seen < len(s.records) || s.ends != ""); step++ {
+				for step := 0; !m.expired(s) && !s.done && (s.seen < len(s.records) || s.ends != ""); step++ {
 					if step > 1000 {
 						rt.Fatalf("the reader of shard %d does not get on: %d of %d", i, s.seen, len(s.records))
 					}

@@ -36,6 +36,15 @@ const signedWell = "AWS4-HMAC-SHA256 Credential=AKID/20261123/us-east-1/kinesis/
 
 func (q request) send(t *testing.T, srv *streamdtest.Server) *http.Response {
 	t.Helper()
+	resp, err := srv.HTTPClient().Do(q.build(t, srv))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+func (q request) build(t *testing.T, srv *streamdtest.Server) *http.Request {
+	t.Helper()
 	method := q.method
 	if method == "" {
 		method = http.MethodPost
@@ -65,11 +74,7 @@ func (q request) send(t *testing.T, srv *streamdtest.Server) *http.Response {
 		}
 		req.Header.Set(h[0], h[1])
 	}
-	resp, err := srv.HTTPClient().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp
+	return req
 }
 
 // volatile are the parts of an answer that differ from run to run.
@@ -119,6 +124,9 @@ func golden(t *testing.T, srv *streamdtest.Server, name string, requests []reque
 		resp := q.send(t, srv)
 		fmt.Fprintf(&got, "== %s\n%s\n", q.name, show(t, resp))
 		_ = resp.Body.Close() // show has read it
+		if resp.StatusCode == http.StatusBadRequest {
+			checkRefusal(t, srv, q)
+		}
 	}
 	file := filepath.Join("testdata", name)
 	if *update {

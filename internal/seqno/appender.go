@@ -35,7 +35,7 @@ func (a *Appender) Append(dst []byte, n Number) []byte {
 	a.last = n
 	start := len(dst)
 	dst = append(dst, "00000000000000000000000000000000000000000000000000000000"...)
-	out := dst[start : start+digits]
+	out := dst[start : start+Digits]
 	putEight(out, a.pieces[3])
 	for i := range 3 {
 		high, low := a.pieces[2-i]/1e8, a.pieces[2-i]%1e8

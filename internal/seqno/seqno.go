@@ -32,8 +32,8 @@ import (
 // shard; no record has it.
 const MaxIndex = 1<<63 - 1
 
-// digits is the length of a number in decimal.
-const digits = 56
+// Digits is the length of a number in decimal.
+const Digits = 56
 
 // maxCreate bounds the creation time, in epoch seconds, of a valid number.
 const maxCreate = 16025175000
@@ -86,7 +86,7 @@ func (n Number) Append(dst []byte) []byte {
 // Parse decodes a sequence number of version 2. The error wraps [ErrSyntax] if
 // s is anything else, old versions included.
 func Parse(s string) (Number, error) {
-	if len(s) != digits || strings.Trim(s, "0123456789") != "" {
+	if len(s) != Digits || strings.Trim(s, "0123456789") != "" {
 		return Number{}, fmt.Errorf("%w: %q", ErrSyntax, s)
 	}
 	v, ok := new(big.Int).SetString(s, 10)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 
 	"github.com/streamkit/streamkit/streamd/internal/arn"
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
@@ -30,8 +31,8 @@ type Admit func(s *state.Stream, shard, size int) *awserr.Error
 
 // around puts op inside the functions of the configuration.
 func (a *API) around(op *shape.Operation) {
-	for i := len(a.cfg.Around) - 1; i >= 0; i-- {
-		around, do := a.cfg.Around[i], op.Do
+	for _, around := range slices.Backward(a.cfg.Around) {
+		do := op.Do
 		op.Do = func(ctx context.Context, scope arn.Scope, in any) (shape.Output, error) {
 			c := Call{Operation: op.Name, Scope: scope}
 			c.Stream, c.Shard = a.subject(scope, in)

@@ -25,6 +25,18 @@ type Codec interface {
 	AppendError(dst []byte, e *awserr.Error) []byte
 }
 
+// shardIDSize is the length of a shard's id.
+const shardIDSize = 20
+
+// appendShardID adds the id of a shard.
+func appendShardID(dst []byte, index int) []byte {
+	dst = append(dst, "shardId-000000000000"...)
+	for i, v := len(dst)-1, index; v > 0; i, v = i-1, v/10 {
+		dst[i] = byte('0' + v%10)
+	}
+	return dst
+}
+
 // messageKey is the member that holds the text of an error: this one exception
 // spells it in its own way.
 func messageKey(code string) string {
@@ -43,6 +55,7 @@ const (
 	foundBool found = iota
 	foundNumber
 	foundString
+	foundBytes // CBOR has them
 	foundList
 	foundStruct
 )
@@ -52,6 +65,7 @@ var classes = [...]string{
 	foundBool:   "class java.lang.Boolean",
 	foundNumber: "class com.amazon.coral.value.json.numbers.TruncatingBigNumber",
 	foundString: "class java.lang.String",
+	foundBytes:  "class java.nio.HeapByteBuffer",
 }
 
 // targets are how the messages name what a scalar should have become.

@@ -3,6 +3,9 @@ package awsproto
 // JSON11 is the codec of application/x-amz-json-1.1.
 var JSON11 = json11
 
+// CBOR11 is the codec of application/x-amz-cbor-1.1.
+var CBOR11 = cbor11
+
 // ParseAuthorization returns the parts of an Authorization header.
 func ParseAuthorization(header string) (credential, signedHeaders, signature string) {
 	s := parseAuthorization(header)

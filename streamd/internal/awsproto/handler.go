@@ -30,7 +30,11 @@ const (
 	typeJSON   = "application/json"
 )
 
-var json11 Codec = jsonCodec{typeJSON11}
+// The codecs of Kinesis.
+var (
+	json11 Codec = jsonCodec{typeJSON11}
+	cbor11 Codec = cborCodec{}
+)
 
 // TableResponse is the answer of a DynamoDB operation.
 type TableResponse interface {
@@ -104,11 +108,11 @@ func (x *exchange) serve() (code string) {
 		// fault is in the log.
 		if v := recover(); v != nil {
 			x.h.cfg.Logger.Error("panic in a request", slog.String("operation", x.op), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
-			code = x.fail(json11, awserr.Internal())
+			code = x.failEarly(awserr.Internal())
 		}
 	}()
 	if allowed := x.h.cfg.HostAllowed; allowed != nil && !allowed(x.r.Host) {
-		return x.fail(json11, &awserr.Error{
+		return x.failEarly(&awserr.Error{
 			Code: "AccessDeniedException", Status: http.StatusForbidden,
 			Message: "The Host header names a host that this server is not known by. Start it with --allow-host to add one.",
 		})
@@ -131,6 +135,24 @@ func (x *exchange) serve() (code string) {
 	return x.kinesis(op)
 }
 
+// codec returns the encoding of a Kinesis request, which is that of its answer,
+// and whether it is one that the API has.
+func (x *exchange) codec() (c Codec, served bool) {
+	switch x.contentType() {
+	case typeJSON11:
+		return json11, true
+	case typeCBOR:
+		return cbor11, true
+	}
+	return json11, false
+}
+
+// failEarly answers a request that was not looked at, in its encoding.
+func (x *exchange) failEarly(e *awserr.Error) string {
+	c, _ := x.codec()
+	return x.fail(c, e)
+}
+
 // contentType returns the content type without its parameters.
 func (x *exchange) contentType() string {
 	t, _, _ := strings.Cut(x.r.Header.Get("Content-Type"), ";")
@@ -149,36 +171,36 @@ func (x *exchange) kinesis(name string) string {
 	} else if op.MaxBody > 0 {
 		limit = op.MaxBody
 	}
-	ctype := x.contentType()
-	if ctype != typeJSON11 {
-		return x.notJSON11(ctype, limit)
+	codec, served := x.codec()
+	if !served {
+		return x.otherType(limit)
 	}
 	if refused := x.refuseEncoded(); refused != nil {
-		return x.fail(json11, refused)
+		return x.fail(codec, refused)
 	}
 	body := takeBuffer()
 	defer giveBuffer(body)
 	held, err := x.h.readBody(x.w, x.r, limit, body)
 	defer x.h.bodies.give(held)
 	if err != nil {
-		return x.failWith(json11, err)
+		return x.failWith(codec, err)
 	}
 	if len(*body) == 0 {
-		return x.fail(json11, x.emptyBody())
+		return x.fail(codec, x.emptyBody())
 	}
 	var in any
 	if op.New != nil {
 		in = op.New()
 		defer op.Free(in)
 	}
-	conversion, ok := json11.Decode(*body, op.Input, in)
+	conversion, ok := codec.Decode(*body, op.Input, in)
 	switch {
 	case !ok:
-		return x.fail(json11, &awserr.Error{Code: codeSerialization})
+		return x.fail(codec, &awserr.Error{Code: codeSerialization})
 	case unserved:
-		return x.fail(json11, awserr.New("UnknownOperationException", "%s is not served by this version of streamd.", name))
+		return x.fail(codec, awserr.New("UnknownOperationException", "%s is not served by this version of streamd.", name))
 	case op.Do == nil:
-		return x.fail(json11, &awserr.Error{Code: "UnknownOperationException"})
+		return x.fail(codec, &awserr.Error{Code: "UnknownOperationException"})
 	}
 	scope, refused := authenticate(x.h.cfg.Auth, x.r)
 	if refused == nil {
@@ -188,13 +210,13 @@ func (x *exchange) kinesis(name string) string {
 		refused = op.Check(scope, in)
 	}
 	if refused != nil {
-		return x.fail(json11, refused)
+		return x.fail(codec, refused)
 	}
 	out, err := op.Do(x.r.Context(), scope, in)
 	if err != nil {
-		return x.failWith(json11, err)
+		return x.failWith(codec, err)
 	}
-	return x.answer(json11, out)
+	return x.answer(codec, out)
 }
 
 // emptyBody is the error of a request without a body.
@@ -205,8 +227,9 @@ func (x *exchange) emptyBody() *awserr.Error {
 	return &awserr.Error{Code: codeSerialization}
 }
 
-// notJSON11 answers a request in an encoding that is not served, or in none.
-func (x *exchange) notJSON11(ctype string, limit int64) string {
+// otherType answers a request in an encoding that the API does not have. To
+// one without a body AWS answers in CBOR.
+func (x *exchange) otherType(limit int64) string {
 	body := takeBuffer()
 	defer giveBuffer(body)
 	held, err := x.h.readBody(x.w, x.r, limit, body)
@@ -215,10 +238,8 @@ func (x *exchange) notJSON11(ctype string, limit int64) string {
 	case errors.Is(err, errGone):
 		return x.gone()
 	case err == nil && len(*body) == 0:
-		return x.failCBOR(x.emptyBody())
-	case ctype == typeCBOR:
-		return x.failCBOR(awserr.New("SerializationException", "This version of streamd reads JSON, not CBOR. Turn CBOR off in the client: CBOR_ENABLED=false or aws.cborEnabled=false for the AWS SDK for Java."))
-	case ctype == typeJSON:
+		return x.fail(cbor11, x.emptyBody())
+	case x.contentType() == typeJSON:
 		// The plain media type is a protocol of its own, which no client speaks.
 		const prefix, suffix = `{"Output":{"__type":"com.amazon.coral.service#`, `"},"Version":"1.0"}`
 		if _, ok := json11.Decode(*body, nil, nil); err != nil || !ok {
@@ -348,7 +369,7 @@ func (x *exchange) failWith(c Codec, err error) string {
 // net/http would send a 200.
 func (x *exchange) gone() string {
 	x.w.Header().Set("Connection", "close")
-	x.fail(json11, &awserr.Error{
+	x.failEarly(&awserr.Error{
 		Code: "RequestTimeoutException", Status: http.StatusRequestTimeout,
 		Message: "The request body did not arrive in time.",
 	})
@@ -363,10 +384,6 @@ func (x *exchange) fail(c Codec, e *awserr.Error) string {
 		code = e.Code
 	}
 	return x.send(e.HTTPStatus(), c.ContentType(), code, body)
-}
-
-func (x *exchange) failCBOR(e *awserr.Error) string {
-	return x.send(e.HTTPStatus(), typeCBOR, e.Code, appendCBORError(nil, e))
 }
 
 // accessDeniedXML is what AWS answers where it cannot tell what is asked.

@@ -32,6 +32,12 @@ func (d *jsonDecoder) blob(f *shape.Blob) (conversion *awserr.Error, ok bool) {
 	} else {
 		d.i = start + n + 1
 	}
+	return decodeBlob(f, text, escaped)
+}
+
+// decodeBlob decodes base64 text over itself. escaped says that the text may
+// hold what JSON has only in escapes.
+func decodeBlob(f *shape.Blob, text []byte, escaped bool) (conversion *awserr.Error, ok bool) {
 	if len(text)%4 != 0 {
 		return badBlob(text, escaped)
 	}

@@ -91,10 +91,9 @@ func (e *jsonEncoder) Blob(key string, value []byte) {
 
 func (e *jsonEncoder) ShardID(key string, index int) {
 	e.key(key)
-	e.b = append(e.b, `"shardId-000000000000"`...)
-	for i, v := len(e.b)-2, index; v > 0; i, v = i-1, v/10 {
-		e.b[i] = byte('0' + v%10)
-	}
+	e.b = append(e.b, '"')
+	e.b = appendShardID(e.b, index)
+	e.b = append(e.b, '"')
 }
 
 func (e *jsonEncoder) Sequence(key string, n seqno.Number) {
