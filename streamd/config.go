@@ -93,6 +93,10 @@ type Config struct {
 	// of a waiter succeeds.
 	TransitionDelay time.Duration
 
+	// Limits are rates above which requests are refused. Default none; see
+	// [ParseLimits] for those of AWS.
+	Limits Limits
+
 	// ShutdownTimeout bounds how long Run waits for requests under way.
 	// Default 10s.
 	ShutdownTimeout time.Duration
@@ -195,6 +199,9 @@ func (c Config) check() (settings, error) {
 		}
 	}
 	errs = append(errs, c.checkTLS()...)
+	if err := c.Limits.rates().Check(); err != nil {
+		errs = append(errs, err)
+	}
 	if c.TransitionDelay < 0 {
 		errs = append(errs, fmt.Errorf("transition delay %v is negative", c.TransitionDelay))
 	}

@@ -167,9 +167,11 @@ func (s *Server) Advance(d time.Duration) { s.clock.Advance(d) }
 
 // Handler returns the handler of the AWS APIs.
 func (s *Server) handler() http.Handler {
-	ops := api.New(s.store, api.Config{
+	opsConfig := api.Config{
 		TransitionDelay: s.set.TransitionDelay, In: s.metrics.in, Out: s.metrics.out,
-	})
+	}
+	s.limit(&opsConfig)
+	ops := api.New(s.store, opsConfig)
 	cfg := awsproto.Config{
 		Operations: ops.Operations(),
 		Unserved:   api.Unserved(),

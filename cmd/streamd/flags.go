@@ -24,7 +24,7 @@ func envName(flag string) string {
 var settingNames = []string{
 	"listen", "admin", "data", "memory", "fsync", "auth", "insecure", "allow-host", "cors-origin", "create",
 	"tls", "tls-dir", "tls-cert", "tls-key", "san",
-	"transition-delay", "shutdown-timeout", "pprof", "log-level",
+	"limits", "transition-delay", "shutdown-timeout", "pprof", "log-level",
 }
 
 // fillFlags sets the flags that the command line has not set from the
@@ -85,6 +85,16 @@ func readConfig(name string) (map[string]string, error) {
 			var items []string
 			if err := node.Decode(&items); err != nil {
 				return nil, fmt.Errorf("config file %s: %s: %w", name, key, err)
+			}
+			values[key] = strings.Join(items, ",")
+		case yaml.MappingNode: // of limits: the flag has them as a list
+			var rates map[string]string
+			if err := node.Decode(&rates); err != nil || key != "limits" {
+				return nil, fmt.Errorf("config file %s: %s must be a value or a list", name, key)
+			}
+			var items []string
+			for _, rate := range slices.Sorted(maps.Keys(rates)) {
+				items = append(items, rate+"="+rates[rate])
 			}
 			values[key] = strings.Join(items, ",")
 		default:

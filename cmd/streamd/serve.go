@@ -33,6 +33,7 @@ type serveFlags struct {
 	allowHost       []string
 	corsOrigin      []string
 	create          []string
+	limits          string
 	transitionDelay time.Duration
 	shutdownTimeout time.Duration
 	pprof           bool
@@ -81,6 +82,9 @@ INITIALIZE_STREAMS (name:shards:region,…) creates streams like --create.`,
 	flags.StringSliceVar(&f.allowHost, "allow-host", nil, "more names by which clients may call the server")
 	flags.StringSliceVar(&f.corsOrigin, "cors-origin", nil, "origins whose web pages may use the server")
 	flags.StringSliceVar(&f.create, "create", nil, "streams to create at the start, as name:shards[:region],…")
+	flags.StringVar(&f.limits, "limits", "off", `refuse what comes faster: off, aws, aws:N (times N) or rates a second, as
+write-records=100,write-bytes=65536,read-calls=5,read-bytes=131072,iterators=5,operations=1;
+a shard of AWS takes 1 MiB/s and 1,000 records/s in and gives 2 MiB/s and 5 reads/s out`)
 	flags.DurationVar(&f.transitionDelay, "transition-delay", 0, "how long streams stay CREATING, UPDATING and DELETING")
 	flags.DurationVar(&f.shutdownTimeout, "shutdown-timeout", 10*time.Second, "how long to wait for requests under way at the end")
 	flags.BoolVar(&f.pprof, "pprof", false, "serve runtime profiles on the admin address")
@@ -105,6 +109,9 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 	}
 	var err error
+	if cfg.Limits, err = streamd.ParseLimits(f.limits); err != nil {
+		return err
+	}
 	if !f.memory {
 		if cfg.DataDir, err = dataDir(f.data, env); err != nil {
 			return err

@@ -45,6 +45,7 @@ type Option func(*options)
 type options struct {
 	cfg    streamd.Config
 	listen bool
+	limits string // empty leaves those of cfg
 }
 
 // Listen has the server listen on a free port of the loopback interface, for
@@ -63,6 +64,13 @@ func Dir(dir string) Option {
 // by the server's clock. Default 0, not at all.
 func TransitionDelay(d time.Duration) Option {
 	return func(o *options) { o.cfg.TransitionDelay = d }
+}
+
+// Limits has the server refuse what comes too fast, by its clock: "aws", or what
+// else [streamd.ParseLimits] reads. Default off. [New] fails the test if it
+// cannot be read.
+func Limits(limits string) Option {
+	return func(o *options) { o.limits = limits }
 }
 
 // Logger takes the server's log. Default none.
@@ -90,6 +98,12 @@ func New(t testing.TB, opts ...Option) *Server {
 	o := options{cfg: streamd.Config{Admin: streamd.AdminOff, Logger: slog.New(slog.DiscardHandler)}}
 	for _, opt := range opts {
 		opt(&o)
+	}
+	if o.limits != "" {
+		var err error
+		if o.cfg.Limits, err = streamd.ParseLimits(o.limits); err != nil {
+			t.Fatalf("streamdtest: %v", err)
+		}
 	}
 	s := &Server{http: sdkhttp.Client()}
 	if o.listen {

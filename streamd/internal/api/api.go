@@ -55,6 +55,11 @@ type Config struct {
 	// Admit is asked about each record that is put, in the order of the
 	// request. nil takes all.
 	Admit Admit
+	// AdmitIterator and AdmitRead are asked about each call of GetShardIterator
+	// and GetRecords that would succeed, Given is told of the bytes of data that
+	// one of GetRecords returns. nil takes all, or tells nobody.
+	AdmitIterator, AdmitRead func(s *state.Stream, shard int) *awserr.Error
+	Given                    func(s *state.Stream, shard, bytes int)
 }
 
 // API carries operations out. It is safe for concurrent use.

@@ -69,6 +69,11 @@ func (a *API) getShardIterator(_ context.Context, scope arn.Scope, in *getIterat
 	if in.DryRun.V {
 		return nil, dryRun()
 	}
+	if a.cfg.AdmitIterator != nil {
+		if refused := a.cfg.AdmitIterator(s, shard); refused != nil {
+			return nil, refused
+		}
+	}
 	return &getIteratorOutput{a.sealIterator(iterator{Issued: now, Stream: s.ID, Shard: shard, From: from, Key: key})}, nil
 }
 
@@ -172,6 +177,11 @@ func (a *API) getRecords(ctx context.Context, _ arn.Scope, in *getRecordsInput) 
 	if in.DryRun.V {
 		return nil, dryRun()
 	}
+	if a.cfg.AdmitRead != nil {
+		if refused := a.cfg.AdmitRead(s, it.Shard); refused != nil {
+			return nil, refused
+		}
+	}
 	res, err := a.engine.Read(ctx, store.ReadRequest{
 		StreamID: it.Stream, Shard: it.Shard, From: it.From,
 		MaxRecords: int(in.Limit.Or(readCount)), MaxBytes: readBytes,
@@ -194,6 +204,9 @@ func (a *API) getRecords(ctx context.Context, _ arn.Scope, in *getRecordsInput) 
 		out.data += len(res.Records[i].Data)
 	}
 	a.cfg.Out(s.Key, len(res.Records), out.data)
+	if a.cfg.Given != nil {
+		a.cfg.Given(s, it.Shard, out.data)
+	}
 	return out, nil
 }
 

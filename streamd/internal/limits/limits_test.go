@@ -1,0 +1,299 @@
+package limits_test
+
+import (
+	"context"
+	"math"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/streamkit/streamkit/streamd/internal/api"
+	"github.com/streamkit/streamkit/streamd/internal/arn"
+	"github.com/streamkit/streamkit/streamd/internal/awserr"
+	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
+	"github.com/streamkit/streamkit/streamd/internal/limits"
+	"github.com/streamkit/streamkit/streamd/internal/state"
+)
+
+const mib = 1 << 20
+
+// hand is a clock that is set by hand.
+type hand struct{ t time.Time }
+
+func newHand() *hand { return &hand{time.Unix(1_700_000_000, 123_456_789)} }
+
+func (h *hand) now() time.Time        { return h.t }
+func (h *hand) move(by time.Duration) { h.t = h.t.Add(by) }
+
+func stream(id uint64, largest int) *state.Stream {
+	return &state.Stream{
+		Key: state.StreamKey{Scope: arn.Scope{Account: "111122223333", Region: "us-east-1"}, Name: "s"},
+		ID:  id, Mode: state.Provisioned, MaxRecordBytes: largest,
+	}
+}
+
+// admitted returns how many of n records of a size get through now.
+func admitted(l *limits.Limiter, s *state.Stream, shard, n, size int) (ok int) {
+	for range n {
+		if l.Admit(s, shard, size) == nil {
+			ok++
+		}
+	}
+	return ok
+}
+
+func expect(t *testing.T, what string, got, want int) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %d, want %d", what, got, want)
+	}
+}
+
+func TestWritesOfAShard(t *testing.T) {
+	h := newHand()
+	var refused int
+	l := limits.New(limits.AWS(1), h.now, func(_ state.StreamKey, _ int, write bool) {
+		if write {
+			refused++
+		}
+	})
+	s, other := stream(1, mib), stream(2, mib)
+	expect(t, "at first", admitted(l, s, 0, 1500, 1), 1000)
+	expect(t, "refusals reported", refused, 500)
+	expect(t, "another shard", admitted(l, s, 1, 1500, 1), 1000)
+	expect(t, "another stream", admitted(l, other, 0, 1500, 1), 1000)
+	h.move(time.Millisecond)
+	expect(t, "a millisecond later", admitted(l, s, 0, 10, 1), 1)
+	h.move(-time.Hour)
+	expect(t, "an hour back", admitted(l, s, 0, 10, 1), 0)
+	h.move(500 * time.Millisecond)
+	expect(t, "half a second after that", admitted(l, s, 0, 1000, 1), 500)
+	h.move(24 * time.Hour)
+	expect(t, "a day later", admitted(l, s, 0, 1500, 1), 1000)
+
+	h.move(time.Second)
+	expect(t, "bytes", admitted(l, s, 0, 5, 300<<10), 3)
+	expect(t, "a smaller record after refused ones", admitted(l, s, 0, 1, 100<<10), 1)
+	want := &awserr.Error{Code: "ProvisionedThroughputExceededException", Message: "Rate exceeded for shard shardId-000000000000 in stream s under account 111122223333.", Status: 400}
+	if got := l.Admit(s, 0, 300<<10); got == nil || *got != *want {
+		t.Errorf("refused with %v", got)
+	}
+	demand := stream(3, mib)
+	demand.Mode = state.OnDemand
+	expect(t, "on demand", admitted(l, demand, 0, 5000, 1000), 5000)
+}
+
+func TestLargeRecords(t *testing.T) {
+	h := newHand()
+	l := limits.New(limits.AWS(1), h.now, nil)
+	s := stream(1, 10*mib)
+	expect(t, "a burst of the largest", admitted(l, s, 0, 2, 10*mib), 1)
+	h.move(9 * time.Second)
+	expect(t, "nine seconds later", admitted(l, s, 0, 1, 10*mib), 0)
+	expect(t, "what came in nine seconds", admitted(l, s, 0, 10, mib), 9)
+
+	// However slow, each record passes at some time.
+	slow := limits.New(limits.AWS(0.01), h.now, nil)
+	expect(t, "larger than the bucket", admitted(slow, stream(1, mib), 0, 2, mib), 1)
+	h.move(98 * time.Second)
+	expect(t, "before it is paid for", admitted(slow, stream(1, mib), 0, 1, 11000), 0)
+	h.move(2 * time.Second)
+	expect(t, "after", admitted(slow, stream(1, mib), 0, 1, mib), 1)
+}
+
+func TestReadsOfAShard(t *testing.T) {
+	h := newHand()
+	l := limits.New(limits.AWS(1), h.now, nil)
+	s := stream(1, mib)
+	reads := func(n, size int) (ok int) {
+		for range n {
+			if l.AdmitRead(s, 0) == nil {
+				l.Given(s, 0, size)
+				ok++
+			}
+		}
+		return ok
+	}
+	expect(t, "empty reads", reads(8, 0), 5)
+	h.move(200 * time.Millisecond)
+	expect(t, "a fifth of a second later", reads(8, 0), 1)
+	h.move(time.Minute)
+	expect(t, "a full answer", reads(3, 10*mib), 1)
+	h.move(5*time.Second - time.Millisecond)
+	expect(t, "within five seconds", reads(3, 0), 0)
+	h.move(time.Millisecond)
+	expect(t, "after five seconds", reads(8, 0), 5)
+	want := "Rate exceeded for Shard - 111122223333/s/shardId-000000000000"
+	if got := l.AdmitRead(s, 0); got == nil || got.Message != want || got.Code != "ProvisionedThroughputExceededException" {
+		t.Errorf("refused with %v", got)
+	}
+	for range 5 {
+		if err := l.AdmitIterator(s, 0); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := l.AdmitIterator(s, 0); got == nil || got.Code != "ProvisionedThroughputExceededException" {
+		t.Errorf("a sixth iterator: %v", got)
+	}
+}
+
+func TestOperations(t *testing.T) {
+	h := newHand()
+	l := limits.New(limits.AWS(1), h.now, nil)
+	call := func(op, account, name string) error {
+		scope := arn.Scope{Account: account, Region: "us-east-1"}
+		c := api.Call{Operation: op, Scope: scope}
+		if name != "" {
+			c.Stream = state.StreamKey{Scope: scope, Name: name}
+		}
+		_, err := l.Around(t.Context(), c, func(context.Context) (shape.Output, error) { return nil, nil })
+		return err
+	}
+	for _, tt := range []struct {
+		op, name string
+		want     int
+		err      string
+		shared   bool // by the streams of the account
+	}{
+		{"DescribeStream", "s", 10, "LimitExceededException: Rate exceeded for stream s under account 1.", true},
+		{"ListStreams", "", 5, "LimitExceededException: Rate exceeded for account 1.", true},
+		{"DescribeLimits", "", 1, "LimitExceededException: Rate exceeded for account 1.", true},
+		{"ListShards", "s", 1000, "LimitExceededException: Rate exceeded for stream s under account 1.", false},
+	} {
+		for i := range tt.want {
+			if err := call(tt.op, "1", tt.name); err != nil {
+				t.Fatalf("%s, call %d: %v", tt.op, i+1, err)
+			}
+		}
+		if err := call(tt.op, "1", tt.name); err == nil || err.Error() != tt.err {
+			t.Errorf("%s: %v", tt.op, err)
+		}
+		if err := call(tt.op, "2", tt.name); err != nil {
+			t.Errorf("%s of another account: %v", tt.op, err)
+		}
+		if err := call(tt.op, "1", "t"); (err != nil) != tt.shared {
+			t.Errorf("%s of another stream: %v", tt.op, err)
+		}
+	}
+	h.move(time.Second)
+	if err := call("DescribeLimits", "1", ""); err != nil {
+		t.Error(err)
+	}
+	for range 5000 {
+		if err := call("PutRecords", "1", "s"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestSubscriptions(t *testing.T) {
+	h := newHand()
+	l := limits.New(limits.AWS(1), h.now, nil)
+	s := stream(1, mib)
+	if err := l.Subscribe(s, "c", 0); err != nil {
+		t.Error(err)
+	}
+	if err := l.Subscribe(s, "c", 0); err == nil || err.Code != "LimitExceededException" {
+		t.Errorf("a second call: %v", err)
+	}
+	if err := l.Subscribe(s, "d", 0); err != nil {
+		t.Errorf("another consumer: %v", err)
+	}
+	for i, want := range []time.Duration{0, 0, 500 * time.Millisecond, time.Second} {
+		if got := l.Pace("c", 0, mib); got != want {
+			t.Errorf("MiB %d: wait %v, want %v", i+1, got, want)
+		}
+	}
+	h.move(time.Second)
+	if got := l.Pace("c", 0, mib); got != 500*time.Millisecond {
+		t.Errorf("a second later: wait %v", got)
+	}
+	if got := l.Pace("d", 0, mib); got != 0 {
+		t.Errorf("another consumer: wait %v", got)
+	}
+}
+
+func TestIdleShardsAreForgotten(t *testing.T) {
+	h := newHand()
+	l := limits.New(limits.AWS(1), h.now, nil)
+	for id := range uint64(100_000) {
+		l.Admit(stream(id, mib), 0, 100)
+		h.move(time.Millisecond)
+	}
+	if n := l.Entries(); n > 2048 {
+		t.Errorf("%d shards remembered", n)
+	}
+}
+
+func TestAdmitDoesNotAllocate(t *testing.T) {
+	h := newHand()
+	l := limits.New(limits.AWS(1), h.now, nil)
+	s := stream(1, mib)
+	if n := testing.AllocsPerRun(100, func() {
+		h.move(time.Second)
+		if l.Admit(s, 0, 100) != nil || l.AdmitRead(s, 0) != nil {
+			t.Fatal("refused")
+		}
+		l.Given(s, 0, 100)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestNoWindowHasMoreThanItsRate checks, over any sequence of records in time,
+// that no stretch of it took more than the rate times its length and the depth.
+func TestNoWindowHasMoreThanItsRate(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		factor := rapid.SampledFrom([]float64{0.001, 0.01, 0.3, 1, 7}).Draw(t, "factor")
+		largest := rapid.SampledFrom([]int{mib, 3*mib + 5, 10 * mib}).Draw(t, "largest")
+		h := newHand()
+		l := limits.New(limits.AWS(factor), h.now, nil)
+		s := stream(1, largest)
+		depth := max(factor*float64(largest), 1)
+		type taken struct {
+			at   time.Time
+			size int
+		}
+		var all []taken
+		for range rapid.IntRange(1, 150).Draw(t, "records") {
+			h.move(time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "pause")))
+			size := rapid.IntRange(0, largest).Draw(t, "size")
+			if l.Admit(s, 0, size) == nil {
+				all = append(all, taken{h.now(), size})
+			}
+		}
+		for i := range all {
+			records, bytes := 0.0, 0.0
+			for _, last := range all[i:] {
+				records++
+				bytes += float64(last.size)
+				seconds := last.at.Sub(all[i].at).Seconds() + 1e-6 // the clock's grain
+				if most := 1000*factor*seconds + max(1000*factor, 1) + 1e-3; records > most {
+					t.Fatalf("%v records in %v s, at most %v", records, seconds, most)
+				}
+				// The last record may be larger than the bucket.
+				most := mib*factor*seconds + depth + math.Max(0, float64(last.size)-depth) + 1
+				if i < len(all) && float64(all[i].size) > depth {
+					most += float64(all[i].size) - depth
+				}
+				if bytes > most {
+					t.Fatalf("%v bytes in %v s, at most %v", bytes, seconds, most)
+				}
+			}
+		}
+	})
+}
+
+func TestCheckNamesEachBadRate(t *testing.T) {
+	for _, r := range []limits.Rates{{WriteRecords: -1}, {ReadBytes: math.NaN()}, {Iterators: math.Inf(1)}, {Operations: 0.0001}} {
+		if r.Check() == nil {
+			t.Errorf("%+v passes", r)
+		}
+	}
+	for _, factor := range []float64{0.001, 1, 100} {
+		if err := limits.AWS(factor).Check(); err != nil {
+			t.Errorf("%v times AWS: %v", factor, err)
+		}
+	}
+}

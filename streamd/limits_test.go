@@ -1,0 +1,231 @@
+package streamd_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/streamkit/streamkit/streamd"
+	"github.com/streamkit/streamkit/streamd/streamdtest"
+)
+
+// newLimitedRig returns a rig with limits whose client does not retry.
+func newLimitedRig(t *testing.T, shards int, limits string) *rig {
+	t.Helper()
+	r := newRig(t, shards, streamdtest.Limits(limits))
+	r.client = r.Kinesis(func(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} })
+	return r
+}
+
+// putMany puts n records of a size into a shard and returns which were taken.
+func (r *rig) putMany(hashKey string, sizes ...int) (taken []bool, out *kinesis.PutRecordsOutput) {
+	r.t.Helper()
+	in := &kinesis.PutRecordsInput{StreamName: &r.stream}
+	for _, size := range sizes {
+		in.Records = append(in.Records, types.PutRecordsRequestEntry{
+			PartitionKey: aws.String("k"), ExplicitHashKey: &hashKey, Data: make([]byte, size-1),
+		})
+	}
+	out = must[*kinesis.PutRecordsOutput](r.t)(r.client.PutRecords(r.t.Context(), in))
+	failed := int32(0)
+	for _, rec := range out.Records {
+		taken = append(taken, rec.ErrorCode == nil)
+		if rec.ErrorCode != nil {
+			failed++
+		}
+	}
+	if *out.FailedRecordCount != failed || len(out.Records) != len(sizes) {
+		r.t.Errorf("%d of %d records failed, FailedRecordCount %d", failed, len(sizes), *out.FailedRecordCount)
+	}
+	return taken, out
+}
+
+func (r *rig) expectTaken(what, hashKey string, n, want int) {
+	r.t.Helper()
+	got := 0
+	for n > 0 {
+		sizes := make([]int, min(n, 500))
+		for i := range sizes {
+			sizes[i] = 10
+		}
+		n -= len(sizes)
+		taken, _ := r.putMany(hashKey, sizes...)
+		for _, ok := range taken {
+			if ok {
+				got++
+			}
+		}
+	}
+	if got != want {
+		r.t.Errorf("%s: %d records taken, want %d", what, got, want)
+	}
+}
+
+func code(err error) string {
+	if e, ok := errors.AsType[smithy.APIError](err); ok {
+		return e.ErrorCode()
+	}
+	return ""
+}
+
+const upperHalf = "170141183460469231731687303715884105728"
+
+func TestLimitsOfWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newLimitedRig(t, 2, "aws")
+		dry, err := r.client.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &r.stream, PartitionKey: aws.String("k"), Data: make([]byte, 1<<20-1), DryRun: aws.Bool(true), ExplicitHashKey: aws.String("0")})
+		if code(err) != "DryRunOperationException" {
+			t.Errorf("dry run: %v, %v", dry, err)
+		}
+		r.expectTaken("in the first second", "0", 1500, 1000)
+		r.expectTaken("into the other shard", upperHalf, 1500, 1000)
+		time.Sleep(100 * time.Millisecond)
+		r.expectTaken("a tenth of a second later", "0", 500, 100)
+		r.Advance(time.Second)
+		r.expectTaken("a second of the server's clock later", "0", 1500, 1000)
+		_, err = r.client.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &r.stream, PartitionKey: aws.String("k"), Data: []byte("x"), ExplicitHashKey: aws.String("0")})
+		if code(err) != "ProvisionedThroughputExceededException" {
+			t.Errorf("PutRecord over the rate: %v", err)
+		}
+		other := *r
+		other.stream = "other"
+		r.CreateStream(t, other.stream, 1)
+		other.expectTaken("into another stream", "0", 1500, 1000)
+
+		// By size: what is refused uses nothing up, and smaller records pass.
+		r.Advance(time.Minute)
+		taken, out := r.putMany("0", 700<<10, 400<<10, 300<<10, 30<<10, 10<<10)
+		for i, want := range []bool{true, false, true, false, true} {
+			if taken[i] != want {
+				t.Errorf("record %d taken: %t", i, taken[i])
+			}
+		}
+		want := "Rate exceeded for shard shardId-000000000000 in stream stream under account 000000000000."
+		if got := out.Records[1]; *got.ErrorCode != "ProvisionedThroughputExceededException" || *got.ErrorMessage != want || got.ShardId != nil {
+			t.Errorf("refused with %s: %s", *got.ErrorCode, *got.ErrorMessage)
+		}
+
+		// The children of a shard begin with buckets of their own.
+		r.Advance(time.Minute)
+		r.expectTaken("before the split", "0", 1500, 1000)
+		must[*kinesis.SplitShardOutput](t)(r.client.SplitShard(t.Context(), &kinesis.SplitShardInput{StreamName: &r.stream, ShardToSplit: aws.String("0"), NewStartingHashKey: aws.String("1000")}))
+		r.expectTaken("into the left child", "0", 1500, 1000)
+		r.expectTaken("into the right child", "1000", 1500, 1000)
+	})
+}
+
+func TestLimitsOfReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newLimitedRig(t, 2, "aws")
+		for range 10 {
+			if taken, _ := r.putMany("0", 1<<20); !taken[0] {
+				t.Fatal("not stored")
+			}
+			time.Sleep(time.Second)
+		}
+		first := r.iterator(0, types.ShardIteratorTypeTrimHorizon)
+		reads := func(it string, n int) (ok int) {
+			for range n {
+				_, err := r.client.GetRecords(t.Context(), &kinesis.GetRecordsInput{ShardIterator: &it})
+				switch {
+				case err == nil:
+					ok++
+				case code(err) != "ProvisionedThroughputExceededException" || !strings.Contains(err.Error(), "Rate exceeded for Shard - 000000000000/stream/shardId-000000000000"):
+					t.Errorf("refused with %v", err)
+				}
+			}
+			return ok
+		}
+		_, err := r.client.GetRecords(t.Context(), &kinesis.GetRecordsInput{ShardIterator: &first, DryRun: aws.Bool(true)})
+		if code(err) != "DryRunOperationException" {
+			t.Error(err)
+		}
+		latest := r.iterator(0, types.ShardIteratorTypeLatest)
+		other := r.iterator(1, types.ShardIteratorTypeLatest)
+		if got := reads(latest, 8); got != 5 {
+			t.Errorf("%d reads at once", got)
+		}
+		time.Sleep(time.Second)
+		if got := reads(first, 2); got != 1 {
+			t.Errorf("%d reads of 10 MiB at once", got)
+		}
+		if got := reads(other, 2); got != 2 {
+			t.Errorf("%d reads of the other shard", got)
+		}
+		time.Sleep(4900 * time.Millisecond)
+		if got := reads(latest, 2); got != 0 {
+			t.Errorf("%d reads before the debt was paid", got)
+		}
+		r.Advance(100 * time.Millisecond)
+		if got := reads(latest, 2); got != 2 {
+			t.Errorf("%d reads after the debt was paid", got)
+		}
+	})
+}
+
+func TestLimitsOfOperations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newLimitedRig(t, 1, "aws:0.2")
+		list := func() string {
+			_, err := r.client.ListStreams(t.Context(), &kinesis.ListStreamsInput{})
+			return code(err)
+		}
+		if first, second := list(), list(); first != "" || second != "LimitExceededException" {
+			t.Errorf("ListStreams twice: %q, %q", first, second)
+		}
+		time.Sleep(time.Second)
+		if got := list(); got != "" {
+			t.Errorf("a second later: %s", got)
+		}
+		r.expectTaken("a fifth of AWS", "0", 500, 200)
+	})
+}
+
+func TestWithoutLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		newLimitedRig(t, 1, "off").expectTaken("without limits", "0", 5000, 5000)
+		newLimitedRig(t, 1, "read-calls=1").expectTaken("with other limits", "0", 5000, 5000)
+	})
+}
+
+func TestParseLimits(t *testing.T) {
+	for _, tt := range []struct {
+		in   string
+		want streamd.Limits
+		err  string
+	}{
+		{in: "", want: streamd.Limits{}},
+		{in: "off", want: streamd.Limits{}},
+		{in: "aws", want: streamd.Limits{WriteRecords: 1000, WriteBytes: 1 << 20, ReadCalls: 5, ReadBytes: 2 << 20, Iterators: 5, Operations: 1}},
+		{in: "aws:0.5", want: streamd.Limits{WriteRecords: 500, WriteBytes: 1 << 19, ReadCalls: 2.5, ReadBytes: 1 << 20, Iterators: 2.5, Operations: 0.5}},
+		{in: "write-records=10, read-calls=2", want: streamd.Limits{WriteRecords: 10, ReadCalls: 2}},
+		{in: "aws:0", err: "is not a factor from 0.001 to 100"},
+		{in: "aws:NaN", err: "is not a factor"},
+		{in: "aws:x", err: "is not a factor"},
+		{in: "AWS", err: "is none of off, aws, aws:N"},
+		{in: "write-records=x", err: "is not a number a second"},
+		{in: "write-records=-1", err: "write-records -1 is outside"},
+		{in: "puts=1", err: "is none of"},
+	} {
+		got, err := streamd.ParseLimits(tt.in)
+		if tt.err != "" {
+			if err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("%q: error %v, want %s", tt.in, err, tt.err)
+			}
+			continue
+		}
+		if err != nil || got != tt.want {
+			t.Errorf("%q: %+v, %v", tt.in, got, err)
+		}
+	}
+	if _, err := streamd.New(streamd.Config{Limits: streamd.Limits{ReadCalls: -1}}); err == nil || !strings.Contains(err.Error(), "read-calls -1") {
+		t.Errorf("New with a bad rate: %v", err)
+	}
+}
