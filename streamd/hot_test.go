@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/streamkit/streamkit/streamd/internal/api"
 )
 
 // answer is a ResponseWriter that keeps nothing but the status, and the body if
@@ -41,7 +43,13 @@ type caller struct {
 
 func newCaller(tb testing.TB) *caller {
 	tb.Helper()
+	return newLimitedCaller(tb, Limits{})
+}
+
+func newLimitedCaller(tb testing.TB, limits Limits) *caller {
+	tb.Helper()
 	srv, err := New(Config{
+		Limits: limits,
 		Listen: "127.0.0.1:0", Admin: AdminOff, Logger: slog.New(slog.DiscardHandler),
 		Create: []StreamSpec{{Name: "s", Shards: 4}},
 	})
@@ -150,6 +158,39 @@ func TestHotPathsDoNotAllocatePerRecord(t *testing.T) {
 			t.Errorf("%s: %v allocations for many records, %v for one", tt.name, all, one)
 		}
 	}
+}
+
+// TestLimitsDoNotAllocate compares servers with and without limits.
+func TestLimitsDoNotAllocate(t *testing.T) {
+	const plenty = 1 << 28
+	allocs := func(l Limits) float64 {
+		put := newLimitedCaller(t, l).request("PutRecords", putBody(500, 100))
+		put() // warms the pools
+		return testing.AllocsPerRun(50, put)
+	}
+	off, on := allocs(Limits{}), allocs(Limits{WriteRecords: plenty, WriteBytes: plenty})
+	if on > off+30 {
+		t.Errorf("%v allocations for 500 records with limits, %v without", on, off)
+	}
+	srv, err := New(Config{Listen: "127.0.0.1:0", Admin: AdminOff, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = srv.Close() })
+	var cfg api.Config
+	if srv.limit(&cfg); cfg.Admit != nil || cfg.AdmitRead != nil || cfg.AdmitIterator != nil || cfg.Given != nil || cfg.Around != nil {
+		t.Error("limits that are off are called")
+	}
+}
+
+func BenchmarkPutRecordsLimited(b *testing.B) {
+	const plenty = 1 << 28
+	send := newLimitedCaller(b, Limits{WriteRecords: plenty, WriteBytes: plenty}).request("PutRecords", putBody(500, 200))
+	b.ReportAllocs()
+	for b.Loop() {
+		send()
+	}
+	b.ReportMetric(float64(b.N*500)/b.Elapsed().Seconds(), "records/s")
 }
 
 func BenchmarkPutRecords(b *testing.B) {

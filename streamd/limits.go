@@ -19,6 +19,11 @@ type Limits struct {
 	ReadBytes    float64 // bytes of data a second out of a shard; AWS: 2 MiB
 	Iterators    float64 // calls of GetShardIterator a second on a shard; AWS: 5
 	Operations   float64 // multiplies AWS's rates of the operations on streams; AWS: 1
+
+	// Quotas bounds what an account has in a region, as AWS does by default:
+	// 500 open shards, 50 ON_DEMAND streams, 5 streams CREATING at once. It also
+	// has UpdateShardCount refuse more than double or less than half.
+	Quotas bool
 }
 
 // ParseLimits reads limits: "off", "aws", "aws:N", which is N times those of
@@ -26,7 +31,7 @@ type Limits struct {
 //
 //	write-records=100,write-bytes=65536,read-calls=5,read-bytes=131072,iterators=5,operations=1
 //
-// in which those left out have no limit.
+// in which those left out have no limit. aws and aws:N set Quotas too.
 func ParseLimits(s string) (Limits, error) {
 	switch {
 	case s == "" || s == "off":
@@ -80,6 +85,7 @@ func awsLimits(factor float64) Limits {
 	return Limits{
 		WriteRecords: r.WriteRecords, WriteBytes: r.WriteBytes, ReadCalls: r.ReadCalls,
 		ReadBytes: r.ReadBytes, Iterators: r.Iterators, Operations: r.Operations,
+		Quotas: true,
 	}
 }
 
@@ -96,6 +102,9 @@ func (s *Server) limit(cfg *api.Config) {
 	l := s.set.Limits
 	if l == (Limits{}) {
 		return
+	}
+	if l.Quotas {
+		cfg.Quotas = api.Quotas{Shards: 500, OnDemandStreams: 50, Creating: 5, Scaling: true}
 	}
 	limiter := limits.New(l.rates(), s.clock.Now, nil)
 	if l.WriteRecords != 0 || l.WriteBytes != 0 {

@@ -2,6 +2,7 @@ package streamd_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -203,8 +204,8 @@ func TestParseLimits(t *testing.T) {
 	}{
 		{in: "", want: streamd.Limits{}},
 		{in: "off", want: streamd.Limits{}},
-		{in: "aws", want: streamd.Limits{WriteRecords: 1000, WriteBytes: 1 << 20, ReadCalls: 5, ReadBytes: 2 << 20, Iterators: 5, Operations: 1}},
-		{in: "aws:0.5", want: streamd.Limits{WriteRecords: 500, WriteBytes: 1 << 19, ReadCalls: 2.5, ReadBytes: 1 << 20, Iterators: 2.5, Operations: 0.5}},
+		{in: "aws", want: streamd.Limits{WriteRecords: 1000, WriteBytes: 1 << 20, ReadCalls: 5, ReadBytes: 2 << 20, Iterators: 5, Operations: 1, Quotas: true}},
+		{in: "aws:0.5", want: streamd.Limits{WriteRecords: 500, WriteBytes: 1 << 19, ReadCalls: 2.5, ReadBytes: 1 << 20, Iterators: 2.5, Operations: 0.5, Quotas: true}},
 		{in: "write-records=10, read-calls=2", want: streamd.Limits{WriteRecords: 10, ReadCalls: 2}},
 		{in: "aws:0", err: "is not a factor from 0.001 to 100"},
 		{in: "aws:NaN", err: "is not a factor"},
@@ -228,4 +229,54 @@ func TestParseLimits(t *testing.T) {
 	if _, err := streamd.New(streamd.Config{Limits: streamd.Limits{ReadCalls: -1}}); err == nil || !strings.Contains(err.Error(), "read-calls -1") {
 		t.Errorf("New with a bad rate: %v", err)
 	}
+}
+
+func TestQuotas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{Server: streamdtest.New(t, streamdtest.TransitionDelay(time.Second), streamdtest.Config(func(c *streamd.Config) { c.Limits.Quotas = true })), t: t, stream: "q"}
+		r.client = r.Kinesis(func(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} })
+		create := func(name string, shards int32, mode types.StreamMode) string {
+			_, err := r.client.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: &name, ShardCount: &shards, StreamModeDetails: &types.StreamModeDetails{StreamMode: mode}})
+			if err == nil {
+				return ""
+			}
+			return err.Error()
+		}
+		for _, name := range []string{"q", "b", "c", "d", "e"} {
+			if err := create(name, 4, types.StreamModeProvisioned); err != "" {
+				t.Fatal(err)
+			}
+		}
+		if err := create("f", 1, types.StreamModeProvisioned); !strings.Contains(err, "LimitExceededException: This request would exceed the limit on the number of streams in CREATING state") {
+			t.Errorf("a sixth stream at once: %s", err)
+		}
+		r.Advance(time.Second)
+		if err := create("f", 481, types.StreamModeProvisioned); !strings.Contains(err, "Current shard count for the account: 20. Limit: 500. Number of additional shards that would have resulted from this request: 481.") {
+			t.Errorf("501 shards: %s", err)
+		}
+		for i := range 51 {
+			err := create(fmt.Sprintf("demand%d", i), 1, types.StreamModeOnDemand)
+			r.Advance(time.Second)
+			if want := "on the number of On-Demand streams for the account `000000000000` in `us-east-1`. Current On-Demand streams count: 50. Limit: 50."; i < 50 && err != "" || i == 50 && !strings.Contains(err, want) {
+				t.Errorf("on-demand stream %d: %s", i+1, err)
+			}
+		}
+		limits := must[*kinesis.DescribeLimitsOutput](t)(r.client.DescribeLimits(t.Context(), &kinesis.DescribeLimitsInput{}))
+		if *limits.ShardLimit != 500 || *limits.OnDemandStreamCountLimit != 50 || *limits.OnDemandStreamCount != 50 {
+			t.Errorf("DescribeLimits: %d, %d of %d", *limits.ShardLimit, *limits.OnDemandStreamCount, *limits.OnDemandStreamCountLimit)
+		}
+		for _, tt := range []struct {
+			target int32
+			want   string
+		}{
+			{9, "InvalidArgumentException: UpdateShardCount cannot scale up over double your current open shard count. Current open shard count: 4 Target shard count: 9"},
+			{1, "InvalidArgumentException: UpdateShardCount cannot scale down below half your current open shard count. Current open shard count: 4 Target shard count: 1"},
+			{8, ""},
+		} {
+			_, err := r.client.UpdateShardCount(t.Context(), &kinesis.UpdateShardCountInput{StreamName: &r.stream, TargetShardCount: &tt.target, ScalingType: types.ScalingTypeUniformScaling})
+			if (err == nil) != (tt.want == "") || err != nil && !strings.HasSuffix(err.Error(), tt.want) {
+				t.Errorf("to %d shards: %v", tt.target, err)
+			}
+		}
+	})
 }

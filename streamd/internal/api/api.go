@@ -55,6 +55,8 @@ type Config struct {
 	// Admit is asked about each record that is put, in the order of the
 	// request. nil takes all.
 	Admit Admit
+	// Quotas bound what accounts may have. The zero Quotas are the widest.
+	Quotas Quotas
 	// AdmitIterator and AdmitRead are asked about each call of GetShardIterator
 	// and GetRecords that would succeed, Given is told of the bytes of data that
 	// one of GetRecords returns. nil takes all, or tells nobody.

@@ -4,21 +4,20 @@ import (
 	"context"
 
 	"github.com/streamkit/streamkit/streamd/internal/arn"
+	"github.com/streamkit/streamkit/streamd/internal/awserr"
 	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
+	"github.com/streamkit/streamkit/streamd/internal/state"
 )
 
 // onDemandLimit is how many ON_DEMAND streams AWS lets an account have by
-// default. It is reported only: here they take no more than others do, and
-// their shards count against maxShards.
+// default. Without Quotas it is reported only: here they take no more than
+// others do, and their shards count against maxShards.
 const onDemandLimit = 50
-
-// channelLimit is how many channels those streams can have: one of each kind.
-const channelLimit = 2 * onDemandLimit
 
 type describeLimitsInput struct{}
 
 func (a *API) describeLimits(_ context.Context, scope arn.Scope, _ *describeLimitsInput) (shape.Output, error) {
-	var out describeLimitsOutput
+	out := describeLimitsOutput{quotas: a.cfg.Quotas}
 	out.open, out.onDemand = a.counts(scope)
 	now := a.engine.Now()
 	for _, s := range a.engine.Streams(scope) {
@@ -27,15 +26,79 @@ func (a *API) describeLimits(_ context.Context, scope arn.Scope, _ *describeLimi
 	return &out, nil
 }
 
-type describeLimitsOutput struct{ open, onDemand, channels int }
+type describeLimitsOutput struct {
+	open, onDemand, channels int
+	quotas                   Quotas
+}
 
 func (o *describeLimitsOutput) Size() int { return 128 }
 
 func (o *describeLimitsOutput) Encode(e shape.Encoder) {
-	e.Int("ShardLimit", maxShards)
+	e.Int("ShardLimit", int64(o.quotas.shards()))
 	e.Int("OpenShardCount", int64(o.open))
 	e.Int("OnDemandStreamCount", int64(o.onDemand))
-	e.Int("OnDemandStreamCountLimit", onDemandLimit)
+	e.Int("OnDemandStreamCountLimit", int64(o.quotas.onDemand()))
 	e.Int("ChannelCount", int64(o.channels))
-	e.Int("ChannelCountLimit", channelLimit)
+	e.Int("ChannelCountLimit", int64(2*o.quotas.onDemand())) // one of each kind for each stream
+}
+
+// Quotas are what AWS lets an account and region have. They are counted in the
+// catalogue as it is when a request comes in: requests at the same time may
+// pass together.
+type Quotas struct {
+	Shards          int  // open ones; 0 means maxShards
+	OnDemandStreams int  // 0 means no limit
+	Creating        int  // streams that are CREATING at once; 0 means no limit
+	Scaling         bool // UpdateShardCount at most doubles or halves
+}
+
+func (q Quotas) shards() int {
+	if q.Shards == 0 {
+		return maxShards
+	}
+	return q.Shards
+}
+
+func (q Quotas) onDemand() int {
+	if q.OnDemandStreams == 0 {
+		return onDemandLimit
+	}
+	return q.OnDemandStreams
+}
+
+// checkStreams refuses to make a stream, or one ON_DEMAND, where there are as
+// many as there may be.
+//
+// Source of the wording for ON_DEMAND: hashicorp/terraform-provider-aws, issue
+// 38094.
+func (a *API) checkStreams(scope arn.Scope, mode state.Mode) error {
+	creating := 0
+	for _, s := range a.engine.Streams(scope) {
+		if s.Status == state.Creating {
+			creating++
+		}
+	}
+	if limit := a.cfg.Quotas.Creating; limit > 0 && creating >= limit {
+		return awserr.New("LimitExceededException", "This request would exceed the limit on the number of streams in CREATING state for the account %s in %s. Limit: %d.", scope.Account, scope.Region, limit)
+	}
+	if mode != state.OnDemand {
+		return nil
+	}
+	_, onDemand := a.counts(scope)
+	if limit := a.cfg.Quotas.OnDemandStreams; limit > 0 && onDemand >= limit {
+		return awserr.New("LimitExceededException", "This request would exceed the limit on the number of On-Demand streams for the account `%s` in `%s`. Current On-Demand streams count: %d. Limit: %d.", scope.Account, scope.Region, onDemand, limit)
+	}
+	return nil
+}
+
+// checkScaling refuses to scale by more than double or half.
+func (a *API) checkScaling(current, target int) error {
+	switch {
+	case !a.cfg.Quotas.Scaling:
+	case target > 2*current:
+		return invalidArgument("UpdateShardCount cannot scale up over double your current open shard count. Current open shard count: %d Target shard count: %d", current, target)
+	case 2*target < current:
+		return invalidArgument("UpdateShardCount cannot scale down below half your current open shard count. Current open shard count: %d Target shard count: %d", current, target)
+	}
+	return nil
 }

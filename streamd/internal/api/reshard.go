@@ -91,6 +91,11 @@ func (a *API) updateShardCount(ctx context.Context, scope arn.Scope, in *updateS
 	if target > maxTarget {
 		return nil, invalidArgument("TargetShardCount %d is above the maximum of %d.", target, maxTarget)
 	}
+	if s.Status == state.Active && s.Mode == state.Provisioned { // else the answer is that it is not
+		if err := a.checkScaling(current, target); err != nil {
+			return nil, err
+		}
+	}
 	if usable(s) && target > current {
 		if err := a.checkShardLimit(s.Key.Scope, target-current); err != nil {
 			return nil, err

@@ -79,6 +79,9 @@ func (a *API) createStream(ctx context.Context, scope arn.Scope, in *createStrea
 		cmd.Distribution = state.Auto
 	}
 	if _, ok := a.engine.Stream(cmd.Key); !ok { // else the answer is that it exists
+		if err := a.checkStreams(scope, cmd.Mode); err != nil {
+			return nil, err
+		}
 		if err := a.checkShardLimit(scope, cmd.ShardCount); err != nil {
 			return nil, err
 		}
@@ -104,12 +107,12 @@ func (a *API) counts(scope arn.Scope) (open, onDemand int) {
 // Source of the wording: recorded from AWS.
 func (a *API) checkShardLimit(scope arn.Scope, more int) error {
 	open, _ := a.counts(scope)
-	if open+more <= maxShards {
+	if open+more <= a.cfg.Quotas.shards() {
 		return nil
 	}
 	return awserr.New("LimitExceededException",
 		"This request would exceed the shard limit for the account %s in %s. Current shard count for the account: %d. Limit: %d. Number of additional shards that would have resulted from this request: %d. Refer to the AWS Service Limits page (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) for current limits and how to request higher limits.",
-		scope.Account, scope.Region, open, maxShards, more)
+		scope.Account, scope.Region, open, a.cfg.Quotas.shards(), more)
 }
 
 type deleteStreamInput struct {
