@@ -41,7 +41,7 @@ func ParseLimits(s string) (Limits, error) {
 	}
 	if factor, ok := strings.CutPrefix(s, "aws:"); ok {
 		n, err := strconv.ParseFloat(factor, 64)
-		if err != nil || !(n >= 0.001 && n <= 100) { //nolint:staticcheck // NaN is neither, and must not pass
+		if err != nil || !(n >= 0.001 && n <= 100) {
 			return Limits{}, fmt.Errorf("limits %q: %q is not a factor from 0.001 to 100; write aws:0.1 for a tenth of what AWS allows", s, factor)
 		}
 		return awsLimits(n), nil

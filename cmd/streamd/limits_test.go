@@ -23,7 +23,7 @@ func TestLimitsFlag(t *testing.T) {
 	}{
 		{"no such profile", []string{"--limits", "gcp"}, `limits "gcp": "gcp" is none of off, aws, aws:N`},
 		{"a factor of zero", []string{"--limits", "aws:0"}, "is not a factor from 0.001 to 100"},
-		{"a rate that is none, in the file", []string{"--config", file("limits:\n  read-calls: many\n")}, `"read-calls=many" is not a number`},
+		{"a rate that is none, in the file", []string{"--config", file("limits:\n  read-calls: many\n")}, `"many" is not a number a second; write read-calls=100`},
 		{"a rate out of range, in the file", []string{"--config", file("limits: {read-calls: 5, write-bytes: -3}\n")}, "write-bytes -3 is outside"},
 		{"a map for another flag", []string{"--config", file("listen:\n  a: b\n")}, "listen must be a value or a list"},
 	} {

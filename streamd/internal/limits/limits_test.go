@@ -218,7 +218,9 @@ func TestIdleShardsAreForgotten(t *testing.T) {
 	h := newHand()
 	l := limits.New(limits.AWS(1), h.now, nil)
 	for id := range uint64(100_000) {
-		l.Admit(stream(id, mib), 0, 100)
+		if err := l.Admit(stream(id, mib), 0, 100); err != nil {
+			t.Fatal(err)
+		}
 		h.move(time.Millisecond)
 	}
 	if n := l.Entries(); n > 2048 {

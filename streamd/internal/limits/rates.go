@@ -53,7 +53,7 @@ func (r Rates) Check() error {
 		{"fan-out-bytes", r.FanOutBytes},
 		{"operations", r.Operations},
 	} {
-		if f.rate != 0 && !(f.rate >= minRate && f.rate <= maxRate) { //nolint:staticcheck // NaN is neither, and must not pass
+		if f.rate != 0 && !(f.rate >= minRate && f.rate <= maxRate) {
 			errs = append(errs, fmt.Errorf("limits: %s %v is outside [%v, %v]; 0 means no limit", f.name, f.rate, minRate, maxRate))
 		}
 	}
