@@ -22,6 +22,13 @@
 // fsync has returned. Config.Fsync can weaken that, and a server in memory
 // keeps nothing.
 //
+// # Limits
+//
+// A server takes what comes. With Config.Limits it refuses what comes faster
+// than they say, as AWS does: by shard, record by record inside PutRecords, and
+// by operation. How much has come is kept in memory, by the server's clock: a
+// server that starts again begins anew.
+//
 // # Who may ask
 //
 // By default requests need no signature and belong to account 000000000000 and
