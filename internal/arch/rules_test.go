@@ -166,10 +166,10 @@ var rules = []rule{
 	{
 		pkg: "streamd/...",
 		may: []string{
-			"streamd/...", prometheus + "/...", cbor + "/...", btree + "/...", xxhash + "/...",
+			"streamd/...", prometheus + "/...", btree + "/...", xxhash + "/...",
 			compress + "/...", "internal/...",
 		},
-		never: []string{awsAll + "/...", smithy, zap, cobra, "producer/...", "consumer/...", "agent/...", "logappender/..."},
+		never: []string{cbor, awsAll + "/...", smithy, zap, cobra, "producer/...", "consumer/...", "agent/...", "logappender/..."},
 		why:   "a server that shares code with its clients proves nothing when they agree",
 	},
 	{
