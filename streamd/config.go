@@ -27,14 +27,16 @@ const (
 // in memory at the default addresses.
 type Config struct {
 	// Listen is the address of the AWS APIs. Default 127.0.0.1:4567; port 0
-	// takes a free one. An address beyond loopback needs Insecure.
+	// takes a free one. An address beyond loopback needs Auth "verify" or
+	// Insecure.
 	Listen string
 
 	// Listener, if not nil, is served in place of Listen. The server closes it.
 	Listener net.Listener
 
 	// Admin is the address of metrics, health and profiles. Default
-	// 127.0.0.1:4568; [AdminOff] means none.
+	// 127.0.0.1:4568; [AdminOff] means none. Its requests are not signed: an
+	// address beyond loopback needs Insecure.
 	Admin string
 
 	// DataDir is the directory that holds everything. It is made if it does not
@@ -48,13 +50,25 @@ type Config struct {
 	Fsync string
 
 	// Auth says what requests must prove: "open" (the default), nothing;
-	// "shape", a well-formed signature, which is not verified. In both a
-	// signature that is malformed is refused.
+	// "shape", a well-formed signature, which is not verified; "verify", a
+	// signature of AWS, version 4, by one of Keys. In all a signature that is
+	// malformed is refused.
 	Auth string
 
-	// Insecure allows addresses beyond loopback, where everybody who reaches
-	// the port can read and write.
+	// Keys are those that Auth "verify" takes, and needs.
+	Keys []Key
+
+	// MaxClockSkew is how far the time of a signature may be from the server's.
+	// Default 15m. Only for Auth "verify".
+	MaxClockSkew time.Duration
+
+	// Insecure allows addresses beyond loopback without signatures: everybody
+	// who reaches the port can read and write.
 	Insecure bool
+
+	// MaxConnections bounds the connections to the AWS APIs: more are closed as
+	// they come. Default 0: as many as the process may have files.
+	MaxConnections int
 
 	// TLS says whether clients may use TLS as well, on the same port: "on" (the
 	// default) or [TLSOff]. The first byte of a connection tells.
@@ -182,9 +196,12 @@ func (c Config) check() (settings, error) {
 	case "shape":
 		s.auth = awsproto.AuthShape
 	case "verify":
-		errs = append(errs, errors.New("this version does not verify signatures (auth verify); use auth shape or open on a loopback address"))
+		s.auth = awsproto.AuthVerify
 	default:
-		errs = append(errs, fmt.Errorf("auth %q is none of open and shape", c.Auth))
+		errs = append(errs, fmt.Errorf("auth %q is none of open, shape and verify", c.Auth))
+	}
+	if err := c.checkKeys(s.auth); err != nil {
+		errs = append(errs, err)
 	}
 	for _, l := range []struct{ what, addr string }{{"listen", s.Listen}, {"admin", s.Admin}} {
 		if l.what == "listen" && c.Listener != nil || l.what == "admin" && l.addr == AdminOff {
@@ -194,13 +211,25 @@ func (c Config) check() (settings, error) {
 			errs = append(errs, fmt.Errorf("%s address %q is not of the form host:port", l.what, l.addr))
 			continue
 		}
-		if !c.Insecure && !isLoopback(l.addr) {
-			errs = append(errs, fmt.Errorf("%s address %s can be reached from other machines, and this version does not verify signatures; say --insecure (STREAMD_INSECURE=true) if everybody who reaches it may read and write, or listen on 127.0.0.1", l.what, l.addr))
+		if c.Insecure || isLoopback(l.addr) {
+			continue
+		}
+		switch {
+		case l.what == "admin":
+			errs = append(errs, fmt.Errorf("admin address %s can be reached from other machines, and its requests are not signed; keep it on 127.0.0.1, or say --insecure (STREAMD_INSECURE=true) if everybody who reaches it may use it", l.addr))
+		case s.auth != awsproto.AuthVerify:
+			errs = append(errs, fmt.Errorf("listen address %s can be reached from other machines; say --auth=verify with keys, or --insecure (STREAMD_INSECURE=true) if everybody who reaches it may read and write, or listen on 127.0.0.1", l.addr))
 		}
 	}
 	errs = append(errs, c.checkTLS()...)
 	if err := c.Limits.rates().Check(); err != nil {
 		errs = append(errs, err)
+	}
+	if c.MaxClockSkew < 0 {
+		errs = append(errs, fmt.Errorf("clock skew %v is negative", c.MaxClockSkew))
+	}
+	if c.MaxConnections < 0 {
+		errs = append(errs, fmt.Errorf("%d connections are less than none", c.MaxConnections))
 	}
 	if c.TransitionDelay < 0 {
 		errs = append(errs, fmt.Errorf("transition delay %v is negative", c.TransitionDelay))

@@ -34,6 +34,7 @@
 // By default requests need no signature and belong to account 000000000000 and
 // region us-east-1; those that are signed belong to the region of their
 // credential, and to the account that their access key names, if it is made of
-// twelve digits. Signatures are not verified by this version, so a server that
-// listens elsewhere than on loopback must be started with Config.Insecure.
+// twelve digits. With Config.Auth "verify" each request must be signed by one of
+// Config.Keys, and do what the rules of its key allow. A server that listens
+// elsewhere than on loopback must verify, or be started with Config.Insecure.
 package streamd

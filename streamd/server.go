@@ -89,6 +89,7 @@ func New(cfg Config) (_ *Server, err error) {
 			return nil, err
 		}
 	}
+	s.listener = s.bounded(s.listener) // below TLS, whose handshakes count
 	if set.Admin != AdminOff {
 		if s.admin, err = listen("admin", set.Admin); err != nil {
 			return nil, err
@@ -170,18 +171,18 @@ func (s *Server) handler() http.Handler {
 	opsConfig := api.Config{
 		TransitionDelay: s.set.TransitionDelay, In: s.metrics.in, Out: s.metrics.out,
 	}
-	s.limit(&opsConfig)
-	ops := api.New(s.store, opsConfig)
 	cfg := awsproto.Config{
-		Operations: ops.Operations(),
-		Unserved:   api.Unserved(),
-		Table: func(ctx context.Context, scope arn.Scope, op string, body []byte) (awsproto.TableResponse, error) {
-			return ops.Table(ctx, scope, op, body)
-		},
-		Auth:        s.set.auth,
+		Unserved:    api.Unserved(),
 		CORSOrigins: s.set.CORSOrigins,
 		Observe:     s.metrics.observe,
 		Logger:      s.log,
+	}
+	s.limit(&opsConfig)
+	s.protect(&opsConfig, &cfg)
+	ops := api.New(s.store, opsConfig)
+	cfg.Operations = ops.Operations()
+	cfg.Table = func(ctx context.Context, scope arn.Scope, op string, body []byte) (awsproto.TableResponse, error) {
+		return ops.Table(ctx, scope, op, body)
 	}
 	if s.set.loopback {
 		cfg.HostAllowed = s.hostAllowed()

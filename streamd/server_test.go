@@ -27,7 +27,6 @@ func TestConfigErrors(t *testing.T) {
 		cfg  streamd.Config
 		want []string // all in one error
 	}{
-		{"verify", streamd.Config{Auth: "verify"}, []string{"does not verify signatures"}},
 		{"everything", streamd.Config{Auth: "x", Fsync: "often", Listen: "here", TransitionDelay: -1, ShutdownTimeout: -1, Create: []streamd.StreamSpec{{Name: "a b", Shards: 1}, {Name: "a"}}}, []string{`auth "x"`, `fsync "often"`, `"here"`, "transition delay", "shutdown timeout", `"a b"`, "stream a: 0 shards"}},
 		{"all addresses", streamd.Config{Listen: "0.0.0.0:4567"}, []string{"0.0.0.0:4567", "--insecure"}},
 		{"no address", streamd.Config{Listen: ":4567"}, []string{"--insecure"}},

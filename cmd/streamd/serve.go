@@ -24,6 +24,9 @@ type serveFlags struct {
 	memory          bool
 	fsync           string
 	auth            string
+	authKeys        string
+	maxClockSkew    time.Duration
+	maxConnections  int
 	insecure        bool
 	tls             string
 	tlsDir          string
@@ -72,8 +75,11 @@ INITIALIZE_STREAMS (name:shards:region,…) creates streams like --create.`,
 	flags.StringVar(&f.data, "data", "", "data directory (default: one of the user, printed at the start)")
 	flags.BoolVar(&f.memory, "memory", false, "keep everything in memory, and lose it at the end")
 	flags.StringVar(&f.fsync, "fsync", "always", "when to force data to disk: always, interval:100ms or off")
-	flags.StringVar(&f.auth, "auth", "open", "what requests must prove: open (nothing) or shape (a well-formed signature)")
-	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses that other machines can reach")
+	flags.StringVar(&f.auth, "auth", "open", "what requests must prove: open (nothing), shape (a well-formed signature) or verify (a signature by a key)")
+	flags.StringVar(&f.authKeys, "auth-keys", "", "YAML file of the keys that --auth=verify takes")
+	flags.DurationVar(&f.maxClockSkew, "max-clock-skew", 15*time.Minute, "how far the time of a signature may be from the server's")
+	flags.IntVar(&f.maxConnections, "max-connections", 0, "close connections beyond this many (0: no limit of its own)")
+	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses that other machines can reach without signatures")
 	flags.StringVar(&f.tls, "tls", "on", "TLS beside plain connections on the same port: on or off")
 	flags.StringVar(&f.tlsDir, "tls-dir", "", "directory of the server's own certificate authority (default: tls in the data directory)")
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with a certificate to use in place of the server's own, in PEM")
@@ -103,6 +109,7 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 	}
 	cfg := streamd.Config{
 		Listen: f.listen, Admin: f.admin, Fsync: f.fsync, Auth: f.auth, Insecure: f.insecure,
+		MaxClockSkew: f.maxClockSkew, MaxConnections: f.maxConnections,
 		TLS: f.tls, TLSDir: f.tlsDir, TLSCert: f.tlsCert, TLSKey: f.tlsKey, TLSNames: f.san,
 		AllowHosts: f.allowHost, CORSOrigins: f.corsOrigin,
 		TransitionDelay: f.transitionDelay, ShutdownTimeout: f.shutdownTimeout, Pprof: f.pprof,
@@ -110,6 +117,9 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 	}
 	var err error
 	if cfg.Limits, err = streamd.ParseLimits(f.limits); err != nil {
+		return err
+	}
+	if cfg.Keys, err = readKeys(f.authKeys, cfg.Logger); err != nil {
 		return err
 	}
 	if !f.memory {

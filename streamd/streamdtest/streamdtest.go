@@ -73,6 +73,12 @@ func Limits(limits string) Option {
 	return func(o *options) { o.limits = limits }
 }
 
+// Keys has the server verify signatures by these keys. The clients of the server
+// sign with the first.
+func Keys(keys ...streamd.Key) Option {
+	return func(o *options) { o.cfg.Auth, o.cfg.Keys = "verify", keys }
+}
+
 // Logger takes the server's log. Default none.
 func Logger(l *slog.Logger) Option {
 	return func(o *options) { o.cfg.Logger = l }
@@ -88,6 +94,7 @@ func Config(change func(*streamd.Config)) Option {
 type Server struct {
 	srv   *streamd.Server
 	http  *http.Client
+	creds aws.CredentialsProvider
 	close func() error
 }
 
@@ -105,7 +112,7 @@ func New(t testing.TB, opts ...Option) *Server {
 			t.Fatalf("streamdtest: %v", err)
 		}
 	}
-	s := &Server{http: sdkhttp.Client()}
+	s := &Server{http: sdkhttp.Client(), creds: credentialsOf(o.cfg)}
 	if o.listen {
 		o.cfg.Listen = "127.0.0.1:0"
 	} else {
@@ -181,7 +188,7 @@ func (s *Server) HTTPClient() *http.Client { return s.http }
 func (s *Server) Kinesis(opts ...func(*kinesis.Options)) *kinesis.Client {
 	return kinesis.New(kinesis.Options{
 		Region:       Region,
-		Credentials:  credentialsOfTests(),
+		Credentials:  s.creds,
 		BaseEndpoint: aws.String(s.Endpoint()),
 		HTTPClient:   s.http,
 	}, opts...)
@@ -192,13 +199,19 @@ func (s *Server) Kinesis(opts ...func(*kinesis.Options)) *kinesis.Client {
 func (s *Server) DynamoDB(opts ...func(*dynamodb.Options)) *dynamodb.Client {
 	return dynamodb.New(dynamodb.Options{
 		Region:       Region,
-		Credentials:  credentialsOfTests(),
+		Credentials:  s.creds,
 		BaseEndpoint: aws.String(s.Endpoint()),
 		HTTPClient:   s.http,
 	}, opts...)
 }
 
-func credentialsOfTests() aws.CredentialsProvider {
+// credentialsOf returns the first key that the server takes, or any if it takes
+// all.
+func credentialsOf(cfg streamd.Config) aws.CredentialsProvider {
+	if len(cfg.Keys) > 0 {
+		k := cfg.Keys[0]
+		return credentials.NewStaticCredentialsProvider(k.ID, k.Secret, k.Token)
+	}
 	return credentials.NewStaticCredentialsProvider("test", "test", "")
 }
 

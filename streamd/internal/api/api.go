@@ -52,6 +52,9 @@ type Config struct {
 	In, Out func(stream state.StreamKey, records, bytes int)
 	// Around is called for each operation, the first outermost.
 	Around []Around
+	// AdmitTable, if not nil, is asked about each operation of DynamoDB. table is
+	// empty if it names none.
+	AdmitTable func(ctx context.Context, scope arn.Scope, op, table string) *awserr.Error
 	// Admit is asked about each record that is put, in the order of the
 	// request. nil takes all.
 	Admit Admit
@@ -165,6 +168,11 @@ func (a *API) Table(ctx context.Context, scope arn.Scope, op string, body []byte
 	r, err := table.Parse(op, body)
 	if err != nil {
 		return resp, err
+	}
+	if a.cfg.AdmitTable != nil {
+		if refused := a.cfg.AdmitTable(ctx, scope, op, r.Table()); refused != nil {
+			return resp, refused
+		}
 	}
 	resp, err = a.engine.Table(ctx, scope, r)
 	return resp, apiError(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/streamkit/streamkit/streamd/internal/arn"
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
 	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
+	"github.com/streamkit/streamkit/streamd/internal/sigv4"
 )
 
 // Prefixes of X-Amz-Target.
@@ -51,6 +52,10 @@ type Config struct {
 	Table func(ctx context.Context, scope arn.Scope, op string, body []byte) (TableResponse, error)
 
 	Auth AuthMode
+	// Verifier and Account are of AuthVerify: Account returns the account of a
+	// key.
+	Verifier *sigv4.Verifier
+	Account  func(keyID string) string
 	// CORSOrigins are the origins whose pages may read answers; "*" is any.
 	CORSOrigins []string
 	// HostAllowed checks the Host header; nil allows all.
@@ -178,6 +183,10 @@ func (x *exchange) kinesis(name string) string {
 	if refused := x.refuseEncoded(); refused != nil {
 		return x.fail(codec, refused)
 	}
+	from, early := x.meet("kinesis")
+	if early {
+		return x.fail(codec, from.err)
+	}
 	body := takeBuffer()
 	defer giveBuffer(body)
 	held, err := x.h.readBody(x.w, x.r, limit, body)
@@ -185,6 +194,7 @@ func (x *exchange) kinesis(name string) string {
 	if err != nil {
 		return x.failWith(codec, err)
 	}
+	x.prove(&from, *body)
 	if len(*body) == 0 {
 		return x.fail(codec, x.emptyBody())
 	}
@@ -202,7 +212,8 @@ func (x *exchange) kinesis(name string) string {
 	case op.Do == nil:
 		return x.fail(codec, &awserr.Error{Code: "UnknownOperationException"})
 	}
-	scope, refused := authenticate(x.h.cfg.Auth, x.r)
+	refused := from.err
+	ctx, scope := x.scope(&from)
 	if refused == nil {
 		refused = conversion
 	}
@@ -212,7 +223,7 @@ func (x *exchange) kinesis(name string) string {
 	if refused != nil {
 		return x.fail(codec, refused)
 	}
-	out, err := op.Do(x.r.Context(), scope, in)
+	out, err := op.Do(ctx, scope, in)
 	if err != nil {
 		return x.failWith(codec, err)
 	}
@@ -275,6 +286,10 @@ func (x *exchange) dynamoDB(op string) string {
 	if refused := x.refuseEncoded(); refused != nil {
 		return x.fail(codec, qualified(refused))
 	}
+	from, early := x.meet("dynamodb")
+	if early {
+		return x.fail(codec, qualified(from.err))
+	}
 	body := new([]byte) // not from the pool: tables may keep parts of it
 	held, err := x.h.readBody(x.w, x.r, maxTableBody, body)
 	defer x.h.bodies.give(held)
@@ -284,11 +299,11 @@ func (x *exchange) dynamoDB(op string) string {
 	if len(*body) == 0 {
 		return x.fail(codec, qualified(&awserr.Error{Code: codeSerialization}))
 	}
-	scope, refused := authenticate(x.h.cfg.Auth, x.r)
-	if refused != nil {
-		return x.fail(codec, qualified(refused))
+	if x.prove(&from, *body); from.err != nil {
+		return x.fail(codec, qualified(from.err))
 	}
-	resp, err := x.h.cfg.Table(x.r.Context(), scope, op, *body)
+	ctx, scope := x.scope(&from)
+	resp, err := x.h.cfg.Table(ctx, scope, op, *body)
 	if e, ok := errors.AsType[*awserr.Error](err); !ok || e.Code != "UnknownOperationException" {
 		x.op = op // it exists
 	}
@@ -314,7 +329,8 @@ func qualified(e *awserr.Error) *awserr.Error {
 	q := *e
 	switch e.Code {
 	case codeSerialization, "UnknownOperationException", "MissingAuthenticationTokenException",
-		"IncompleteSignatureException", "InvalidSignatureException":
+		"IncompleteSignatureException", "InvalidSignatureException", "UnrecognizedClientException",
+		"ExpiredTokenException", "AccessDeniedException":
 		q.Code = "com.amazon.coral.service#" + e.Code
 	case "ValidationException":
 		q.Code = "com.amazon.coral.validate#" + e.Code
@@ -404,6 +420,11 @@ func (x *exchange) send(status int, ctype, code string, body []byte) string {
 		head["Content-Type"] = []string{ctype}
 	}
 	head["Content-Length"] = []string{strconv.Itoa(len(body))}
+	// A client that does not read its answer must not hold it for ever. Over
+	// HTTP/2 the deadline is of this answer alone.
+	control := http.NewResponseController(x.w)
+	_ = control.SetWriteDeadline(time.Now().Add(bodyGrace + time.Duration(len(body)/bodyPace)*time.Second)) // not every connection has deadlines
+	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
 	x.w.WriteHeader(status)
 	if _, err := x.w.Write(body); err != nil {
 		return codeGone

@@ -46,7 +46,7 @@ type Claim struct {
 func Parse(r *http.Request) (*Claim, *awserr.Error) {
 	c := &Claim{query: parseQuery(r.URL.RawQuery)}
 	header := r.Header.Get("Authorization")
-	credential := ""
+	var credential string
 	switch {
 	case c.query.has("X-Amz-Algorithm"):
 		if header != "" {

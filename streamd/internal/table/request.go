@@ -66,6 +66,15 @@ func (r *Request) Consistent() bool { return r.p.consistent }
 // Op returns the name of the operation.
 func (r *Request) Op() string { return r.name }
 
+// Table returns the name of the table that the request is about, empty if it
+// names none.
+func (r *Request) Table() string {
+	if i := strings.LastIndexByte(r.p.tableName, '/'); i >= 0 && strings.HasPrefix(r.p.tableName, "arn:") {
+		return r.p.tableName[i+1:]
+	}
+	return r.p.tableName
+}
+
 // Body returns the body that was parsed.
 func (r *Request) Body() []byte { return r.body }
 
