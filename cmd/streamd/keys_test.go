@@ -43,6 +43,9 @@ func TestKeysFile(t *testing.T) {
 	if code := p.end(); code != 0 {
 		t.Errorf("exit code %d: %s", code, p.stderr)
 	}
+	if strings.Contains(p.stdout.String(), "AWS_ACCESS_KEY_ID=test") {
+		t.Errorf("names credentials that it does not take: %s", p.stdout)
+	}
 	if !strings.Contains(p.stderr.String(), "chmod 600") {
 		t.Errorf("no warning of a file that others may read: %s", p.stderr)
 	}

@@ -149,7 +149,11 @@ func greet(w io.Writer, srv *streamd.Server, cfg streamd.Config) {
 	}
 	fmt.Fprintf(w, "streamd %s keeps its data %s\n\n", version, kept)
 	fmt.Fprintf(w, "  export AWS_ENDPOINT_URL_KINESIS=%[1]s AWS_ENDPOINT_URL_DYNAMODB=%[1]s\n", srv.Endpoint())
-	fmt.Fprintln(w, "  export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test")
+	if len(cfg.Keys) == 0 {
+		fmt.Fprintln(w, "  export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test")
+	} else {
+		fmt.Fprintln(w, "  export AWS_REGION=us-east-1  # and AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY of one of the keys")
+	}
 	if https := srv.HTTPSEndpoint(); https != "" {
 		fmt.Fprintf(w, "\n%s%s\n", https, trust(srv, cfg))
 	}
