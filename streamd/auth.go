@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/streamkit/streamkit/streamd/internal/api"
 	"github.com/streamkit/streamkit/streamd/internal/arn"
@@ -109,6 +108,9 @@ func (ring keyring) account(id string) string { return ring[id].Account }
 
 // authorize is the server's allow rules around the operations of Kinesis.
 func (ring keyring) authorize(ctx context.Context, c api.Call, do func(context.Context) (shape.Output, error)) (shape.Output, error) {
+	if c.Unread != nil {
+		return nil, c.Unread // an iterator that has expired, for one: nothing is told but that
+	}
 	resource, account := "*", ""
 	if c.Stream.Name != "" {
 		resource, account = c.Stream.ARN(), c.Stream.Account
@@ -138,9 +140,13 @@ func (ring keyring) refuse(ctx context.Context, op, resource, name, account stri
 	if ok && k.allows(op, resource, name, account) {
 		return nil
 	}
+	policy := "identity-based"
+	if account != "" && account != k.Account {
+		policy = "resource-based"
+	}
 	return awserr.New("AccessDeniedException",
-		"User: arn:aws:iam::%s:user/%s is not authorized to perform: %s on resource: %s because no identity-based policy allows the %s action",
-		k.Account, id, op, resource, op)
+		"User: arn:aws:iam::%s:user/%s is not authorized to perform: %s on resource: %s because no %s policy allows the %s action",
+		k.Account, id, op, resource, policy, op)
 }
 
 func (k *Key) allows(op, resource, name, account string) bool {
@@ -206,7 +212,8 @@ func (s *Server) protect(ops *api.Config, proto *awsproto.Config) {
 	if skew == 0 {
 		skew = sigv4.DefaultSkew
 	}
-	proto.Verifier = sigv4.New(sigv4.Config{Key: ring.key, MaxSkew: skew, Now: func() time.Time { return s.clock.Now() }})
+	proto.Now = s.clock.Now
+	proto.Verifier = sigv4.New(sigv4.Config{Key: ring.key, MaxSkew: skew, Now: s.clock.Now})
 	proto.Account = ring.account
 	ops.Around = append([]api.Around{ring.authorize}, ops.Around...) // before limits: who may not, uses nothing up
 	ops.AdmitTable = ring.authorizeTable

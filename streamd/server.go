@@ -230,7 +230,7 @@ func (s *Server) Run(ctx context.Context) error {
 	main.Protocols.SetHTTP1(true)
 	main.Protocols.SetHTTP2(true)
 	main.Protocols.SetUnencryptedHTTP2(true) // over TLS as well: see package sniff
-	main.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout}
+	main.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingTimeout}
 	servers := []*http.Server{main}
 	failed := make(chan error, 2) // one for each server, so that none blocks
 	var serving sync.WaitGroup

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"runtime"
 
 	"go.yaml.in/yaml/v3"
 
@@ -32,7 +33,10 @@ func readKeys(name string, log *slog.Logger) ([]streamd.Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the keys: %w; --auth-keys names a YAML file of the form\n%s", err, keysForm)
 	}
-	const others = fs.FileMode(0o077)
+	const others, write = fs.FileMode(0o077), fs.FileMode(0o022)
+	if info.Mode().Perm()&write != 0 && info.Mode().IsRegular() && runtime.GOOS != "windows" {
+		return nil, fmt.Errorf("others on this machine may write keys of their own to %s; take that from them with chmod 600", name)
+	}
 	if info.Mode().Perm()&others != 0 && info.Mode().IsRegular() {
 		log.Warn("others on this machine may read the file of keys; take that from them with chmod 600", slog.String("file", name), slog.String("mode", info.Mode().String()))
 	}

@@ -34,6 +34,14 @@ func TestKeysFile(t *testing.T) {
 			t.Errorf("%s: the secret is shown: %s", tt.name, &errs)
 		}
 	}
+	writable := file(0o600, "keys: [{id: a, secret: b}]")
+	if err := os.Chmod(writable, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"--memory", "--auth", "verify", "--auth-keys", writable}, noEnv, &out, &errs); code == 0 || !strings.Contains(errs.String(), "chmod 600") {
+		t.Errorf("a file that others may write: code %d, %s", code, &errs)
+	}
 	open := file(0o644, "keys: [{id: a, secret: b}]")
 	if err := os.Chmod(open, 0o644); err != nil { // whatever the umask is
 		t.Fatal(err)

@@ -18,6 +18,9 @@ type Call struct {
 	// zero if it names none, or not in a way that can be read.
 	Stream state.StreamKey
 	Shard  int // that the request names, [state.NoShard] if none
+	// Unread is why the stream that the request names could not be read: it is
+	// the answer of the operation itself.
+	Unread error
 }
 
 // Around carries a request out through do, or does not. It may change what
@@ -35,24 +38,23 @@ func (a *API) around(op *shape.Operation) {
 		do := op.Do
 		op.Do = func(ctx context.Context, scope arn.Scope, in any) (shape.Output, error) {
 			c := Call{Operation: op.Name, Scope: scope}
-			c.Stream, c.Shard = a.subject(scope, in)
+			c.Stream, c.Shard, c.Unread = a.subject(scope, in)
 			return around(ctx, c, func(ctx context.Context) (shape.Output, error) { return do(ctx, scope, in) })
 		}
 	}
 }
 
-// subject returns what an input is about. What cannot be read is left out: the
-// operation itself says what is wrong.
-func (a *API) subject(scope arn.Scope, in any) (key state.StreamKey, shard int) {
+// subject returns what an input is about, or why that cannot be read.
+func (a *API) subject(scope arn.Scope, in any) (key state.StreamKey, shard int, err error) {
 	shard = state.NoShard
-	var err error
 	switch in := in.(type) {
 	case *getRecordsInput:
 		var it iterator
 		if it, err = a.openIterator(in.Iterator.V); err == nil {
 			if s, ok := a.engine.StreamByID(it.Stream); ok {
-				return s.Key, it.Shard
+				return s.Key, it.Shard, nil
 			}
+			err = shardDoesNotExist(it.Key, it.Shard)
 		}
 	case *listShardsInput:
 		if !in.NextToken.Set {
@@ -62,12 +64,13 @@ func (a *API) subject(scope arn.Scope, in any) (key state.StreamKey, shard int) 
 		var t pageToken
 		if t, err = a.openPage(sealShards, in.NextToken.V); err == nil {
 			if s, ok := a.engine.StreamByID(t.Stream); ok {
-				return s.Key, shard
+				return s.Key, shard, nil
 			}
+			err = invalidArgument("Invalid NextToken.")
 		}
 	case interface{ named() *channelInput }:
 		if s, _, err := a.channel(in.named()); err == nil {
-			return s.Key, shard
+			return s.Key, shard, nil
 		}
 	case *createStreamInput:
 		key = state.StreamKey{Scope: scope, Name: in.StreamName.V}
@@ -81,14 +84,14 @@ func (a *API) subject(scope arn.Scope, in any) (key state.StreamKey, shard int) 
 		key, err = in.key()
 	}
 	if err != nil {
-		return state.StreamKey{}, shard
+		return state.StreamKey{}, shard, err
 	}
 	if id, ok := in.(interface{ shardID() string }); ok {
 		if n, err := resolveShard(key, id.shardID()); err == nil {
 			shard = n
 		}
 	}
-	return key, shard
+	return key, shard, nil
 }
 
 func (in *getIteratorInput) shardID() string { return in.ShardID.V }

@@ -66,62 +66,63 @@ func tooLarge(limit int64) *awserr.Error {
 // answer.
 var errGone = errors.New("awsproto: the client has gone")
 
-// readBody reads the body of r into buf. It counts against the budget by its
-// announced length, or by the limit if there is none; the caller gives held
-// back when it is done with the body.
+// firstRead is how much room a body gets before any of it has come.
+const firstRead = 64 << 10
+
+// readBody reads the body of r into buf. It counts against the budget as it
+// comes, so that what was announced and does not come takes nothing from
+// others; the caller gives held back when it is done with the body.
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64, buf *[]byte) (held int64, err error) {
-	held = r.ContentLength
-	if held > limit {
+	*buf = (*buf)[:0]
+	want := r.ContentLength
+	switch {
+	case want > limit:
 		return 0, tooLarge(limit)
-	}
-	if held == 0 {
-		*buf = (*buf)[:0]
+	case want == 0:
 		return 0, nil
-	}
-	if held < 0 {
-		held = limit
-	}
-	if !h.bodies.take(held) {
-		return 0, &awserr.Error{
-			Code: "ServiceUnavailable", Status: http.StatusServiceUnavailable,
-			Message: "Too many requests are being read. Try again.",
-		}
+	case want < 0:
+		want = limit
 	}
 	control := http.NewResponseController(w)
-	deadline := time.Now().Add(bodyGrace + time.Duration(held/bodyPace)*time.Second)
+	deadline := time.Now().Add(bodyGrace + time.Duration(want/bodyPace)*time.Second)
 	// Not every connection has deadlines, and without them nothing else changes.
 	_ = control.SetReadDeadline(deadline)
-	err = readInto(r, limit, buf)
+	held, err = h.readInto(r, limit, buf)
 	_ = control.SetReadDeadline(time.Time{})
 	return held, err
 }
 
-func readInto(r *http.Request, limit int64, buf *[]byte) error {
-	if n := r.ContentLength; n > 0 {
-		if int64(cap(*buf)) < n {
-			*buf = make([]byte, n)
-		}
-		*buf = (*buf)[:n]
-		if _, err := io.ReadFull(r.Body, *buf); err != nil {
-			return errGone
-		}
-		return nil
-	}
-	b := (*buf)[:0]
+func (h *Handler) readInto(r *http.Request, limit int64, buf *[]byte) (held int64, err error) {
+	b := *buf
 	for {
-		if len(b) == cap(b) {
-			b = append(b, make([]byte, max(4096, len(b)))...)[:len(b)]
+		if room := int64(max(2*len(b), firstRead)); len(b) == int(held) {
+			if room = min(room, limit+1); r.ContentLength > 0 {
+				room = min(room, r.ContentLength)
+			}
+			if !h.bodies.take(room - held) {
+				return held, &awserr.Error{
+					Code: "ServiceUnavailable", Status: http.StatusServiceUnavailable,
+					Message: "Too many requests are being read. Try again.",
+				}
+			}
+			held = room
+			if int64(cap(b)) < room {
+				b = append(make([]byte, 0, room), b...)
+			}
 		}
-		n, err := r.Body.Read(b[len(b):cap(b)])
+		n, err := r.Body.Read(b[len(b):held])
 		b = b[:len(b)+n]
 		*buf = b
 		switch {
 		case int64(len(b)) > limit:
-			return tooLarge(limit)
-		case errors.Is(err, io.EOF):
-			return nil
+			return held, tooLarge(limit)
+		case r.ContentLength > 0 && int64(len(b)) == r.ContentLength, errors.Is(err, io.EOF):
+			if int64(len(b)) < r.ContentLength {
+				return held, errGone
+			}
+			return held, nil
 		case err != nil:
-			return errGone
+			return held, errGone
 		}
 	}
 }

@@ -56,6 +56,9 @@ type Config struct {
 	// key.
 	Verifier *sigv4.Verifier
 	Account  func(keyID string) string
+	// Now is the time of the Date header, by which clients correct the clock
+	// that they sign with. nil means the system's.
+	Now func() time.Time
 	// CORSOrigins are the origins whose pages may read answers; "*" is any.
 	CORSOrigins []string
 	// HostAllowed checks the Host header; nil allows all.
@@ -100,6 +103,14 @@ type exchange struct {
 // Source of the order: tests that others have run against AWS.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
+	if r.ProtoMajor == 1 {
+		// That of the last answer on this connection, see send. Not every
+		// connection has deadlines.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	}
+	if h.cfg.Now != nil {
+		w.Header()["Date"] = []string{h.cfg.Now().UTC().Format(http.TimeFormat)}
+	}
 	x := exchange{h: h, w: w, r: r, service: unknown, op: unknown}
 	w.Header()[headerRequestID] = []string{newRequestID()}
 	code := x.serve()
@@ -177,15 +188,15 @@ func (x *exchange) kinesis(name string) string {
 		limit = op.MaxBody
 	}
 	codec, served := x.codec()
-	if !served {
+	from, early := x.meet("kinesis")
+	switch {
+	case early:
+		return x.fail(codec, from.err)
+	case !served:
 		return x.otherType(limit)
 	}
 	if refused := x.refuseEncoded(); refused != nil {
 		return x.fail(codec, refused)
-	}
-	from, early := x.meet("kinesis")
-	if early {
-		return x.fail(codec, from.err)
 	}
 	body := takeBuffer()
 	defer giveBuffer(body)
@@ -421,10 +432,9 @@ func (x *exchange) send(status int, ctype, code string, body []byte) string {
 	}
 	head["Content-Length"] = []string{strconv.Itoa(len(body))}
 	// A client that does not read its answer must not hold it for ever. Over
-	// HTTP/2 the deadline is of this answer alone.
-	control := http.NewResponseController(x.w)
-	_ = control.SetWriteDeadline(time.Now().Add(bodyGrace + time.Duration(len(body)/bodyPace)*time.Second)) // not every connection has deadlines
-	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
+	// HTTP/2 the deadline is of this answer alone; over HTTP/1.1 the end of a
+	// small answer is written after this, and the next request lifts it.
+	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(bodyGrace + time.Duration(len(body)/bodyPace)*time.Second)) // not every connection has deadlines
 	x.w.WriteHeader(status)
 	if _, err := x.w.Write(body); err != nil {
 		return codeGone
