@@ -5,10 +5,32 @@
 //	srv.CreateStream(t, "orders", 4)
 //	_, err := srv.Kinesis().PutRecord(t.Context(), …)
 //
+// The server stops when the test ends, and leaves no goroutine behind. Each
+// test may have servers of its own: they share nothing, and tests may run in
+// parallel.
+//
+// # Bubbles
+//
 // Client and server speak over a network inside the process, so that both may
-// live in a bubble of testing/synctest: call New inside it. [Listen] asks for
-// a real loopback socket instead, for other processes to connect to; such a
-// server must not be in a bubble.
+// live in a bubble of testing/synctest: call New inside it. Waiting then takes
+// no time, and a goroutine that the code under test leaves behind fails the
+// test.
+//
+// [Listen] asks for a real loopback socket instead, for other processes to
+// connect to; such a server must not be in a bubble.
+//
+// # Time
+//
+// A server has a clock. It goes as the time of the test does, real or fake, and
+// [Server.Advance] moves it forward: records are trimmed, iterators expire, and
+// streams become ACTIVE without waiting, outside of bubbles as well. The time of
+// the code under test stays as it is. To move both, sleep in a bubble.
+//
+// # Waiting
+//
+// What the code under test does in the background is seen with
+// [Server.WaitForRecords] and [Server.WaitForStream]. They return as soon as it
+// is there, and fail the test with what is there if it does not come.
 package streamdtest
 
 import (
@@ -233,33 +255,13 @@ func (s *Server) CreateStream(t testing.TB, name string, shards int) {
 }
 
 // Records reads all records of a stream that are there, shard by shard, parents
-// before children, each shard's in their order. The stream may have up to 1000
-// shards.
+// before children, each shard's in their order. [Server.WaitForRecords] waits
+// for those that are still to come.
 func (s *Server) Records(t testing.TB, stream string) []types.Record {
 	t.Helper()
-	client := s.Kinesis()
-	list, err := client.ListShards(t.Context(), &kinesis.ListShardsInput{StreamName: &stream})
-	if err != nil {
-		t.Fatalf("streamdtest: list the shards of %s: %v", stream, err)
+	r := &reader{client: s.Kinesis(), stream: stream}
+	if err := r.advance(t.Context()); err != nil {
+		t.Fatalf("streamdtest: %v", err)
 	}
-	var records []types.Record
-	for _, shard := range list.Shards {
-		it, err := client.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{
-			StreamName: &stream, ShardId: shard.ShardId, ShardIteratorType: types.ShardIteratorTypeTrimHorizon,
-		})
-		if err != nil {
-			t.Fatalf("streamdtest: read %s: %v", stream, err)
-		}
-		for next := it.ShardIterator; next != nil; {
-			out, err := client.GetRecords(t.Context(), &kinesis.GetRecordsInput{ShardIterator: next})
-			if err != nil {
-				t.Fatalf("streamdtest: read %s: %v", stream, err)
-			}
-			records = append(records, out.Records...)
-			if next = out.NextShardIterator; aws.ToInt64(out.MillisBehindLatest) == 0 {
-				break
-			}
-		}
-	}
-	return records
+	return r.records()
 }
