@@ -55,7 +55,9 @@ API that leases need. What it has acknowledged is on disk.
 Each flag is also an environment variable, STREAMD_ and its name in upper case
 with underscores (STREAMD_LISTEN), and a key of the YAML file given by --config.
 The command line wins over the environment, and that over the file.
-INITIALIZE_STREAMS (name:shards:region,…) creates streams like --create.`,
+INITIALIZE_STREAMS (name:shards:region,…) creates streams like --create; where it
+leaves them out, a stream has 4 shards and is in AWS_REGION. LOG_LEVEL,
+SHOULD_PERSIST_DATA and PERSIST_PATH are understood as kinesis-mock does.`,
 		Example: `  streamd
   streamd --memory --create orders:4,clicks:2
   streamd --data /var/lib/streamd --listen 0.0.0.0:4567 --insecure`,
@@ -66,6 +68,7 @@ INITIALIZE_STREAMS (name:shards:region,…) creates streams like --create.`,
 			if err := fillFlags(cmd, f.config, env); err != nil {
 				return err
 			}
+			fillPeers(cmd, env)
 			return serve(cmd, f, env)
 		},
 	}
@@ -129,8 +132,8 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 	} else if f.data != "" {
 		return fmt.Errorf("--memory and --data %s exclude each other; say one", f.data)
 	}
-	initial, _ := env("INITIALIZE_STREAMS")
-	if cfg.Create, err = streamd.ParseStreams(strings.Join(append(f.create, initial), ",")); err != nil {
+	warnPeers(cfg.Logger, env)
+	if cfg.Create, err = streamd.ParseStreams(strings.Join(append(f.create, initialStreams(env)), ",")); err != nil {
 		return fmt.Errorf("--create or INITIALIZE_STREAMS: %w", err)
 	}
 	srv, err := streamd.New(cfg)
