@@ -111,6 +111,15 @@ type Config struct {
 	// [ParseLimits] for those of AWS.
 	Limits Limits
 
+	// Capture is a file into which the requests to the Kinesis API are written,
+	// with the data of records, but without credentials. It is appended to, and
+	// `streamctl replay` sends it again. Default none.
+	Capture string
+
+	// CaptureLimit is how large Capture may grow, in bytes. What comes then is
+	// not in it. Default [DefaultCaptureLimit].
+	CaptureLimit int64
+
 	// ShutdownTimeout bounds how long Run waits for requests under way.
 	// Default 10s.
 	ShutdownTimeout time.Duration
@@ -182,6 +191,9 @@ func (c Config) check() (settings, error) {
 	if s.ShutdownTimeout == 0 {
 		s.ShutdownTimeout = 10 * time.Second
 	}
+	if s.CaptureLimit == 0 {
+		s.CaptureLimit = DefaultCaptureLimit
+	}
 	if s.Logger == nil {
 		s.Logger = slog.Default()
 	}
@@ -233,6 +245,9 @@ func (c Config) check() (settings, error) {
 	}
 	if c.TransitionDelay < 0 {
 		errs = append(errs, fmt.Errorf("transition delay %v is negative", c.TransitionDelay))
+	}
+	if c.CaptureLimit < 0 {
+		errs = append(errs, fmt.Errorf("capture limit %d is negative", c.CaptureLimit))
 	}
 	if c.ShutdownTimeout < 0 {
 		errs = append(errs, fmt.Errorf("shutdown timeout %v is negative", c.ShutdownTimeout))

@@ -65,6 +65,7 @@ type Server struct {
 	listener net.Listener  // of the AWS APIs
 	admin    net.Listener  // nil if there is none
 	certs    *certs.Source // nil if TLS is off
+	recorder *recorder     // nil if nothing is captured
 
 	closeOnce sync.Once
 	closeErr  error
@@ -107,6 +108,9 @@ func New(cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	if err := s.create(set.Create); err != nil {
+		return nil, err
+	}
+	if err := s.openCapture(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -225,7 +229,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 // under way within Config.ShutdownTimeout, and closes the server. It returns
 // nil after a clean stop. Run may be called once.
 func (s *Server) Run(ctx context.Context) error {
-	main := s.httpServer(s.handler())
+	main := s.httpServer(s.recorder.wrap(s.handler()))
 	main.Protocols = new(http.Protocols)
 	main.Protocols.SetHTTP1(true)
 	main.Protocols.SetHTTP2(true)
@@ -281,6 +285,7 @@ func (s *Server) Close() error {
 				errs = append(errs, err)
 			}
 		}
+		s.recorder.close()
 		if s.store != nil {
 			errs = append(errs, s.store.Close())
 		}

@@ -38,6 +38,8 @@ type serveFlags struct {
 	create          []string
 	limits          string
 	transitionDelay time.Duration
+	capture         string
+	captureLimit    int64
 	shutdownTimeout time.Duration
 	pprof           bool
 	logLevel        string
@@ -95,6 +97,8 @@ SHOULD_PERSIST_DATA and PERSIST_PATH are understood as kinesis-mock does.`,
 write-records=100,write-bytes=65536,read-calls=5,read-bytes=131072,iterators=5,operations=1;
 a shard of AWS takes 1 MiB/s and 1,000 records/s in and gives 2 MiB/s and 5 reads/s out`)
 	flags.DurationVar(&f.transitionDelay, "transition-delay", 0, "how long streams stay CREATING, UPDATING and DELETING")
+	flags.StringVar(&f.capture, "capture", "", "file to write requests to, with their data, for streamctl replay")
+	flags.Int64Var(&f.captureLimit, "capture-limit", streamd.DefaultCaptureLimit, "size in bytes at which the capture ends")
 	flags.DurationVar(&f.shutdownTimeout, "shutdown-timeout", 10*time.Second, "how long to wait for requests under way at the end")
 	flags.BoolVar(&f.pprof, "pprof", false, "serve runtime profiles on the admin address")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -115,6 +119,7 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 		MaxClockSkew: f.maxClockSkew, MaxConnections: f.maxConnections,
 		TLS: f.tls, TLSDir: f.tlsDir, TLSCert: f.tlsCert, TLSKey: f.tlsKey, TLSNames: f.san,
 		AllowHosts: f.allowHost, CORSOrigins: f.corsOrigin,
+		Capture: f.capture, CaptureLimit: f.captureLimit,
 		TransitionDelay: f.transitionDelay, ShutdownTimeout: f.shutdownTimeout, Pprof: f.pprof,
 		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 	}
