@@ -17,7 +17,7 @@ const format = "streamd-capture"
 
 // MaxLine is the longest line that is read: the largest request in base64, and
 // the numbers of its records.
-const MaxLine = 64 << 20
+const MaxLine = 32 << 20
 
 // ErrFormat is wrapped by the errors of a file that is no capture, or one of a
 // later version.
