@@ -1,0 +1,174 @@
+package streamd_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"github.com/streamkit/streamkit/internal/capture"
+	"github.com/streamkit/streamkit/streamd"
+	"github.com/streamkit/streamkit/streamd/streamdtest"
+)
+
+// captured reads a capture. Damaged lines are counted.
+func captured(t *testing.T, file string) (lines []capture.Line, damaged int) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := capture.NewReader(bytes.NewReader(b))
+	for {
+		l, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return lines, damaged
+		}
+		if _, ok := errors.AsType[*capture.DamagedError](err); ok {
+			damaged++
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, l)
+	}
+}
+
+func TestCapture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "requests.ndjson")
+		srv := streamdtest.New(t, streamdtest.Config(func(c *streamd.Config) { c.Capture = file }))
+		time.Sleep(3 * time.Second)
+		srv.CreateStream(t, "s", 1)
+		_, err := srv.Kinesis().PutRecord(t.Context(), &kinesis.PutRecordInput{
+			StreamName: aws.String("none"), PartitionKey: aws.String("k"), Data: []byte("data"),
+		})
+		if err == nil {
+			t.Fatal("a record was put where no stream is")
+		}
+		// Neither of these is a request to the Kinesis API.
+		if _, err := srv.DynamoDB().ListTables(t.Context(), &dynamodb.ListTablesInput{}); err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.Endpoint(), http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := srv.HTTPClient().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		// A server that is killed leaves what was answered a moment ago.
+		synctest.Wait()
+		lines, _ := captured(t, file)
+		if err := srv.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if len(lines) != 2 {
+			t.Fatalf("%d lines, want 2", len(lines))
+		}
+		created, refused := lines[0], lines[1]
+		if created.Operation() != "CreateStream" || created.Status != 200 || created.At != 3*time.Second || created.ContentType != "application/x-amz-json-1.1" {
+			t.Errorf("%+v", created)
+		}
+		if refused.Operation() != "PutRecord" || refused.Status != 400 || refused.Code != "ResourceNotFoundException" || !bytes.Contains(refused.Body, []byte(`"Data":"ZGF0YQ=="`)) {
+			t.Errorf("%+v", refused)
+		}
+	})
+}
+
+func TestCaptureGoesOn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "requests.ndjson")
+	run := func() {
+		srv := streamdtest.New(t, streamdtest.Config(func(c *streamd.Config) { c.Capture = file }))
+		srv.CreateStream(t, "s", 1)
+		if err := srv.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run()
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, whole[:len(whole)-9], 0o600); err != nil { // as a kill may leave it
+		t.Fatal(err)
+	}
+	run()
+	run()
+	if lines, damaged := captured(t, file); len(lines) != 2 || damaged != 1 {
+		t.Errorf("%d lines and %d damaged, want 2 and 1", len(lines), damaged)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mode := info.Mode().Perm(); mode != 0o600 {
+		t.Errorf("others may read the capture: %v", mode)
+	}
+}
+
+func TestCaptureIsBounded(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "requests.ndjson")
+	var log bytes.Buffer
+	const limit = 2000
+	srv := streamdtest.New(t, streamdtest.Config(func(c *streamd.Config) {
+		c.Capture, c.CaptureLimit, c.Admin = file, limit, "127.0.0.1:0"
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	}), streamdtest.Listen())
+	srv.CreateStream(t, "s", 1)
+	for range 20 {
+		_, err := srv.Kinesis().PutRecord(t.Context(), &kinesis.PutRecordInput{
+			StreamName: aws.String("s"), PartitionKey: aws.String("k"), Data: make([]byte, 300),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(srv.Records(t, "s")); n != 20 {
+		t.Errorf("%d records: a full capture has stopped the server", n)
+	}
+	if err := srv.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lines, damaged := captured(t, file)
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(lines) < 2 || len(lines) > 6 || damaged > 0 || info.Size() > limit {
+		t.Errorf("%d lines, %d damaged, %d bytes", len(lines), damaged, info.Size())
+	}
+	if n := strings.Count(log.String(), "the capture is full"); n != 1 {
+		t.Errorf("said %d times that it is full, want once:\n%s", n, &log)
+	}
+}
+
+func TestCaptureCannotBeOpened(t *testing.T) {
+	_, err := streamd.New(streamd.Config{
+		Listen: "127.0.0.1:0", Admin: streamd.AdminOff, TLS: streamd.TLSOff,
+		Capture: filepath.Join(t.TempDir(), "none", "requests.ndjson"), Logger: slog.New(slog.DiscardHandler),
+	})
+	if err == nil || !strings.Contains(err.Error(), "--capture") {
+		t.Errorf("error %v", err)
+	}
+	_, err = streamd.New(streamd.Config{CaptureLimit: -1})
+	if err == nil || !strings.Contains(err.Error(), "capture limit -1 is negative") {
+		t.Errorf("error %v", err)
+	}
+}
