@@ -32,6 +32,9 @@ func (st *State) alter(key StreamKey, c change, delay time.Duration, check func(
 	case same:
 		return s, nil
 	}
+	if s, err = st.count(s, c); err != nil {
+		return nil, err
+	}
 	return st.schedule(s, Updating, c, delay), nil
 }
 

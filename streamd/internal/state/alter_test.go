@@ -33,11 +33,11 @@ func randomChange(r *rand.Rand, s *state.Stream) state.Command {
 		}
 		return state.ChangeDistribution{Key: s.Key, Distribution: state.ByKeys}
 	case 5:
-		return state.ChangeMode{Key: s.Key, Mode: []state.Mode{state.Provisioned, state.OnDemand}[r.IntN(2)], Delay: delay}
+		return state.ChangeMode{Key: s.Key, Mode: []state.Mode{state.Provisioned, state.OnDemand}[r.IntN(2)], Delay: delay, Daily: 1000 * r.IntN(2)}
 	case 4:
 		return state.ChangeMaxRecordSize{Key: s.Key, MaxRecordBytes: 1<<20 + r.IntN(3)<<10, Delay: delay}
 	case 3:
-		return state.ChangeEncryption{Key: s.Key, KeyID: []string{"", "alias/a", "alias/b"}[r.IntN(3)], Delay: delay}
+		return state.ChangeEncryption{Key: s.Key, KeyID: []string{"", "alias/a", "alias/b"}[r.IntN(3)], Delay: delay, Daily: 1000 * r.IntN(2)}
 	case 2:
 		all := state.ShardMetrics()
 		return state.ChangeMonitoring{Key: s.Key, Metrics: all[r.IntN(3):][:1+r.IntN(3)], Enable: r.IntN(2) == 0, Delay: delay}

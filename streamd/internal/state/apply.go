@@ -127,6 +127,10 @@ func (st *State) reshard(key StreamKey, c Command, delay time.Duration, check fu
 	if err := check(s); err != nil {
 		return nil, err
 	}
+	s, err := st.count(s, c)
+	if err != nil {
+		return nil, err
+	}
 	return st.schedule(s, Updating, c, delay), nil
 }
 

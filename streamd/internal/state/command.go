@@ -54,6 +54,7 @@ type UpdateShardCount struct {
 	Key    StreamKey
 	Target int
 	Delay  time.Duration
+	Daily  int `json:",omitempty"` // how many there may be in 24 hours; 0 means any number
 }
 
 // ChangeRetention sets for how long records are kept. Increase says which of the
@@ -90,6 +91,7 @@ type ChangeEncryption struct {
 	Key   StreamKey
 	KeyID string // empty: they are not
 	Delay time.Duration
+	Daily int `json:",omitempty"` // how many there may be in 24 hours; 0 means any number
 }
 
 // ChangeMaxRecordSize sets the limit of one record of a stream. It does not touch
@@ -106,6 +108,7 @@ type ChangeMode struct {
 	Mode  Mode
 	Warm  *int `json:",omitempty"` // warm throughput in MiB/s, which only ON_DEMAND has
 	Delay time.Duration
+	Daily int `json:",omitempty"` // how many there may be in 24 hours; 0 means any number
 }
 
 // Complete ends a transition that is due: CREATING and UPDATING become ACTIVE,

@@ -69,6 +69,11 @@ type Stream struct {
 	// changed.
 	Policies map[string]string `json:",omitempty"`
 
+	// Changes holds when the stream was changed lately, of the kinds that are
+	// limited by the day: milliseconds since the epoch, in order, no more than
+	// the limit allows. Not to be changed.
+	Changes map[string][]int64 `json:",omitempty"`
+
 	Channels []*Channel `json:",omitempty"` // of which some may be gone; see LiveChannels
 
 	// Shards holds every shard since the stream was created, by index; empty
