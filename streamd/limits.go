@@ -104,7 +104,7 @@ func (s *Server) limit(cfg *api.Config) {
 		return
 	}
 	if l.Quotas {
-		cfg.Quotas = api.Quotas{Shards: 500, OnDemandStreams: 50, Creating: 5, Scaling: true}
+		cfg.Quotas = api.AWSQuotas()
 	}
 	limiter := limits.New(l.rates(), s.clock.Now, nil)
 	if l.WriteRecords != 0 || l.WriteBytes != 0 {

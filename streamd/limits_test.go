@@ -251,8 +251,8 @@ func TestQuotas(t *testing.T) {
 			t.Errorf("a sixth stream at once: %s", err)
 		}
 		r.Advance(time.Second)
-		if err := create("f", 481, types.StreamModeProvisioned); !strings.Contains(err, "Current shard count for the account: 20. Limit: 500. Number of additional shards that would have resulted from this request: 481.") {
-			t.Errorf("501 shards: %s", err)
+		if err := create("f", 19981, types.StreamModeProvisioned); !strings.Contains(err, "Current shard count for the account: 20. Limit: 20000. Number of additional shards that would have resulted from this request: 19981.") {
+			t.Errorf("20001 shards: %s", err)
 		}
 		for i := range 51 {
 			err := create(fmt.Sprintf("demand%d", i), 1, types.StreamModeOnDemand)
@@ -262,7 +262,7 @@ func TestQuotas(t *testing.T) {
 			}
 		}
 		limits := must[*kinesis.DescribeLimitsOutput](t)(r.client.DescribeLimits(t.Context(), &kinesis.DescribeLimitsInput{}))
-		if *limits.ShardLimit != 500 || *limits.OnDemandStreamCountLimit != 50 || *limits.OnDemandStreamCount != 50 {
+		if *limits.ShardLimit != 20000 || *limits.OnDemandStreamCountLimit != 50 || *limits.OnDemandStreamCount != 50 {
 			t.Errorf("DescribeLimits: %d, %d of %d", *limits.ShardLimit, *limits.OnDemandStreamCount, *limits.OnDemandStreamCountLimit)
 		}
 		for _, tt := range []struct {

@@ -43,7 +43,7 @@ func (a *API) changeEncryption(ctx context.Context, scope arn.Scope, in *encrypt
 	if in.Type.V != kmsEncryption {
 		return invalidArgument("EncryptionType must be %s. Requested: %s.", kmsEncryption, in.Type.V)
 	}
-	_, err = a.engine.Command(ctx, state.ChangeEncryption{Key: s.Key, KeyID: key, Delay: a.cfg.TransitionDelay})
+	_, err = a.engine.Command(ctx, state.ChangeEncryption{Key: s.Key, KeyID: key, Delay: a.cfg.TransitionDelay, Daily: a.cfg.Quotas.EncryptionChanges})
 	return apiError(err)
 }
 

@@ -17,7 +17,7 @@ const onDemandLimit = 50
 type describeLimitsInput struct{}
 
 func (a *API) describeLimits(_ context.Context, scope arn.Scope, _ *describeLimitsInput) (shape.Output, error) {
-	out := describeLimitsOutput{quotas: a.cfg.Quotas}
+	out := describeLimitsOutput{quotas: a.cfg.Quotas, region: scope.Region}
 	out.open, out.onDemand = a.counts(scope)
 	now := a.engine.Now()
 	for _, s := range a.engine.Streams(scope) {
@@ -29,12 +29,13 @@ func (a *API) describeLimits(_ context.Context, scope arn.Scope, _ *describeLimi
 type describeLimitsOutput struct {
 	open, onDemand, channels int
 	quotas                   Quotas
+	region                   string
 }
 
 func (o *describeLimitsOutput) Size() int { return 128 }
 
 func (o *describeLimitsOutput) Encode(e shape.Encoder) {
-	e.Int("ShardLimit", int64(o.quotas.shards()))
+	e.Int("ShardLimit", int64(o.quotas.shards(o.region)))
 	e.Int("OpenShardCount", int64(o.open))
 	e.Int("OnDemandStreamCount", int64(o.onDemand))
 	e.Int("OnDemandStreamCountLimit", int64(o.quotas.onDemand()))
@@ -42,21 +43,46 @@ func (o *describeLimitsOutput) Encode(e shape.Encoder) {
 	e.Int("ChannelCountLimit", int64(2*o.quotas.onDemand())) // one of each kind for each stream
 }
 
-// Quotas are what AWS lets an account and region have. They are counted in the
-// catalogue as it is when a request comes in: requests at the same time may
-// pass together.
+// Quotas are what AWS lets an account and region have. Those that are 0 have no
+// limit. All but those by the day are counted in the catalogue as it is when a
+// request comes in: requests at the same time may pass together.
 type Quotas struct {
-	Shards          int  // open ones; 0 means maxShards
-	OnDemandStreams int  // 0 means no limit
-	Creating        int  // streams that are CREATING at once; 0 means no limit
+	// Shards are the open ones. 0 means maxShards, or with ByRegion what AWS has
+	// in the region.
+	Shards   int
+	ByRegion bool
+
+	OnDemandStreams int
+	Creating        int  // streams that are CREATING at once
 	Scaling         bool // UpdateShardCount at most doubles or halves
+
+	Consumers         int // of a stream
+	CreatingConsumers int // of a stream that are CREATING at once
+
+	// By the stream in 24 hours.
+	ShardCountUpdates, ModeUpdates, EncryptionChanges int
 }
 
-func (q Quotas) shards() int {
-	if q.Shards == 0 {
+// AWSQuotas returns the quotas that an account of AWS has by default.
+//
+// Source: Amazon Kinesis Data Streams developer guide, quotas and limits, and
+// the API Reference of the operations.
+func AWSQuotas() Quotas {
+	return Quotas{
+		ByRegion: true, OnDemandStreams: onDemandLimit, Creating: 5, Scaling: true,
+		Consumers: 20, CreatingConsumers: 5,
+		ShardCountUpdates: 10, ModeUpdates: 2, EncryptionChanges: 25,
+	}
+}
+
+func (q Quotas) shards(region string) int {
+	switch {
+	case q.Shards != 0:
+		return q.Shards
+	case !q.ByRegion, region == "us-east-1", region == "us-west-2", region == "eu-west-1":
 		return maxShards
 	}
-	return q.Shards
+	return 1000
 }
 
 func (q Quotas) onDemand() int {
@@ -66,11 +92,21 @@ func (q Quotas) onDemand() int {
 	return q.OnDemandStreams
 }
 
+// CheckConsumers refuses to register a consumer with a stream that has so many,
+// of which some are CREATING. AWS documents the numbers and the error; its
+// wording is not known.
+func (q Quotas) CheckConsumers(stream state.StreamKey, registered, creating int) error {
+	switch {
+	case q.Consumers > 0 && registered >= q.Consumers:
+		return awserr.New("LimitExceededException", "This request would exceed the limit on the number of consumers registered with the stream %s under account %s. Limit: %d.", stream.Name, stream.Account, q.Consumers)
+	case q.CreatingConsumers > 0 && creating >= q.CreatingConsumers:
+		return awserr.New("LimitExceededException", "This request would exceed the limit on the number of consumers in CREATING state for the stream %s under account %s. Limit: %d.", stream.Name, stream.Account, q.CreatingConsumers)
+	}
+	return nil
+}
+
 // checkStreams refuses to make a stream, or one ON_DEMAND, where there are as
 // many as there may be.
-//
-// Source of the wording for ON_DEMAND: hashicorp/terraform-provider-aws, issue
-// 38094.
 func (a *API) checkStreams(scope arn.Scope, mode state.Mode) error {
 	creating := 0
 	for _, s := range a.engine.Streams(scope) {
@@ -84,6 +120,14 @@ func (a *API) checkStreams(scope arn.Scope, mode state.Mode) error {
 	if mode != state.OnDemand {
 		return nil
 	}
+	return a.checkOnDemand(scope)
+}
+
+// checkOnDemand refuses to have one more stream ON_DEMAND where there are as
+// many as there may be.
+//
+// Source of the wording: hashicorp/terraform-provider-aws, issue 38094.
+func (a *API) checkOnDemand(scope arn.Scope) error {
 	_, onDemand := a.counts(scope)
 	if limit := a.cfg.Quotas.OnDemandStreams; limit > 0 && onDemand >= limit {
 		return awserr.New("LimitExceededException", "This request would exceed the limit on the number of On-Demand streams for the account `%s` in `%s`. Current On-Demand streams count: %d. Limit: %d.", scope.Account, scope.Region, onDemand, limit)

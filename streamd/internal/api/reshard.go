@@ -101,7 +101,7 @@ func (a *API) updateShardCount(ctx context.Context, scope arn.Scope, in *updateS
 			return nil, err
 		}
 	}
-	if _, err := a.engine.Command(ctx, state.UpdateShardCount{Key: s.Key, Target: target, Delay: a.cfg.TransitionDelay}); err != nil {
+	if _, err := a.engine.Command(ctx, state.UpdateShardCount{Key: s.Key, Target: target, Delay: a.cfg.TransitionDelay, Daily: a.cfg.Quotas.ShardCountUpdates}); err != nil {
 		return nil, apiError(err)
 	}
 	return &updateShardCountOutput{key: s.Key, current: current, target: target}, nil

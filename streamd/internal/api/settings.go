@@ -55,8 +55,14 @@ func (a *API) updateStreamMode(ctx context.Context, scope arn.Scope, in *updateS
 	if err != nil {
 		return nil, err
 	}
+	mode := state.Mode(in.ModeDetails.V.StreamMode.V)
+	if s, ok := a.engine.Stream(key); ok && s.Status == state.Active && s.Mode != mode && mode == state.OnDemand {
+		if err := a.checkOnDemand(key.Scope); err != nil {
+			return nil, err
+		}
+	}
 	_, err = a.engine.Command(ctx, state.ChangeMode{
-		Key: key, Mode: state.Mode(in.ModeDetails.V.StreamMode.V), Warm: optional(in.WarmThroughput), Delay: a.cfg.TransitionDelay,
+		Key: key, Mode: mode, Warm: optional(in.WarmThroughput), Delay: a.cfg.TransitionDelay, Daily: a.cfg.Quotas.ModeUpdates,
 	})
 	return nil, apiError(err)
 }

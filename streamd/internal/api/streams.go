@@ -102,17 +102,21 @@ func (a *API) counts(scope arn.Scope) (open, onDemand int) {
 	return open, onDemand
 }
 
-// checkShardLimit refuses to make more shards than an account may have.
+// checkShardLimit refuses to make more shards than an account may have. Those
+// that streams get with the transitions under way count as open.
 //
 // Source of the wording: recorded from AWS.
 func (a *API) checkShardLimit(scope arn.Scope, more int) error {
-	open, _ := a.counts(scope)
-	if open+more <= a.cfg.Quotas.shards() {
+	open, limit := 0, a.cfg.Quotas.shards(scope.Region)
+	for _, s := range a.engine.Streams(scope) {
+		open += s.Promised()
+	}
+	if open+more <= limit {
 		return nil
 	}
 	return awserr.New("LimitExceededException",
 		"This request would exceed the shard limit for the account %s in %s. Current shard count for the account: %d. Limit: %d. Number of additional shards that would have resulted from this request: %d. Refer to the AWS Service Limits page (http://docs.aws.amazon.com/general/latest/gr/aws_service_limits.html) for current limits and how to request higher limits.",
-		scope.Account, scope.Region, open, a.cfg.Quotas.shards(), more)
+		scope.Account, scope.Region, open, limit, more)
 }
 
 type deleteStreamInput struct {

@@ -90,6 +90,24 @@ type Stream struct {
 // the slice.
 func (s *Stream) Open() []int { return s.open }
 
+// Promised returns how many open shards the stream has once the transition that
+// is under way has ended, or now, if those are more.
+func (s *Stream) Promised() int {
+	n := len(s.open)
+	if s.pending == nil {
+		return n
+	}
+	switch c := s.pending.Do.(type) {
+	case CreateStream:
+		n = c.ShardCount
+	case SplitShard:
+		n++
+	case UpdateShardCount:
+		n = max(n, c.Target)
+	}
+	return n
+}
+
 // Route returns the index of the open shard that k belongs to. The stream must
 // have shards.
 func (s *Stream) Route(k hashkey.Key) int {
