@@ -106,7 +106,7 @@ func (s *Server) limit(cfg *api.Config) {
 	if l.Quotas {
 		cfg.Quotas = api.AWSQuotas()
 	}
-	limiter := limits.New(l.rates(), s.clock.Now, nil)
+	limiter := limits.New(l.rates(), nil, s.clock.Now, nil)
 	if l.WriteRecords != 0 || l.WriteBytes != 0 {
 		cfg.Admit = limiter.Admit
 	}

@@ -55,8 +55,7 @@ type Config struct {
 	// AdmitTable, if not nil, is asked about each operation of DynamoDB. table is
 	// empty if it names none.
 	AdmitTable func(ctx context.Context, scope arn.Scope, op, table string) *awserr.Error
-	// Admit is asked about each record that is put, in the order of the
-	// request. nil takes all.
+	// Admit is asked about the records that are put. nil takes all.
 	Admit Admit
 	// Quotas bound what accounts may have. The zero Quotas are the widest.
 	Quotas Quotas

@@ -41,6 +41,8 @@ type putRecordInput struct {
 
 	stored putResult // the answer, kept with the input to be reused with it
 	rec    [1]store.Record
+
+	incoming [1]Incoming
 }
 
 var (
@@ -94,8 +96,9 @@ func (a *API) putRecord(ctx context.Context, scope arn.Scope, in *putRecordInput
 		return nil, dryRun()
 	}
 	if a.cfg.Admit != nil {
-		if refused := a.cfg.Admit(s, s.Route(hash), len(in.Data.V)+len(in.PartitionKey.V)); refused != nil {
-			return nil, refused
+		in.incoming[0] = Incoming{Shard: s.Route(hash), Size: len(in.Data.V) + len(in.PartitionKey.V)}
+		if a.cfg.Admit(s, in.incoming[:]) > 0 {
+			return nil, in.incoming[0].Refused
 		}
 	}
 	in.rec[0] = store.Record{PartitionKey: in.PartitionKey.V, Data: in.Data.V, HashKey: hash}
@@ -135,6 +138,7 @@ type putRecordsInput struct {
 
 	recs   []store.Record // reused with the input
 	kept   []store.Record // what of recs is admitted, if not all is
+	coming []Incoming     // for each of recs, if there are limits
 	stored putResults
 }
 
@@ -170,7 +174,7 @@ func (a *API) putRecordsOperation() *shape.Operation {
 		clear(p.Records.Items) // nothing may keep a body alive
 		clear(p.recs)
 		clear(p.kept)
-		*p = putRecordsInput{Records: shape.List[putRecordsEntry]{Items: p.Records.Items[:0]}, recs: p.recs[:0], kept: p.kept[:0]}
+		*p = putRecordsInput{Records: shape.List[putRecordsEntry]{Items: p.Records.Items[:0]}, recs: p.recs[:0], kept: p.kept[:0], coming: p.coming[:0]}
 		pool.Put(p)
 	}
 	return op
@@ -204,8 +208,8 @@ func (a *API) putRecords(ctx context.Context, scope arn.Scope, in *putRecordsInp
 	if in.DryRun.V {
 		return nil, dryRun()
 	}
-	admitted, refused := a.admit(s, in)
-	in.stored = putResults{refused: refused, encrypted: s.KeyID != ""}
+	admitted, coming := a.admit(s, in)
+	in.stored = putResults{coming: coming, encrypted: s.KeyID != ""}
 	if len(admitted) > 0 {
 		if in.stored.stored, err = a.put(ctx, s, admitted); err != nil {
 			return nil, err
@@ -214,30 +218,25 @@ func (a *API) putRecords(ctx context.Context, scope arn.Scope, in *putRecordsInp
 	return &in.stored, nil
 }
 
-// admit returns the records of in that may be stored, and for each record of in
-// why it may not. refused is nil if all may.
-func (a *API) admit(s *state.Stream, in *putRecordsInput) (admitted []store.Record, refused []*awserr.Error) {
+// admit returns the records of in that may be stored. coming says for each
+// record whether it may; it is nil if all may.
+func (a *API) admit(s *state.Stream, in *putRecordsInput) (admitted []store.Record, coming []Incoming) {
 	if a.cfg.Admit == nil {
 		return in.recs, nil
 	}
 	for i := range in.recs {
 		r := &in.recs[i]
-		e := a.cfg.Admit(s, s.Route(r.HashKey), len(r.Data)+len(r.PartitionKey))
-		if e != nil && refused == nil {
-			refused = make([]*awserr.Error, len(in.recs))
-			in.kept = append(in.kept, in.recs[:i]...)
-		}
-		switch {
-		case e != nil:
-			refused[i] = e
-		case refused != nil:
-			in.kept = append(in.kept, *r)
-		}
+		in.coming = append(in.coming, Incoming{Shard: s.Route(r.HashKey), Size: len(r.Data) + len(r.PartitionKey)})
 	}
-	if refused == nil {
+	if a.cfg.Admit(s, in.coming) == 0 {
 		return in.recs, nil
 	}
-	return in.kept, refused
+	for i := range in.recs {
+		if in.coming[i].Refused == nil {
+			in.kept = append(in.kept, in.recs[i])
+		}
+	}
+	return in.kept, in.coming
 }
 
 // writable returns the stream that ref names if records can be written to it.
@@ -312,26 +311,26 @@ func (o *putResult) number() seqno.Number {
 
 // putResults is the answer of PutRecords.
 type putResults struct {
-	stored    []store.Stored  // of the records that were admitted
-	refused   []*awserr.Error // by record, nil for those that were; nil if all were
+	stored    []store.Stored // of the records that were admitted
+	coming    []Incoming     // of all records; nil if all were admitted
 	encrypted bool
 }
 
-func (o *putResults) Size() int { return 64 + 128*max(len(o.stored), len(o.refused)) }
+func (o *putResults) Size() int { return 64 + 128*max(len(o.stored), len(o.coming)) }
 
 func (o *putResults) Encode(e shape.Encoder) {
-	if o.refused == nil {
+	if o.coming == nil {
 		e.Int("FailedRecordCount", 0)
 	} else {
-		e.Int("FailedRecordCount", int64(len(o.refused)-len(o.stored)))
+		e.Int("FailedRecordCount", int64(len(o.coming)-len(o.stored)))
 	}
 	e.BeginList("Records")
 	stored := o.stored
-	for i := range max(len(o.stored), len(o.refused)) {
+	for i := range max(len(o.stored), len(o.coming)) {
 		e.BeginElem()
-		if o.refused != nil && o.refused[i] != nil {
-			e.String("ErrorCode", o.refused[i].Code)
-			e.String("ErrorMessage", o.refused[i].Message)
+		if o.coming != nil && o.coming[i].Refused != nil {
+			e.String("ErrorCode", o.coming[i].Refused.Code)
+			e.String("ErrorMessage", o.coming[i].Refused.Message)
 		} else {
 			r := putResult{Stored: stored[0]}
 			stored = stored[1:]

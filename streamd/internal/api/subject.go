@@ -27,10 +27,17 @@ type Call struct {
 // comes of it.
 type Around func(ctx context.Context, c Call, do func(context.Context) (shape.Output, error)) (shape.Output, error)
 
-// Admit decides about one record of size bytes, data and partition key, before
-// it is stored in a shard. An error refuses the record: it is that of the
+// Incoming is a record that is about to be stored.
+type Incoming struct {
+	Shard, Size int // bytes of data and partition key
+
+	Refused *awserr.Error // why it is not, which Admit says; nil if it is
+}
+
+// Admit decides about the records of one request, in their order, before they
+// are stored, and returns how many it has refused. A refusal is the error of the
 // request in PutRecord, and that of the record alone in PutRecords.
-type Admit func(s *state.Stream, shard, size int) *awserr.Error
+type Admit func(s *state.Stream, records []Incoming) (refused int)
 
 // around puts op inside the functions of the configuration.
 func (a *API) around(op *shape.Operation) {

@@ -116,12 +116,16 @@ func TestAroundIsToldWhatARequestIsAbout(t *testing.T) {
 
 func TestAdmitRefusesSingleRecords(t *testing.T) {
 	admitted := 0
-	call := serve(t, api.Config{Admit: func(s *state.Stream, shard, size int) *awserr.Error {
-		if size > 5 {
-			return awserr.New("ProvisionedThroughputExceededException", "%s %d", s.Shards[shard].ID(), size)
+	call := serve(t, api.Config{Admit: func(s *state.Stream, records []api.Incoming) (refused int) {
+		for i := range records {
+			r := &records[i]
+			if r.Size > 5 {
+				r.Refused = awserr.New("ProvisionedThroughputExceededException", "%s %d", s.Shards[r.Shard].ID(), r.Size)
+				refused++
+			}
 		}
-		admitted++
-		return nil
+		admitted += len(records) - refused
+		return refused
 	}})
 	call("CreateStream", `{"StreamName":"s","ShardCount":2}`)
 	const small, large = `{"Data":"YWE=","PartitionKey":"k"}`, `{"Data":"YWFhYWE=","PartitionKey":"k"}`

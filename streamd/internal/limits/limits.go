@@ -10,6 +10,7 @@ package limits
 
 import (
 	"context"
+	"path"
 	"sync"
 	"time"
 
@@ -54,7 +55,13 @@ type shardKey struct {
 	shard  int
 }
 
-type shardUse struct{ records, bytes, calls, read, iterators bucket }
+// shardUse is the buckets of a shard, and their rates. Those of a stream do not change: it keeps its name for life.
+type shardUse struct {
+	rates                                  *shardRates
+	records, bytes, calls, read, iterators bucket
+
+	refusal *awserr.Error // of a record, made once; nil before the first
+}
 
 type operationKey struct {
 	name   string
@@ -71,16 +78,24 @@ type subscriptionKey struct {
 	shard    int
 }
 
-type subscriptionUse struct{ calls, bytes bucket }
+type subscriptionUse struct {
+	rates        *shardRates
+	calls, bytes bucket
+}
+
+// override gives the shards of some streams other rates.
+type override struct {
+	pattern string
+	rates   shardRates
+}
 
 // Limiter keeps the rates. It is safe for concurrent use.
 type Limiter struct {
-	now      func() time.Time
-	throttle func(stream state.StreamKey, shard int, write bool)
-
-	records, bytes, calls, read, iterators rate
-	subscribe, fanOut                      rate
-	operations                             map[string]rate
+	now        func() time.Time
+	throttle   func(stream state.StreamKey, write bool, n int)
+	rates      shardRates
+	overrides  []override
+	operations map[string]rate
 
 	mu            sync.Mutex // guards what follows
 	shards        table[shardKey, shardUse]
@@ -88,19 +103,17 @@ type Limiter struct {
 	subscriptions table[subscriptionKey, subscriptionUse]
 }
 
-// New returns a Limiter of rates that have been checked. now is the server's
-// clock. onThrottle, which may be nil, is told of each record and each read
-// that is refused.
-func New(r Rates, now func() time.Time, onThrottle func(stream state.StreamKey, shard int, write bool)) *Limiter {
+// New returns a Limiter of rates and patterns that have been checked. The shards
+// of a stream have the rates of the first of overrides that is for it, or else
+// r. now is the server's clock. onThrottle, which may be nil, is told how many
+// records or reads of a stream are refused.
+func New(r Rates, overrides []Override, now func() time.Time, onThrottle func(stream state.StreamKey, write bool, n int)) *Limiter {
 	if onThrottle == nil {
-		onThrottle = func(state.StreamKey, int, bool) {}
+		onThrottle = func(state.StreamKey, bool, int) {}
 	}
-	l := &Limiter{
-		now: now, throttle: onThrottle,
-		records: perSecond(r.WriteRecords), bytes: perSecond(r.WriteBytes),
-		calls: perSecond(r.ReadCalls), read: perSecond(r.ReadBytes).withDebt(), iterators: perSecond(r.Iterators),
-		subscribe: perSecond(r.Subscribe), fanOut: perSecond(r.FanOutBytes),
-		operations: make(map[string]rate),
+	l := &Limiter{now: now, throttle: onThrottle, rates: r.shard(), operations: make(map[string]rate)}
+	for _, o := range overrides {
+		l.overrides = append(l.overrides, override{o.Stream, o.Rates.shard()})
 	}
 	if r.Operations > 0 {
 		for name, op := range operations {
@@ -112,44 +125,78 @@ func New(r Rates, now func() time.Time, onThrottle func(stream state.StreamKey, 
 
 func (l *Limiter) micros() int64 { return l.now().UnixMicro() }
 
+// of returns the rates of a stream.
+func (l *Limiter) of(s *state.Stream) *shardRates {
+	for i := range l.overrides {
+		if ok, _ := path.Match(l.overrides[i].pattern, s.Key.Name); ok {
+			return &l.overrides[i].rates
+		}
+	}
+	return &l.rates
+}
+
 // shardLocked returns the use of a shard. l.mu is held.
-func (l *Limiter) shardLocked(stream uint64, shard int, now int64) *shardUse {
-	return l.shards.at(shardKey{stream, shard}, func(u *shardUse) bool {
-		return u.records.full(l.records, now) && u.bytes.full(l.bytes, now) && u.calls.full(l.calls, now) &&
-			u.read.full(l.read, now) && u.iterators.full(l.iterators, now)
+func (l *Limiter) shardLocked(s *state.Stream, shard int, now int64) *shardUse {
+	u := l.shards.at(shardKey{s.ID, shard}, func(u *shardUse) bool {
+		r := u.rates
+		return u.records.full(r.records, now) && u.bytes.full(r.bytes, now) && u.calls.full(r.calls, now) &&
+			u.read.full(r.read, now) && u.iterators.full(r.iterators, now)
 	})
+	if u.rates == nil {
+		u.rates = l.of(s)
+	}
+	return u
 }
 
 // writeBytes is the rate of bytes into a shard of s: it takes the largest
 // record of the stream at once. The factor of a slower profile counts there
 // too.
-func (l *Limiter) writeBytes(s *state.Stream) rate {
+func (r *shardRates) writeBytes(s *state.Stream) rate {
 	const usual = 1 << 20
-	r := l.bytes
+	b := r.bytes
 	if largest := int64(s.MaxRecordBytes); largest > usual {
-		r.depth = r.depth / usual * largest
+		b.depth = b.depth / usual * largest
 	}
-	return r
+	return b
 }
 
-// Admit is an [api.Admit]. A record that is refused uses nothing up. ON_DEMAND
+// Admit is an [api.Admit]. It decides about each record in order; one that is
+// refused uses nothing up, and a smaller one after it may pass. ON_DEMAND
 // streams have no limit.
-func (l *Limiter) Admit(s *state.Stream, shard, size int) *awserr.Error {
-	if s.Mode == state.OnDemand || l.take(s, shard, int64(size)) {
-		return nil
+func (l *Limiter) Admit(s *state.Stream, records []api.Incoming) (refused int) {
+	if s.Mode == state.OnDemand {
+		return 0
 	}
-	l.throttle(s.Key, shard, true)
-	return writeExceeded(s, shard)
+	now := l.micros()
+	l.mu.Lock()
+	var u *shardUse
+	last := -1
+	for i := range records {
+		r := &records[i]
+		if r.Shard != last {
+			u, last = l.shardLocked(s, r.Shard, now), r.Shard
+		}
+		if u.take(s, int64(r.Size), now) {
+			continue
+		}
+		if u.refusal == nil {
+			u.refusal = writeExceeded(s, r.Shard)
+		}
+		r.Refused = u.refusal
+		refused++
+	}
+	l.mu.Unlock()
+	if refused > 0 {
+		l.throttle(s.Key, true, refused)
+	}
+	return refused
 }
 
-func (l *Limiter) take(s *state.Stream, shard int, size int64) bool {
-	now := l.micros()
-	bytes := l.writeBytes(s)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	u := l.shardLocked(s.ID, shard, now)
-	if l.records.pace > 0 {
-		if u.records.refill(l.records, now); !u.records.has(l.records, 1) {
+// take takes a record out of the buckets, or nothing.
+func (u *shardUse) take(s *state.Stream, size, now int64) bool {
+	records, bytes := u.rates.records, u.rates.writeBytes(s)
+	if records.pace > 0 {
+		if u.records.refill(records, now); !u.records.has(records, 1) {
 			return false
 		}
 	}
@@ -159,7 +206,7 @@ func (l *Limiter) take(s *state.Stream, shard int, size int64) bool {
 		}
 		u.bytes.take(size)
 	}
-	if l.records.pace > 0 {
+	if records.pace > 0 {
 		u.records.take(1)
 	}
 	return true
@@ -170,7 +217,7 @@ func (l *Limiter) AdmitRead(s *state.Stream, shard int) *awserr.Error {
 	if s.Mode == state.OnDemand || l.readable(s, shard) {
 		return nil
 	}
-	l.throttle(s.Key, shard, false)
+	l.throttle(s.Key, false, 1)
 	return awserr.New("ProvisionedThroughputExceededException", "Rate exceeded for Shard - %s/%s/%s", s.Key.Account, s.Key.Name, state.ShardID(shard))
 }
 
@@ -178,32 +225,36 @@ func (l *Limiter) readable(s *state.Stream, shard int) bool {
 	now := l.micros()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	u := l.shardLocked(s.ID, shard, now)
-	if l.read.pace > 0 {
-		if u.read.refill(l.read, now); u.read.missing > l.read.depth {
+	u := l.shardLocked(s, shard, now)
+	if read := u.rates.read; read.pace > 0 {
+		if u.read.refill(read, now); u.read.missing > read.depth {
 			return false
 		}
 	}
-	return u.calls.allow(l.calls, now)
+	return u.calls.allow(u.rates.calls, now)
 }
 
 // Given counts the bytes of data that a call of GetRecords returned. An answer
 // of more than comes in a second is paid for whole, by the calls after it: a
 // shard that has rested does not make it cheaper.
 func (l *Limiter) Given(s *state.Stream, shard, size int) {
-	if s.Mode == state.OnDemand || l.read.pace == 0 || size == 0 {
+	if s.Mode == state.OnDemand || size == 0 {
 		return
 	}
 	now := l.micros()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := &l.shardLocked(s.ID, shard, now).read
-	b.refill(l.read, now)
-	if int64(size)*nano > l.read.depth {
-		b.missing = max(b.missing, l.read.depth)
+	u := l.shardLocked(s, shard, now)
+	b, read := &u.read, u.rates.read
+	if read.pace == 0 {
+		return
+	}
+	b.refill(read, now)
+	if int64(size)*nano > read.depth {
+		b.missing = max(b.missing, read.depth)
 	}
 	b.take(int64(size))
-	b.missing = min(b.missing, l.read.depth+l.read.debt)
+	b.missing = min(b.missing, read.depth+read.debt)
 }
 
 // AdmitIterator decides about a call of GetShardIterator.
@@ -213,12 +264,12 @@ func (l *Limiter) AdmitIterator(s *state.Stream, shard int) *awserr.Error {
 	}
 	now := l.micros()
 	l.mu.Lock()
-	ok := l.shardLocked(s.ID, shard, now).iterators.allow(l.iterators, now)
+	u := l.shardLocked(s, shard, now)
+	ok := u.iterators.allow(u.rates.iterators, now)
 	l.mu.Unlock()
 	if ok {
 		return nil
 	}
-	l.throttle(s.Key, shard, false)
 	return writeExceeded(s, shard)
 }
 
@@ -257,38 +308,49 @@ func (l *Limiter) Around(ctx context.Context, c api.Call, do func(context.Contex
 // Subscribe decides about a call of SubscribeToShard by a consumer, which is
 // named by its ARN.
 func (l *Limiter) Subscribe(s *state.Stream, consumer string, shard int) *awserr.Error {
+	if s.Mode == state.OnDemand {
+		return nil
+	}
 	now := l.micros()
 	l.mu.Lock()
-	ok := l.subscriptionLocked(consumer, shard, now).calls.allow(l.subscribe, now)
+	u := l.subscriptionLocked(s, consumer, shard, now)
+	ok := u.calls.allow(u.rates.subscribe, now)
 	l.mu.Unlock()
 	if ok {
 		return nil
 	}
-	l.throttle(s.Key, shard, false)
 	return awserr.New("LimitExceededException", "Rate exceeded for shard %s in stream %s under account %s.", state.ShardID(shard), s.Key.Name, s.Key.Account)
 }
 
 // Pace counts bytes of data that are about to be sent to a consumer of a shard,
 // and returns how long to wait before the next.
-func (l *Limiter) Pace(consumer string, shard, bytes int) time.Duration {
-	if l.fanOut.pace == 0 {
+func (l *Limiter) Pace(s *state.Stream, consumer string, shard, bytes int) time.Duration {
+	if s.Mode == state.OnDemand {
 		return 0
 	}
 	now := l.micros()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	b := &l.subscriptionLocked(consumer, shard, now).bytes
-	b.refill(l.fanOut, now)
+	u := l.subscriptionLocked(s, consumer, shard, now)
+	b, fanOut := &u.bytes, u.rates.fanOut
+	if fanOut.pace == 0 {
+		return 0
+	}
+	b.refill(fanOut, now)
 	b.take(int64(bytes))
-	over := b.missing - l.fanOut.depth
+	over := b.missing - fanOut.depth
 	if over <= 0 {
 		return 0
 	}
-	return time.Duration((over+l.fanOut.pace-1)/l.fanOut.pace) * time.Microsecond
+	return time.Duration((over+fanOut.pace-1)/fanOut.pace) * time.Microsecond
 }
 
-func (l *Limiter) subscriptionLocked(consumer string, shard int, now int64) *subscriptionUse {
-	return l.subscriptions.at(subscriptionKey{consumer, shard}, func(u *subscriptionUse) bool {
-		return u.calls.full(l.subscribe, now) && u.bytes.full(l.fanOut, now)
+func (l *Limiter) subscriptionLocked(s *state.Stream, consumer string, shard int, now int64) *subscriptionUse {
+	u := l.subscriptions.at(subscriptionKey{consumer, shard}, func(u *subscriptionUse) bool {
+		return u.calls.full(u.rates.subscribe, now) && u.bytes.full(u.rates.fanOut, now)
 	})
+	if u.rates == nil {
+		u.rates = l.of(s)
+	}
+	return u
 }

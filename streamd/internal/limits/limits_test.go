@@ -35,12 +35,27 @@ func stream(id uint64, largest int) *state.Stream {
 
 // admitted returns how many of n records of a size get through now.
 func admitted(l *limits.Limiter, s *state.Stream, shard, n, size int) (ok int) {
-	for range n {
-		if l.Admit(s, shard, size) == nil {
+	records := make([]api.Incoming, n)
+	for i := range records {
+		records[i] = api.Incoming{Shard: shard, Size: size}
+	}
+	refused := l.Admit(s, records)
+	for i := range records {
+		if records[i].Refused == nil {
 			ok++
 		}
 	}
+	if ok+refused != n {
+		panic("the number of refusals is not that of the records refused")
+	}
 	return ok
+}
+
+// admit decides about one record.
+func admit(l *limits.Limiter, s *state.Stream, shard, size int) *awserr.Error {
+	records := []api.Incoming{{Shard: shard, Size: size}}
+	l.Admit(s, records)
+	return records[0].Refused
 }
 
 func expect(t *testing.T, what string, got, want int) {
@@ -53,9 +68,9 @@ func expect(t *testing.T, what string, got, want int) {
 func TestWritesOfAShard(t *testing.T) {
 	h := newHand()
 	var refused int
-	l := limits.New(limits.AWS(1), h.now, func(_ state.StreamKey, _ int, write bool) {
+	l := limits.New(limits.AWS(1), nil, h.now, func(_ state.StreamKey, write bool, n int) {
 		if write {
-			refused++
+			refused += n
 		}
 	})
 	s, other := stream(1, mib), stream(2, mib)
@@ -76,7 +91,7 @@ func TestWritesOfAShard(t *testing.T) {
 	expect(t, "bytes", admitted(l, s, 0, 5, 300<<10), 3)
 	expect(t, "a smaller record after refused ones", admitted(l, s, 0, 1, 100<<10), 1)
 	want := &awserr.Error{Code: "ProvisionedThroughputExceededException", Message: "Rate exceeded for shard shardId-000000000000 in stream s under account 111122223333.", Status: 400}
-	if got := l.Admit(s, 0, 300<<10); got == nil || *got != *want {
+	if got := admit(l, s, 0, 300<<10); got == nil || *got != *want {
 		t.Errorf("refused with %v", got)
 	}
 	demand := stream(3, mib)
@@ -86,7 +101,7 @@ func TestWritesOfAShard(t *testing.T) {
 
 func TestLargeRecords(t *testing.T) {
 	h := newHand()
-	l := limits.New(limits.AWS(1), h.now, nil)
+	l := limits.New(limits.AWS(1), nil, h.now, nil)
 	s := stream(1, 10*mib)
 	expect(t, "a burst of the largest", admitted(l, s, 0, 2, 10*mib), 1)
 	h.move(9 * time.Second)
@@ -94,7 +109,7 @@ func TestLargeRecords(t *testing.T) {
 	expect(t, "what came in nine seconds", admitted(l, s, 0, 10, mib), 9)
 
 	// However slow, each record passes at some time.
-	slow := limits.New(limits.AWS(0.01), h.now, nil)
+	slow := limits.New(limits.AWS(0.01), nil, h.now, nil)
 	expect(t, "larger than the bucket", admitted(slow, stream(1, mib), 0, 2, mib), 1)
 	h.move(98 * time.Second)
 	expect(t, "before it is paid for", admitted(slow, stream(1, mib), 0, 1, 11000), 0)
@@ -104,7 +119,7 @@ func TestLargeRecords(t *testing.T) {
 
 func TestReadsOfAShard(t *testing.T) {
 	h := newHand()
-	l := limits.New(limits.AWS(1), h.now, nil)
+	l := limits.New(limits.AWS(1), nil, h.now, nil)
 	s := stream(1, mib)
 	reads := func(n, size int) (ok int) {
 		for range n {
@@ -140,7 +155,7 @@ func TestReadsOfAShard(t *testing.T) {
 
 func TestOperations(t *testing.T) {
 	h := newHand()
-	l := limits.New(limits.AWS(1), h.now, nil)
+	l := limits.New(limits.AWS(1), nil, h.now, nil)
 	call := func(op, account, name string) error {
 		scope := arn.Scope{Account: account, Region: "us-east-1"}
 		c := api.Call{Operation: op, Scope: scope}
@@ -189,7 +204,7 @@ func TestOperations(t *testing.T) {
 
 func TestSubscriptions(t *testing.T) {
 	h := newHand()
-	l := limits.New(limits.AWS(1), h.now, nil)
+	l := limits.New(limits.AWS(1), nil, h.now, nil)
 	s := stream(1, mib)
 	if err := l.Subscribe(s, "c", 0); err != nil {
 		t.Error(err)
@@ -201,24 +216,24 @@ func TestSubscriptions(t *testing.T) {
 		t.Errorf("another consumer: %v", err)
 	}
 	for i, want := range []time.Duration{0, 0, 500 * time.Millisecond, time.Second} {
-		if got := l.Pace("c", 0, mib); got != want {
+		if got := l.Pace(s, "c", 0, mib); got != want {
 			t.Errorf("MiB %d: wait %v, want %v", i+1, got, want)
 		}
 	}
 	h.move(time.Second)
-	if got := l.Pace("c", 0, mib); got != 500*time.Millisecond {
+	if got := l.Pace(s, "c", 0, mib); got != 500*time.Millisecond {
 		t.Errorf("a second later: wait %v", got)
 	}
-	if got := l.Pace("d", 0, mib); got != 0 {
+	if got := l.Pace(s, "d", 0, mib); got != 0 {
 		t.Errorf("another consumer: wait %v", got)
 	}
 }
 
 func TestIdleShardsAreForgotten(t *testing.T) {
 	h := newHand()
-	l := limits.New(limits.AWS(1), h.now, nil)
+	l := limits.New(limits.AWS(1), nil, h.now, nil)
 	for id := range uint64(100_000) {
-		if err := l.Admit(stream(id, mib), 0, 100); err != nil {
+		if err := admit(l, stream(id, mib), 0, 100); err != nil {
 			t.Fatal(err)
 		}
 		h.move(time.Millisecond)
@@ -230,11 +245,12 @@ func TestIdleShardsAreForgotten(t *testing.T) {
 
 func TestAdmitDoesNotAllocate(t *testing.T) {
 	h := newHand()
-	l := limits.New(limits.AWS(1), h.now, nil)
+	l := limits.New(limits.AWS(1), nil, h.now, nil)
 	s := stream(1, mib)
+	records := []api.Incoming{{Shard: 0, Size: 100}, {Shard: 1, Size: 100}}
 	if n := testing.AllocsPerRun(100, func() {
 		h.move(time.Second)
-		if l.Admit(s, 0, 100) != nil || l.AdmitRead(s, 0) != nil {
+		if l.Admit(s, records) != 0 || l.AdmitRead(s, 0) != nil {
 			t.Fatal("refused")
 		}
 		l.Given(s, 0, 100)
@@ -250,7 +266,7 @@ func TestNoWindowHasMoreThanItsRate(t *testing.T) {
 		factor := rapid.SampledFrom([]float64{0.001, 0.01, 0.3, 1, 7}).Draw(t, "factor")
 		largest := rapid.SampledFrom([]int{mib, 3*mib + 5, 10 * mib}).Draw(t, "largest")
 		h := newHand()
-		l := limits.New(limits.AWS(factor), h.now, nil)
+		l := limits.New(limits.AWS(factor), nil, h.now, nil)
 		s := stream(1, largest)
 		depth := max(factor*float64(largest), 1)
 		type taken struct {
@@ -261,7 +277,7 @@ func TestNoWindowHasMoreThanItsRate(t *testing.T) {
 		for range rapid.IntRange(1, 150).Draw(t, "records") {
 			h.move(time.Duration(rapid.Int64Range(0, int64(time.Second)).Draw(t, "pause")))
 			size := rapid.IntRange(0, largest).Draw(t, "size")
-			if l.Admit(s, 0, size) == nil {
+			if admit(l, s, 0, size) == nil {
 				all = append(all, taken{h.now(), size})
 			}
 		}

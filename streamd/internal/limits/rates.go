@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path"
 )
 
 // Rates are how much a shard takes and gives, and how often operations may be
@@ -54,10 +55,41 @@ func (r Rates) Check() error {
 		{"operations", r.Operations},
 	} {
 		if f.rate != 0 && !(f.rate >= minRate && f.rate <= maxRate) {
-			errs = append(errs, fmt.Errorf("limits: %s %v is outside [%v, %v]; 0 means no limit", f.name, f.rate, minRate, maxRate))
+			errs = append(errs, fmt.Errorf("limits: %s %v is outside [%v, %v]; write %s=0 for no limit", f.name, f.rate, minRate, maxRate, f.name))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Override is the rates of the shards of some streams, in place of the others.
+type Override struct {
+	Stream string // a name, or a pattern of package path
+	Rates         // of which Operations has no meaning
+}
+
+// Check returns an error that joins one for each fault.
+func (o Override) Check() error {
+	var errs []error
+	if _, err := path.Match(o.Stream, "x"); err != nil || o.Stream == "" || len(o.Stream) > 256 {
+		errs = append(errs, fmt.Errorf("limits: %q is neither the name of a stream nor a pattern of names; write orders, or orders-* for all whose names begin so", o.Stream))
+	}
+	if err := o.Rates.Check(); err != nil {
+		errs = append(errs, fmt.Errorf("of %s: %w", o.Stream, err))
+	}
+	return errors.Join(errs...)
+}
+
+// shardRates are the rates of the shards of a stream.
+type shardRates struct {
+	records, bytes, calls, read, iterators, subscribe, fanOut rate
+}
+
+func (r Rates) shard() shardRates {
+	return shardRates{
+		records: perSecond(r.WriteRecords), bytes: perSecond(r.WriteBytes),
+		calls: perSecond(r.ReadCalls), read: perSecond(r.ReadBytes).withDebt(), iterators: perSecond(r.Iterators),
+		subscribe: perSecond(r.Subscribe), fanOut: perSecond(r.FanOutBytes),
+	}
 }
 
 // perSecond makes the bucket of a rate.
@@ -69,10 +101,12 @@ func perSecond(tokens float64) rate {
 	return rate{pace: pace, depth: max(pace*(nano/milli), nano)}
 }
 
-// withDebt lets the bucket go below zero, by what comes in five seconds: the
-// 10 MiB of the largest answer at the 2 MiB a second of AWS.
+// withDebt lets the bucket go below zero, by the 10 MiB of the largest answer:
+// five seconds at the 2 MiB a second of AWS, and longer at a slower rate, which
+// would not be kept to otherwise.
 func (r rate) withDebt() rate {
-	r.debt = 5 * r.pace * (nano / milli)
+	const largest = 10 << 20
+	r.debt = largest * nano
 	return r
 }
 
