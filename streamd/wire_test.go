@@ -264,6 +264,9 @@ func TestBodyLimits(t *testing.T) {
 	golden(t, srv, "limits.golden", []request{
 		{name: "control operation above 256 KiB", target: "ListStreams", body: strings.Repeat(" ", 256<<10) + "{}"},
 		{name: "put above 16 MiB", target: "PutRecords", body: strings.Repeat(" ", 16<<20) + "{}"},
+		{name: "unknown content type, no operation", target: "-", ctype: "text/plain", body: strings.Repeat(" ", 256<<10+1)},
+		{name: "unknown content type, operation", target: "PutRecords", ctype: "text/plain", body: strings.Repeat(" ", 16<<20+1)},
+		{name: "plain JSON", target: "ListStreams", ctype: "application/json", body: strings.Repeat(" ", 256<<10+1)},
 	})
 	t.Run("chunked", func(t *testing.T) {
 		body := io.MultiReader(strings.NewReader(strings.Repeat(" ", 1<<20)), strings.NewReader("{}")) // of unknown length

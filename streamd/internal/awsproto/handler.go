@@ -249,22 +249,23 @@ func (x *exchange) emptyBody() *awserr.Error {
 	return &awserr.Error{Code: codeSerialization}
 }
 
-// otherType answers a request in an encoding that the API does not have. To
-// one without a body AWS answers in CBOR.
+// otherType answers a request in an encoding that the API does not have. AWS
+// answers in CBOR where it has not looked at the encoding yet: to a request
+// without a body, and so to one whose body cannot be read, which comes first.
 func (x *exchange) otherType(limit int64) string {
 	body := takeBuffer()
 	defer giveBuffer(body)
 	held, err := x.h.readBody(x.w, x.r, limit, body)
 	defer x.h.bodies.give(held)
 	switch {
-	case errors.Is(err, errGone):
-		return x.gone()
-	case err == nil && len(*body) == 0:
+	case err != nil:
+		return x.failWith(cbor11, err)
+	case len(*body) == 0:
 		return x.fail(cbor11, x.emptyBody())
 	case x.contentType() == typeJSON:
 		// The plain media type is a protocol of its own, which no client speaks.
 		const prefix, suffix = `{"Output":{"__type":"com.amazon.coral.service#`, `"},"Version":"1.0"}`
-		if _, ok := json11.Decode(*body, nil, nil); err != nil || !ok {
+		if _, ok := json11.Decode(*body, nil, nil); !ok {
 			return x.raw(http.StatusBadRequest, typeJSON, codeSerialization, prefix+codeSerialization+suffix)
 		}
 		return x.raw(http.StatusNotFound, typeJSON, "UnknownOperationException", prefix+"UnknownOperationException"+suffix)

@@ -90,6 +90,8 @@ type List[T any] struct {
 	Items []T
 	Total int // elements on the wire
 	Set   bool
+
+	spare *T // what Add returns beyond the limit; nil before
 }
 
 // Lister is the view of a *List that a codec has.
@@ -98,7 +100,8 @@ type Lister interface {
 	// has.
 	BeginList()
 	// Add appends a zero element and returns a pointer to it. Beyond limit
-	// elements it only counts: the pointer is to an element that is dropped.
+	// elements it only counts: the pointer is to an element that is dropped, and
+	// used again by the next Add.
 	Add(limit int) any
 	Clear()
 	// At returns a pointer to element i.
@@ -120,7 +123,12 @@ func (l *List[T]) Add(limit int) any {
 		l.Items = append(l.Items, zero)
 		return &l.Items[len(l.Items)-1]
 	}
-	return new(T)
+	// One for all: a body of nulls has millions.
+	if l.spare == nil {
+		l.spare = new(T)
+	}
+	*l.spare = zero
+	return l.spare
 }
 
 // Clear implements [Lister].
