@@ -234,8 +234,8 @@ func (c Config) check() (settings, error) {
 		}
 	}
 	errs = append(errs, c.checkTLS()...)
-	if err := c.Limits.rates().Check(); err != nil {
-		errs = append(errs, err)
+	if err := c.Limits.check(); err != nil {
+		errs = append(errs, fmt.Errorf("limits: %w", err))
 	}
 	if c.MaxClockSkew < 0 {
 		errs = append(errs, fmt.Errorf("clock skew %v is negative", c.MaxClockSkew))

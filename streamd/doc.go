@@ -26,8 +26,10 @@
 //
 // A server takes what comes. With Config.Limits it refuses what comes faster
 // than they say, as AWS does: by shard, record by record inside PutRecords, and
-// by operation. How much has come is kept in memory, by the server's clock: a
-// server that starts again begins anew.
+// by operation; some streams may have rates of their own. How much has come is
+// kept in memory, by the server's clock: a server that starts again begins anew.
+// What AWS limits in 24 hours, such as UpdateShardCount, is counted with the
+// stream, while Limits.Quotas is set, and stays.
 //
 // # Who may ask
 //

@@ -1,9 +1,9 @@
 package streamd
 
 import (
+	"errors"
 	"fmt"
-	"strconv"
-	"strings"
+	"slices"
 
 	"github.com/streamkit/streamkit/streamd/internal/api"
 	"github.com/streamkit/streamkit/streamd/internal/limits"
@@ -20,100 +20,110 @@ type Limits struct {
 	Iterators    float64 // calls of GetShardIterator a second on a shard; AWS: 5
 	Operations   float64 // multiplies AWS's rates of the operations on streams; AWS: 1
 
+	// Streams are rates for the shards of some streams, in place of those above.
+	// The first that is for a stream counts.
+	Streams []StreamLimits
+
 	// Quotas bounds what an account has in a region, as AWS does by default:
-	// 500 open shards, 50 ON_DEMAND streams, 5 streams CREATING at once. It also
-	// has UpdateShardCount refuse more than double or less than half.
+	// 20,000 open shards (1,000 outside us-east-1, us-west-2 and eu-west-1), 50
+	// ON_DEMAND streams, 5 streams CREATING at once. It also has
+	// UpdateShardCount refuse more than double or less than half, and a stream
+	// take 10 calls of UpdateShardCount, 2 changes of its mode and 25 of its
+	// encryption in 24 hours.
 	Quotas bool
+
+	// Shards, OnDemandStreams and Creating are other numbers in place of those
+	// of Quotas, and need no Quotas. 0 is the number of AWS with Quotas, and no
+	// limit without.
+	Shards          int // open ones, and those that streams get that are CREATING or UPDATING
+	OnDemandStreams int
+	Creating        int // streams that are CREATING at once
 }
 
-// ParseLimits reads limits: "off", "aws", "aws:N", which is N times those of
-// AWS, such as aws:0.1, or a list of rates a second of the form
-//
-//	write-records=100,write-bytes=65536,read-calls=5,read-bytes=131072,iterators=5,operations=1
-//
-// in which those left out have no limit. aws and aws:N set Quotas too.
-func ParseLimits(s string) (Limits, error) {
-	switch {
-	case s == "" || s == "off":
-		return Limits{}, nil
-	case s == "aws":
-		return awsLimits(1), nil
-	}
-	if factor, ok := strings.CutPrefix(s, "aws:"); ok {
-		n, err := strconv.ParseFloat(factor, 64)
-		if err != nil || !(n >= 0.001 && n <= 100) {
-			return Limits{}, fmt.Errorf("limits %q: %q is not a factor from 0.001 to 100; write aws:0.1 for a tenth of what AWS allows", s, factor)
-		}
-		return awsLimits(n), nil
-	}
-	var l Limits
-	for item := range strings.SplitSeq(s, ",") {
-		name, value, _ := strings.Cut(item, "=")
-		field := l.field(strings.TrimSpace(name))
-		if field == nil {
-			return Limits{}, fmt.Errorf("limits %q: %q is none of off, aws, aws:N and rates such as write-records=100; see streamd --help", s, item)
-		}
-		n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-		if err != nil {
-			return Limits{}, fmt.Errorf("limits %q: %q is not a number a second; write %s=100", s, value, name)
-		}
-		*field = n
-	}
-	return l, l.rates().Check()
+// StreamLimits are the rates of the shards of a stream, or of some. A rate that
+// is zero has no limit, whatever the server's is.
+type StreamLimits struct {
+	// Stream is the name of a stream, or a pattern of names as in [path.Match],
+	// such as orders-*, in any account and region.
+	Stream string
+
+	// As in [Limits].
+	WriteRecords, WriteBytes, ReadCalls, ReadBytes, Iterators float64
 }
 
-func (l *Limits) field(name string) *float64 {
-	switch name {
-	case "write-records":
-		return &l.WriteRecords
-	case "write-bytes":
-		return &l.WriteBytes
-	case "read-calls":
-		return &l.ReadCalls
-	case "read-bytes":
-		return &l.ReadBytes
-	case "iterators":
-		return &l.Iterators
-	case "operations":
-		return &l.Operations
-	}
-	return nil
+func (l *Limits) off() bool {
+	return l.rates() == limits.Rates{} && l.quotas() == api.Quotas{} && len(l.Streams) == 0
 }
 
-func awsLimits(factor float64) Limits {
-	r := limits.AWS(factor)
-	return Limits{
-		WriteRecords: r.WriteRecords, WriteBytes: r.WriteBytes, ReadCalls: r.ReadCalls,
-		ReadBytes: r.ReadBytes, Iterators: r.Iterators, Operations: r.Operations,
-		Quotas: true,
-	}
-}
-
-func (l Limits) rates() limits.Rates {
+func (l *Limits) rates() limits.Rates {
 	return limits.Rates{
 		WriteRecords: l.WriteRecords, WriteBytes: l.WriteBytes, ReadCalls: l.ReadCalls,
 		ReadBytes: l.ReadBytes, Iterators: l.Iterators, Operations: l.Operations,
 	}
 }
 
+func (l *Limits) overrides() []limits.Override {
+	var all []limits.Override
+	for _, s := range l.Streams {
+		all = append(all, limits.Override{Stream: s.Stream, Rates: limits.Rates{
+			WriteRecords: s.WriteRecords, WriteBytes: s.WriteBytes,
+			ReadCalls: s.ReadCalls, ReadBytes: s.ReadBytes, Iterators: s.Iterators,
+		}})
+	}
+	return all
+}
+
+func (l *Limits) quotas() api.Quotas {
+	var q api.Quotas
+	if l.Quotas {
+		q = api.AWSQuotas()
+	}
+	for _, f := range []struct{ number, quota *int }{
+		{&l.Shards, &q.Shards}, {&l.OnDemandStreams, &q.OnDemandStreams}, {&l.Creating, &q.Creating},
+	} {
+		if *f.number != 0 {
+			*f.quota = *f.number
+		}
+	}
+	return q
+}
+
+// check returns an error that joins one for each limit that cannot be.
+func (l *Limits) check() error {
+	errs := []error{l.rates().Check()}
+	for _, o := range l.overrides() {
+		errs = append(errs, o.Check())
+	}
+	for _, f := range []struct {
+		name   string
+		number int
+	}{{"shards", l.Shards}, {"on-demand-streams", l.OnDemandStreams}, {"creating", l.Creating}} {
+		if f.number < 0 {
+			errs = append(errs, fmt.Errorf("%s %d is negative; write %s=0 for no number of your own", f.name, f.number, f.name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // limit has the operations keep the limits. Without any it changes nothing, so
 // that nothing is called for them.
 func (s *Server) limit(cfg *api.Config) {
-	l := s.set.Limits
-	if l == (Limits{}) {
+	l := &s.set.Limits
+	if l.off() {
 		return
 	}
-	if l.Quotas {
-		cfg.Quotas = api.AWSQuotas()
-	}
-	limiter := limits.New(l.rates(), nil, s.clock.Now, nil)
-	if l.WriteRecords != 0 || l.WriteBytes != 0 {
+	cfg.Quotas = l.quotas()
+	overrides := l.overrides()
+	limiter := limits.New(l.rates(), overrides, s.clock.Now, s.metrics.throttled)
+	all := append(overrides, limits.Override{Rates: l.rates()})
+	some := func(limited func(limits.Override) bool) bool { return slices.ContainsFunc(all, limited) }
+	if some(func(o limits.Override) bool { return o.WriteRecords != 0 || o.WriteBytes != 0 }) {
 		cfg.Admit = limiter.Admit
 	}
-	if l.ReadCalls != 0 || l.ReadBytes != 0 {
+	if some(func(o limits.Override) bool { return o.ReadCalls != 0 || o.ReadBytes != 0 }) {
 		cfg.AdmitRead, cfg.Given = limiter.AdmitRead, limiter.Given
 	}
-	if l.Iterators != 0 {
+	if some(func(o limits.Override) bool { return o.Iterators != 0 }) {
 		cfg.AdmitIterator = limiter.AdmitIterator
 	}
 	if l.Operations != 0 {

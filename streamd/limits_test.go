@@ -3,6 +3,7 @@ package streamd_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -207,12 +208,31 @@ func TestParseLimits(t *testing.T) {
 		{in: "aws", want: streamd.Limits{WriteRecords: 1000, WriteBytes: 1 << 20, ReadCalls: 5, ReadBytes: 2 << 20, Iterators: 5, Operations: 1, Quotas: true}},
 		{in: "aws:0.5", want: streamd.Limits{WriteRecords: 500, WriteBytes: 1 << 19, ReadCalls: 2.5, ReadBytes: 1 << 20, Iterators: 2.5, Operations: 0.5, Quotas: true}},
 		{in: "write-records=10, read-calls=2", want: streamd.Limits{WriteRecords: 10, ReadCalls: 2}},
+		{in: "aws,read-calls=10,shards=7", want: streamd.Limits{WriteRecords: 1000, WriteBytes: 1 << 20, ReadCalls: 10, ReadBytes: 2 << 20, Iterators: 5, Operations: 1, Quotas: true, Shards: 7}},
+		{in: "off,quotas=true", want: streamd.Limits{Quotas: true}},
+		{in: "on-demand-streams=3,creating=2", want: streamd.Limits{OnDemandStreams: 3, Creating: 2}},
+		{in: "write-records=9,iterators=2;orders-*:write-records=4 ; logs:off", want: streamd.Limits{WriteRecords: 9, Iterators: 2, Streams: []streamd.StreamLimits{
+			{Stream: "orders-*", WriteRecords: 4, Iterators: 2}, {Stream: "logs"},
+		}}},
+		{in: ";a:aws:0.001", want: streamd.Limits{Streams: []streamd.StreamLimits{{Stream: "a", WriteRecords: 1, WriteBytes: 1048.576, ReadCalls: 0.005, ReadBytes: 2097.152, Iterators: 0.005}}}},
+		{in: "aws;orders", err: `"orders" is not the name of a stream and its limits; write orders:write-records=10`},
+		{in: "aws;", err: `"" is not the name of a stream`},
+		{in: "aws;[:off", err: `"[" is neither the name of a stream nor a pattern`},
+		{in: "aws;a/b:off", err: `"a/b" is neither the name of a stream nor a pattern of names; write orders, or orders-*`},
+		{in: "aws;a:operations=1", err: "operations is of the whole account, not of a stream; write it before the first semicolon"},
+		{in: "aws;a:shards=1", err: "a: shards is of the whole account"},
+		{in: "aws;a:read-calls=-1", err: "of a: read-calls -1 is outside"},
+		{in: "shards=x", err: `"x" is not a whole number; write shards=100`},
+		{in: "shards", err: `"" is not a whole number; write shards=100`},
+		{in: "creating=-1", err: "creating -1 is negative; write creating=0"},
+		{in: "quotas=maybe", err: `"maybe" is neither true nor false; write quotas=true`},
+		{in: "write-records=1,aws", err: `"aws" is none of`},
 		{in: "aws:0", err: "is not a factor from 0.001 to 100"},
 		{in: "aws:NaN", err: "is not a factor"},
 		{in: "aws:x", err: "is not a factor"},
 		{in: "AWS", err: "is none of off, aws, aws:N"},
 		{in: "write-records=x", err: "is not a number a second"},
-		{in: "write-records=-1", err: "write-records -1 is outside"},
+		{in: "write-records=-1", err: "write-records -1 is outside [0.001, 268435456]; write write-records=0 for no limit"},
 		{in: "puts=1", err: "is none of"},
 	} {
 		got, err := streamd.ParseLimits(tt.in)
@@ -222,7 +242,7 @@ func TestParseLimits(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || got != tt.want {
+		if err != nil || !reflect.DeepEqual(got, tt.want) {
 			t.Errorf("%q: %+v, %v", tt.in, got, err)
 		}
 	}

@@ -26,6 +26,8 @@ type metrics struct {
 	records  *prometheus.CounterVec
 	bytes    *prometheus.CounterVec
 
+	writesThrottled, readsThrottled *prometheus.CounterVec
+
 	mu     sync.Mutex // guards what follows
 	labels map[string]bool
 }
@@ -46,9 +48,16 @@ func newMetrics() *metrics {
 		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "streamd_stream_bytes_total", Help: "Bytes of data in the records that a stream took (in) or gave (out).",
 		}, []string{"stream", "direction"}),
+		// As CloudWatch has them.
+		writesThrottled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kinesis_write_provisioned_throughput_exceeded_total", Help: "Records that a stream refused because they came faster than its limits.",
+		}, []string{"stream"}),
+		readsThrottled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kinesis_read_provisioned_throughput_exceeded_total", Help: "Calls of GetRecords that a stream refused because they came faster than its limits.",
+		}, []string{"stream"}),
 		labels: make(map[string]bool),
 	}
-	m.registry.MustRegister(m.requests, m.seconds, m.records, m.bytes)
+	m.registry.MustRegister(m.requests, m.seconds, m.records, m.bytes, m.writesThrottled, m.readsThrottled)
 	return m
 }
 
@@ -69,6 +78,15 @@ func (m *metrics) traffic(key state.StreamKey, direction string, records, bytes 
 	stream := m.label(key.Name)
 	m.records.WithLabelValues(stream, direction).Add(float64(records))
 	m.bytes.WithLabelValues(stream, direction).Add(float64(bytes))
+}
+
+// throttled counts records or reads that were refused for coming too fast.
+func (m *metrics) throttled(key state.StreamKey, write bool, n int) {
+	c := m.readsThrottled
+	if write {
+		c = m.writesThrottled
+	}
+	c.WithLabelValues(m.label(key.Name)).Add(float64(n))
 }
 
 // label returns the label value of a stream.

@@ -88,15 +88,12 @@ func readConfig(name string) (map[string]string, error) {
 			}
 			values[key] = strings.Join(items, ",")
 		case yaml.MappingNode: // of limits: the flag has them as a list
-			var rates map[string]string
-			if err := node.Decode(&rates); err != nil || key != "limits" {
+			if key != "limits" {
 				return nil, fmt.Errorf("config file %s: %s must be a value or a list", name, key)
 			}
-			var items []string
-			for _, rate := range slices.Sorted(maps.Keys(rates)) {
-				items = append(items, rate+"="+rates[rate])
+			if values[key], err = limitsOf(&node); err != nil {
+				return nil, fmt.Errorf("config file %s: limits: %w", name, err)
 			}
-			values[key] = strings.Join(items, ",")
 		default:
 			return nil, fmt.Errorf("config file %s: %s must be a value or a list", name, key)
 		}

@@ -95,6 +95,8 @@ SHOULD_PERSIST_DATA and PERSIST_PATH are understood as kinesis-mock does.`,
 	flags.StringSliceVar(&f.create, "create", nil, "streams to create at the start, as name:shards[:region],…")
 	flags.StringVar(&f.limits, "limits", "off", `refuse what comes faster: off, aws, aws:N (times N) or rates a second, as
 write-records=100,write-bytes=65536,read-calls=5,read-bytes=131072,iterators=5,operations=1;
+numbers of quotas, as shards=100,on-demand-streams=5,creating=5; ";" and more for some streams,
+as aws;orders-*:write-records=10;logs:off;
 a shard of AWS takes 1 MiB/s and 1,000 records/s in and gives 2 MiB/s and 5 reads/s out`)
 	flags.DurationVar(&f.transitionDelay, "transition-delay", 0, "how long streams stay CREATING, UPDATING and DELETING")
 	flags.StringVar(&f.capture, "capture", "", "file to write requests to, with their data, for streamctl replay")

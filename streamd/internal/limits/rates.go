@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"path"
+	"strings"
 )
 
 // Rates are how much a shard takes and gives, and how often operations may be
@@ -55,7 +56,7 @@ func (r Rates) Check() error {
 		{"operations", r.Operations},
 	} {
 		if f.rate != 0 && !(f.rate >= minRate && f.rate <= maxRate) {
-			errs = append(errs, fmt.Errorf("limits: %s %v is outside [%v, %v]; write %s=0 for no limit", f.name, f.rate, minRate, maxRate, f.name))
+			errs = append(errs, fmt.Errorf("%s %v is outside [%v, %v]; write %s=0 for no limit", f.name, f.rate, minRate, maxRate, f.name))
 		}
 	}
 	return errors.Join(errs...)
@@ -70,8 +71,9 @@ type Override struct {
 // Check returns an error that joins one for each fault.
 func (o Override) Check() error {
 	var errs []error
-	if _, err := path.Match(o.Stream, "x"); err != nil || o.Stream == "" || len(o.Stream) > 256 {
-		errs = append(errs, fmt.Errorf("limits: %q is neither the name of a stream nor a pattern of names; write orders, or orders-* for all whose names begin so", o.Stream))
+	const name = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+	if _, err := path.Match(o.Stream, "x"); err != nil || o.Stream == "" || strings.Trim(o.Stream, name+`*?[]^\`) != "" {
+		errs = append(errs, fmt.Errorf("%q is neither the name of a stream nor a pattern of names; write orders, or orders-* for all whose names begin so", o.Stream))
 	}
 	if err := o.Rates.Check(); err != nil {
 		errs = append(errs, fmt.Errorf("of %s: %w", o.Stream, err))
