@@ -97,7 +97,7 @@ func (a *API) putRecord(ctx context.Context, scope arn.Scope, in *putRecordInput
 	}
 	if a.cfg.Admit != nil {
 		in.incoming[0] = Incoming{Shard: s.Route(hash), Size: len(in.Data.V) + len(in.PartitionKey.V)}
-		if a.cfg.Admit(s, in.incoming[:]) > 0 {
+		if a.cfg.Admit(ctx, s, in.incoming[:]) > 0 {
 			return nil, in.incoming[0].Refused
 		}
 	}
@@ -208,7 +208,7 @@ func (a *API) putRecords(ctx context.Context, scope arn.Scope, in *putRecordsInp
 	if in.DryRun.V {
 		return nil, dryRun()
 	}
-	admitted, coming := a.admit(s, in)
+	admitted, coming := a.admit(ctx, s, in)
 	in.stored = putResults{coming: coming, encrypted: s.KeyID != ""}
 	if len(admitted) > 0 {
 		if in.stored.stored, err = a.put(ctx, s, admitted); err != nil {
@@ -220,7 +220,7 @@ func (a *API) putRecords(ctx context.Context, scope arn.Scope, in *putRecordsInp
 
 // admit returns the records of in that may be stored. coming says for each
 // record whether it may; it is nil if all may.
-func (a *API) admit(s *state.Stream, in *putRecordsInput) (admitted []store.Record, coming []Incoming) {
+func (a *API) admit(ctx context.Context, s *state.Stream, in *putRecordsInput) (admitted []store.Record, coming []Incoming) {
 	if a.cfg.Admit == nil {
 		return in.recs, nil
 	}
@@ -228,7 +228,7 @@ func (a *API) admit(s *state.Stream, in *putRecordsInput) (admitted []store.Reco
 		r := &in.recs[i]
 		in.coming = append(in.coming, Incoming{Shard: s.Route(r.HashKey), Size: len(r.Data) + len(r.PartitionKey)})
 	}
-	if a.cfg.Admit(s, in.coming) == 0 {
+	if a.cfg.Admit(ctx, s, in.coming) == 0 {
 		return in.recs, nil
 	}
 	for i := range in.recs {

@@ -17,7 +17,10 @@ type Call struct {
 	// Stream is the stream that the request names, whether it exists or not;
 	// zero if it names none, or not in a way that can be read.
 	Stream state.StreamKey
-	Shard  int // that the request names, [state.NoShard] if none
+	// Shard is the one that the request names, or that PutRecord goes to;
+	// [state.NoShard] if none.
+	Shard    int
+	Consumer string // the name of that which the request names, if any
 	// Unread is why the stream that the request names could not be read: it is
 	// the answer of the operation itself.
 	Unread error
@@ -37,7 +40,7 @@ type Incoming struct {
 // Admit decides about the records of one request, in their order, before they
 // are stored, and returns how many it has refused. A refusal is the error of the
 // request in PutRecord, and that of the record alone in PutRecords.
-type Admit func(s *state.Stream, records []Incoming) (refused int)
+type Admit func(ctx context.Context, s *state.Stream, records []Incoming) (refused int)
 
 // around puts op inside the functions of the configuration.
 func (a *API) around(op *shape.Operation) {
@@ -46,6 +49,9 @@ func (a *API) around(op *shape.Operation) {
 		op.Do = func(ctx context.Context, scope arn.Scope, in any) (shape.Output, error) {
 			c := Call{Operation: op.Name, Scope: scope}
 			c.Stream, c.Shard, c.Unread = a.subject(scope, in)
+			if in, ok := in.(interface{ consumerName() string }); ok {
+				c.Consumer = in.consumerName()
+			}
 			return around(ctx, c, func(ctx context.Context) (shape.Output, error) { return do(ctx, scope, in) })
 		}
 	}
@@ -93,12 +99,29 @@ func (a *API) subject(scope arn.Scope, in any) (key state.StreamKey, shard int, 
 	if err != nil {
 		return state.StreamKey{}, shard, err
 	}
+	if in, ok := in.(*putRecordInput); ok {
+		return key, a.destination(key, in), nil
+	}
 	if id, ok := in.(interface{ shardID() string }); ok {
 		if n, err := resolveShard(key, id.shardID()); err == nil {
 			shard = n
 		}
 	}
 	return key, shard, nil
+}
+
+// destination returns the shard that a record goes to by its key.
+func (a *API) destination(key state.StreamKey, in *putRecordInput) int {
+	s, ok := a.engine.Stream(key)
+	if !ok || s.Spreads() {
+		return state.NoShard
+	}
+	to := routeOf(s)
+	hash, err := to.hash(&in.PartitionKey, &in.ExplicitHashKey, -1)
+	if err != nil {
+		return state.NoShard
+	}
+	return s.Route(hash)
 }
 
 func (in *getIteratorInput) shardID() string { return in.ShardID.V }

@@ -116,7 +116,7 @@ func TestAroundIsToldWhatARequestIsAbout(t *testing.T) {
 
 func TestAdmitRefusesSingleRecords(t *testing.T) {
 	admitted := 0
-	call := serve(t, api.Config{Admit: func(s *state.Stream, records []api.Incoming) (refused int) {
+	call := serve(t, api.Config{Admit: func(_ context.Context, s *state.Stream, records []api.Incoming) (refused int) {
 		for i := range records {
 			r := &records[i]
 			if r.Size > 5 {

@@ -113,16 +113,21 @@ func (a *API) openIterator(text string) (iterator, error) {
 	now := a.engine.Now()
 	switch age := now.Sub(it.Issued); {
 	case age > tokenLife:
-		const layout = "Mon Jan 02 15:04:05 UTC 2006"
-		return iterator{}, awserr.New("ExpiredIteratorException",
-			"Iterator expired. The iterator was created at time %s while right now it is %s which is further in the future than the tolerated delay of 300000 milliseconds.",
-			it.Issued.UTC().Format(layout), now.UTC().Format(layout))
+		return iterator{}, IteratorExpired(it.Issued, now)
 	case age < -tokenLife:
 		// From the future. Up to its own life it is taken: the clock may have
 		// been set back since, and the iterator is ours.
 		return iterator{}, invalid
 	}
 	return it, nil
+}
+
+// IteratorExpired is the error for an iterator made at issued.
+func IteratorExpired(issued, now time.Time) *awserr.Error {
+	const layout = "Mon Jan 02 15:04:05 UTC 2006"
+	return awserr.New("ExpiredIteratorException",
+		"Iterator expired. The iterator was created at time %s while right now it is %s which is further in the future than the tolerated delay of 300000 milliseconds.",
+		issued.UTC().Format(layout), now.UTC().Format(layout))
 }
 
 // pageToken is the content of a NextToken.

@@ -88,6 +88,19 @@ const (
 	codeGone = "ClientGone"
 )
 
+// Errors of operations that have the connection cut in place of an answer: in
+// HTTP/1.1 it is closed, in HTTP/2 the stream is reset. Faults ask for it.
+var (
+	ErrCut       = errors.New("awsproto: connection cut")
+	ErrReplyLost = errors.New("awsproto: reply lost")
+)
+
+// The codes that such requests are counted under.
+const (
+	codeCut       = "ConnectionCut"
+	codeReplyLost = "ReplyLost"
+)
+
 // exchange is one request on its way to its answer.
 type exchange struct {
 	h       *Handler
@@ -95,6 +108,7 @@ type exchange struct {
 	r       *http.Request
 	service string
 	op      string
+	cut     bool // no answer was written, and none may be
 }
 
 // ServeHTTP implements [http.Handler]. The order of its checks is that of AWS:
@@ -115,6 +129,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header()[headerRequestID] = []string{newRequestID()}
 	code := x.serve()
 	h.cfg.Observe(x.service, x.op, code, time.Since(began))
+	if x.cut {
+		// Here, where nothing recovers it and all that was taken is given back.
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // serve answers the request and returns the code of its error.
@@ -376,8 +394,15 @@ func (x *exchange) answer(c Codec, out shape.Output) string {
 // failWith answers with err: as it is if it is an API's error, hidden and
 // logged if it is a fault of the server.
 func (x *exchange) failWith(c Codec, err error) string {
-	if errors.Is(err, errGone) {
+	switch {
+	case errors.Is(err, errGone):
 		return x.gone()
+	case errors.Is(err, ErrCut):
+		x.cut = true
+		return codeCut
+	case errors.Is(err, ErrReplyLost):
+		x.cut = true
+		return codeReplyLost
 	}
 	if x.r.Context().Err() != nil {
 		// What was asked may be done or not: no answer may say either, should

@@ -20,6 +20,6 @@ func BenchmarkAdmit(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		l.Admit(s, records)
+		l.Admit(b.Context(), s, records)
 	}
 }

@@ -161,9 +161,9 @@ func (r *shardRates) writeBytes(s *state.Stream) rate {
 }
 
 // Admit is an [api.Admit]. It decides about each record in order; one that is
-// refused uses nothing up, and a smaller one after it may pass. ON_DEMAND
-// streams have no limit.
-func (l *Limiter) Admit(s *state.Stream, records []api.Incoming) (refused int) {
+// refused uses nothing up, and a smaller one after it may pass. Those that
+// somebody else has refused are passed over. ON_DEMAND streams have no limit.
+func (l *Limiter) Admit(_ context.Context, s *state.Stream, records []api.Incoming) (refused int) {
 	if s.Mode == state.OnDemand {
 		return 0
 	}
@@ -173,6 +173,9 @@ func (l *Limiter) Admit(s *state.Stream, records []api.Incoming) (refused int) {
 	last := -1
 	for i := range records {
 		r := &records[i]
+		if r.Refused != nil {
+			continue
+		}
 		if r.Shard != last {
 			u, last = l.shardLocked(s, r.Shard, now), r.Shard
 		}

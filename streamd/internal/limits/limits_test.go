@@ -39,7 +39,7 @@ func admitted(l *limits.Limiter, s *state.Stream, shard, n, size int) (ok int) {
 	for i := range records {
 		records[i] = api.Incoming{Shard: shard, Size: size}
 	}
-	refused := l.Admit(s, records)
+	refused := l.Admit(context.Background(), s, records)
 	for i := range records {
 		if records[i].Refused == nil {
 			ok++
@@ -54,7 +54,7 @@ func admitted(l *limits.Limiter, s *state.Stream, shard, n, size int) (ok int) {
 // admit decides about one record.
 func admit(l *limits.Limiter, s *state.Stream, shard, size int) *awserr.Error {
 	records := []api.Incoming{{Shard: shard, Size: size}}
-	l.Admit(s, records)
+	l.Admit(context.Background(), s, records)
 	return records[0].Refused
 }
 
@@ -250,7 +250,7 @@ func TestAdmitDoesNotAllocate(t *testing.T) {
 	records := []api.Incoming{{Shard: 0, Size: 100}, {Shard: 1, Size: 100}}
 	if n := testing.AllocsPerRun(100, func() {
 		h.move(time.Second)
-		if l.Admit(s, records) != 0 || l.AdmitRead(s, 0) != nil {
+		if l.Admit(context.Background(), s, records) != 0 || l.AdmitRead(s, 0) != nil {
 			t.Fatal("refused")
 		}
 		l.Given(s, 0, 100)
