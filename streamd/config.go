@@ -120,6 +120,14 @@ type Config struct {
 	// not in it. Default [DefaultCaptureLimit].
 	CaptureLimit int64
 
+	// EnableFaults lets rules have requests fail: those of Faults, and those that
+	// are added by AddFault and at /faults of the admin address. Default false.
+	EnableFaults bool
+
+	// Faults are rules by which requests fail from the start. Default none; they
+	// need EnableFaults.
+	Faults []Fault
+
 	// ShutdownTimeout bounds how long Run waits for requests under way.
 	// Default 10s.
 	ShutdownTimeout time.Duration
@@ -242,6 +250,9 @@ func (c Config) check() (settings, error) {
 	}
 	if c.MaxConnections < 0 {
 		errs = append(errs, fmt.Errorf("%d connections are less than none", c.MaxConnections))
+	}
+	if err := c.checkFaults(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.TransitionDelay < 0 {
 		errs = append(errs, fmt.Errorf("transition delay %v is negative", c.TransitionDelay))

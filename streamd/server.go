@@ -21,6 +21,7 @@ import (
 	"github.com/streamkit/streamkit/streamd/internal/awsproto"
 	"github.com/streamkit/streamkit/streamd/internal/certs"
 	"github.com/streamkit/streamkit/streamd/internal/clock"
+	"github.com/streamkit/streamkit/streamd/internal/faults"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
 	"github.com/streamkit/streamkit/streamd/internal/state"
 	"github.com/streamkit/streamkit/streamd/internal/store"
@@ -60,6 +61,7 @@ type Server struct {
 	clock   *clock.Clock
 	store   *store.Store
 	metrics *metrics
+	faults  *faults.Set // nil if they are disabled
 	serving atomic.Bool
 
 	listener net.Listener  // of the AWS APIs
@@ -85,6 +87,9 @@ func New(cfg Config) (_ *Server, err error) {
 			_ = s.Close() // err says more
 		}
 	}()
+	if err = s.openFaults(); err != nil {
+		return nil, err
+	}
 	if s.listener = cfg.Listener; s.listener == nil {
 		if s.listener, err = listen("listen", set.Listen); err != nil {
 			return nil, err
@@ -181,13 +186,17 @@ func (s *Server) handler() http.Handler {
 		Observe:     s.metrics.observe,
 		Logger:      s.log,
 	}
+	// From the inside out: who may not ask is refused before faults, and they
+	// come before anything is counted.
 	s.limit(&opsConfig)
+	s.inject(&opsConfig)
 	s.protect(&opsConfig, &cfg)
 	ops := api.New(s.store, opsConfig)
 	cfg.Operations = ops.Operations()
 	cfg.Table = func(ctx context.Context, scope arn.Scope, op string, body []byte) (awsproto.TableResponse, error) {
 		return ops.Table(ctx, scope, op, body)
 	}
+	s.injectTables(&cfg)
 	if s.set.loopback {
 		cfg.HostAllowed = s.hostAllowed()
 	}

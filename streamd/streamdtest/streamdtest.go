@@ -124,7 +124,7 @@ type Server struct {
 // server cannot start, or does not stop cleanly.
 func New(t testing.TB, opts ...Option) *Server {
 	t.Helper()
-	o := options{cfg: streamd.Config{Admin: streamd.AdminOff, Logger: slog.New(slog.DiscardHandler)}}
+	o := options{cfg: streamd.Config{Admin: streamd.AdminOff, EnableFaults: true, Logger: slog.New(slog.DiscardHandler)}}
 	for _, opt := range opts {
 		opt(&o)
 	}
