@@ -41,6 +41,8 @@ type serveFlags struct {
 	capture         string
 	captureLimit    int64
 	shutdownTimeout time.Duration
+	enableFaults    bool
+	faults          string
 	pprof           bool
 	logLevel        string
 	config          string
@@ -102,6 +104,8 @@ a shard of AWS takes 1 MiB/s and 1,000 records/s in and gives 2 MiB/s and 5 read
 	flags.StringVar(&f.capture, "capture", "", "file to write requests to, with their data, for streamctl replay")
 	flags.Int64Var(&f.captureLimit, "capture-limit", streamd.DefaultCaptureLimit, "size in bytes at which the capture ends")
 	flags.DurationVar(&f.shutdownTimeout, "shutdown-timeout", 10*time.Second, "how long to wait for requests under way at the end")
+	flags.BoolVar(&f.enableFaults, "enable-faults", false, "let rules have requests fail: those of --faults and of streamctl faults")
+	flags.StringVar(&f.faults, "faults", "", "YAML file with a list of fault rules; needs --enable-faults")
 	flags.BoolVar(&f.pprof, "pprof", false, "serve runtime profiles on the admin address")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.config, "config", "", "YAML file with any of these flags")
@@ -130,6 +134,10 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 		return err
 	}
 	if cfg.Keys, err = readKeys(f.authKeys, cfg.Logger); err != nil {
+		return err
+	}
+	cfg.EnableFaults = f.enableFaults
+	if cfg.Faults, err = readFaults(f.faults); err != nil {
 		return err
 	}
 	if !f.memory {

@@ -91,13 +91,14 @@ func (s *Set) Add(rules ...Rule) (ids []string, err error) {
 }
 
 func newEntry(r Rule, now time.Time) *entry {
-	if r.Seed == 0 {
+	seed := r.Seed
+	if seed == 0 {
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(r.ID)) // never fails
-		r.Seed = h.Sum64()
+		seed = h.Sum64()
 	}
 	shard, _ := parseShard(r.Shard)
-	return &entry{rule: r, shard: shard, began: now.Add(r.After), rng: rand.New(rand.NewPCG(r.Seed, 0))}
+	return &entry{rule: r, shard: shard, began: now.Add(r.After), rng: rand.New(rand.NewPCG(seed, 0))}
 }
 
 // wrap names the rule that an error is about. i is its index in the list.
