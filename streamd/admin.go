@@ -18,6 +18,9 @@ func (s *Server) adminHandler() http.Handler {
 	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /healthcheck", healthy) // where other emulators have it
 	mux.HandleFunc("GET /readyz", s.ready)
+	faults := s.faultsHandler()
+	mux.Handle("/faults", faults)
+	mux.Handle("/faults/", faults)
 	if ca := s.CACertificate(); ca != nil {
 		mux.HandleFunc("GET /ca.pem", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/x-pem-file")

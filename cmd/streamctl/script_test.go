@@ -2,10 +2,12 @@ package main
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/streamkit/streamkit/streamd"
 	"github.com/streamkit/streamkit/streamd/streamdtest"
 )
 
@@ -23,8 +25,12 @@ func TestScripts(t *testing.T) {
 			if !ok {
 				tb = t
 			}
-			srv := streamdtest.New(tb, streamdtest.Listen())
+			srv := streamdtest.New(tb, streamdtest.Listen(), streamdtest.Config(func(c *streamd.Config) { c.Admin = "127.0.0.1:0" }))
+			plain := streamdtest.New(tb, streamdtest.Listen(), streamdtest.Config(func(c *streamd.Config) { c.Admin, c.EnableFaults = "127.0.0.1:0", false }))
+			env.Setenv("ADMIN", srv.AdminAddr())
+			env.Setenv("ADMIN_WITHOUT_FAULTS", plain.AdminAddr())
 			env.Setenv("AWS_ENDPOINT_URL", srv.Endpoint())
+			env.Setenv("ENDPOINT_HOST", strings.TrimPrefix(srv.Endpoint(), "http://"))
 			env.Setenv("SERVER", srv.Endpoint())
 			env.Setenv("AWS_CONFIG_FILE", "/nonexistent")
 			env.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")

@@ -186,6 +186,10 @@ func (s *Server) Close() error { return s.close() }
 // reached by other means than the clients of s.
 func (s *Server) Endpoint() string { return s.srv.Endpoint() }
 
+// AdminAddr returns the address of metrics, health and faults. It is empty unless
+// [Config] sets one.
+func (s *Server) AdminAddr() string { return s.srv.AdminAddr() }
+
 // HTTPSEndpoint returns the URL of the AWS APIs over TLS, which clients reach
 // that trust [Server.CertPool]. It is empty without [Listen].
 func (s *Server) HTTPSEndpoint() string { return s.srv.HTTPSEndpoint() }

@@ -113,7 +113,7 @@ func (a *API) subject(scope arn.Scope, in any) (key state.StreamKey, shard int, 
 // destination returns the shard that a record goes to by its key.
 func (a *API) destination(key state.StreamKey, in *putRecordInput) int {
 	s, ok := a.engine.Stream(key)
-	if !ok || s.Spreads() {
+	if !ok || !usable(s) || s.Spreads() {
 		return state.NoShard
 	}
 	to := routeOf(s)

@@ -86,7 +86,7 @@ func TestAroundIsToldWhatARequestIsAbout(t *testing.T) {
 		{"ListChannels", `{}`, "", state.NoShard},
 		{"PutResourcePolicy", `{"ResourceARN":"` + arn + `/consumer/c:1","Policy":"{}"}`, "s", state.NoShard},
 		{"UpdateStreamWarmThroughput", `{"StreamName":"s","WarmThroughputMiBps":1}`, "s", state.NoShard},
-		{"PutRecord", `{"StreamName":"s","Data":"","PartitionKey":"k"}`, "s", state.NoShard},
+		{"PutRecord", `{"StreamName":"s","Data":"","PartitionKey":"k"}`, "s", 1},
 		{"PutRecords", `{"StreamName":"none","Records":[{"Data":"","PartitionKey":"k"}]}`, "none", state.NoShard},
 		{"GetShardIterator", `{"StreamARN":"` + arn + `","ShardId":"0","ShardIteratorType":"LATEST"}`, "s", 0},
 		{"GetRecords", `{"ShardIterator":"` + iterator + `"}`, "s", 1},

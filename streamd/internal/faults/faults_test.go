@@ -251,8 +251,10 @@ func TestShareIsKept(t *testing.T) {
 		for n := 1; n <= 500; n += 9 {
 			var refused []*awserr.Error
 			err := call(s, api.Call{Operation: "PutRecords", Shard: state.NoShard}, func(ctx context.Context) {
-				for range n {
-					if e := s.Admit(ctx, stream, 0, 1); e != nil {
+				records := make([]api.Incoming, n)
+				s.Admit(ctx, stream, records)
+				for i := range records {
+					if e := records[i].Refused; e != nil {
 						refused = append(refused, e)
 					}
 				}
