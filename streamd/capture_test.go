@@ -172,3 +172,38 @@ func TestCaptureCannotBeOpened(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestCaptureMetrics(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		limit int64
+		want  string
+	}{
+		{"written", 0, "streamd_capture_requests_total 3\n"},
+		{"dropped", 1, "streamd_capture_dropped_total 3\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			srv, _ := start(t, streamd.Config{Capture: filepath.Join(t.TempDir(), "c"), CaptureLimit: tt.limit})
+			for range 3 {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.Endpoint(), strings.NewReader("{}"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("X-Amz-Target", "Kinesis_20131202.ListStreams")
+				req.Header.Set("Content-Type", "application/x-amz-json-1.1")
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close() // the answer does not matter
+			}
+			var metrics string
+			for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
+				if _, metrics = get(t, "http://"+srv.AdminAddr()+"/metrics"); strings.Contains(metrics, tt.want) {
+					return
+				}
+			}
+			t.Errorf("metrics lack %q:\n%s", tt.want, metrics)
+		})
+	}
+}

@@ -31,6 +31,14 @@
 // What AWS limits in 24 hours, such as UpdateShardCount, is counted with the
 // stream, while Limits.Quotas is set, and stays.
 //
+// # Capture
+//
+// With Config.Capture a server writes down what the Kinesis API is asked, and how
+// it ended, each request before its answer leaves. The file has the data of
+// records, and no credentials. Requests do not wait for it: those that it could
+// not take, or that are beyond Config.CaptureLimit, are counted in the metric
+// streamd_capture_dropped_total. docs/formats.md has the format.
+//
 // # Who may ask
 //
 // By default requests need no signature and belong to account 000000000000 and
