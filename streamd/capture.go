@@ -2,6 +2,7 @@ package streamd
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -238,7 +239,7 @@ type copiedBody struct {
 func (b *copiedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	b.read = append(b.read, p[:n]...)
-	b.all = b.all || err == io.EOF //nolint:errorlint // readers return it as it is
+	b.all = b.all || errors.Is(err, io.EOF)
 	return n, err
 }
 
