@@ -315,3 +315,75 @@ func TestCheckNamesEachBadRate(t *testing.T) {
 		}
 	}
 }
+
+// TestNoWindowIsReadFasterThanItsRate checks, over any sequence of reads in
+// time, that no stretch of it gave more than the rate times its length, what
+// comes in a second, and the one answer that leaves it in debt.
+func TestNoWindowIsReadFasterThanItsRate(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		factor := rapid.SampledFrom([]float64{0.001, 0.05, 0.3, 1, 7}).Draw(t, "factor")
+		h := newHand()
+		l := limits.New(limits.AWS(factor), nil, h.now, nil)
+		s := stream(1, mib)
+		type given struct {
+			at   time.Time
+			size int
+		}
+		var all []given
+		longest := int64(10 / factor * float64(time.Second))
+		for range rapid.IntRange(1, 150).Draw(t, "reads") {
+			h.move(time.Duration(rapid.Int64Range(0, longest).Draw(t, "pause")))
+			size := rapid.IntRange(0, 10*mib).Draw(t, "size")
+			if l.AdmitRead(s, 0) == nil {
+				l.Given(s, 0, size)
+				all = append(all, given{h.now(), size})
+			}
+		}
+		for i := range all {
+			calls, bytes := 0.0, 0.0
+			for _, last := range all[i:] {
+				seconds := last.at.Sub(all[i].at).Seconds() + 1e-6 // the clock's grain
+				// bytes are those before the last answer, which nobody knew the size of.
+				if most := 2*mib*factor*seconds + 2*mib*factor + 10*mib + 1; bytes > most {
+					t.Fatalf("%v bytes in %v s, at most %v", bytes, seconds, most)
+				}
+				calls++
+				bytes += float64(last.size)
+				if most := 5*factor*seconds + max(5*factor, 1) + 1e-3; calls > most {
+					t.Fatalf("%v calls in %v s, at most %v", calls, seconds, most)
+				}
+			}
+		}
+	})
+}
+
+func TestOverrides(t *testing.T) {
+	h := newHand()
+	l := limits.New(limits.Rates{WriteRecords: 3, ReadCalls: 2}, []limits.Override{
+		{Stream: "orders", Rates: limits.Rates{WriteRecords: 5}},
+		{Stream: "o*", Rates: limits.Rates{ReadCalls: 1, Iterators: 1}},
+	}, h.now, nil)
+	for i, tt := range []struct {
+		name                   string
+		writes, reads, iterate int
+	}{
+		{"orders", 5, 10, 10},
+		{"orders-2", 10, 1, 1},
+		{"x", 3, 2, 10},
+	} {
+		s := stream(uint64(i), mib)
+		s.Key.Name = tt.name
+		reads, iterators := 0, 0
+		for range 10 {
+			if l.AdmitRead(s, 0) == nil {
+				reads++
+			}
+			if l.AdmitIterator(s, 0) == nil {
+				iterators++
+			}
+		}
+		expect(t, tt.name+", writes", admitted(l, s, 0, 10, 1), tt.writes)
+		expect(t, tt.name+", reads", reads, tt.reads)
+		expect(t, tt.name+", iterators", iterators, tt.iterate)
+	}
+}
