@@ -330,7 +330,7 @@ func TestNoWindowIsReadFasterThanItsRate(t *testing.T) {
 			size int
 		}
 		var all []given
-		longest := int64(10 / factor * float64(time.Second))
+		longest := rapid.SampledFrom([]int64{int64(10 / factor * float64(time.Second)), int64(8 * time.Second), int64(time.Second)}).Draw(t, "longest pause")
 		for range rapid.IntRange(1, 150).Draw(t, "reads") {
 			h.move(time.Duration(rapid.Int64Range(0, longest).Draw(t, "pause")))
 			size := rapid.IntRange(0, 10*mib).Draw(t, "size")
