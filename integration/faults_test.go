@@ -16,7 +16,9 @@ import (
 	"github.com/streamkit/streamkit/streamd/streamdtest"
 )
 
-// badDay are the faults of both services, whose chances seed decides.
+// badDay are the faults of both services, whose chances seed decides. Those of
+// the tables begin once the workers have: a worker that cannot prepare its table
+// says so and ends.
 func badDay(seed uint64) []streamd.Fault {
 	day := []streamd.Fault{
 		{Kind: streamd.FaultThrottle, Service: "kinesis", Operation: "*Record*", Probability: 0.2},
@@ -28,9 +30,9 @@ func badDay(seed uint64) []streamd.Fault {
 		{Kind: streamd.FaultLatency, Latency: time.Millisecond, LatencyMax: 100 * time.Millisecond, Probability: 0.2},
 		{Kind: streamd.FaultPartial, Share: 0.3, Probability: 0.1},
 		{Kind: streamd.FaultPartial, Share: 0.5, Code: "InternalFailure", Shard: "0", Probability: 0.1},
-		{Kind: streamd.FaultInternal, Service: "dynamodb", Probability: 0.15},
-		{Kind: streamd.FaultReplyLost, Service: "dynamodb", Operation: "*Item", Probability: 0.15},
-		{Kind: streamd.FaultCut, Service: "dynamodb", Probability: 0.15},
+		{Kind: streamd.FaultInternal, Service: "dynamodb", Probability: 0.15, After: time.Second},
+		{Kind: streamd.FaultReplyLost, Service: "dynamodb", Operation: "*Item", Probability: 0.15, After: time.Second},
+		{Kind: streamd.FaultCut, Service: "dynamodb", Probability: 0.15, After: time.Second},
 	}
 	for i := range day {
 		day[i].Seed = seed*100 + uint64(i)
@@ -124,7 +126,7 @@ func badDayOf(t *testing.T, seed uint64, fired []int64) {
 		})
 	}
 
-	const keys, perKey = 20, 60
+	const keys, perKey = 20, 100
 	// Small aggregates make many records, so that single ones can fail.
 	p, err := producer.New(srv.Kinesis(), "orders", producer.Config{RecordTTL: -1, AggregationMaxSize: 200, Logger: quiet})
 	if err != nil {
@@ -149,7 +151,7 @@ func badDayOf(t *testing.T, seed uint64, fired []int64) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 	}
 	if err := p.Close(t.Context()); err != nil {
 		t.Error(err)
