@@ -14,10 +14,12 @@ TESTED    = $(filter-out internal/tools,$(NESTED))
 PKG      ?= ./...
 FUZZTIME ?= 10s
 BENCH    ?= .
+BENCH_ROUNDS  ?= 3
+BENCH_SECONDS ?= 3
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race short fuzz bench lint fmt tidy-check cover integration ci
+.PHONY: help demo build test race short fuzz bench microbench lint fmt tidy-check cover integration ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,7 +65,12 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 		done; \
 	done < .fuzz.out
 
-bench: ## benchmarks; BENCH=regexp PKG=./producer
+bench: ## streamd beside a server that does nothing; BENCH=regexp of rows, BENCH_ROUNDS, BENCH_SECONDS, ARGS=-long
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) run ./integration/load/cmd/loadbench -rounds $(BENCH_ROUNDS) -seconds $(BENCH_SECONDS) \
+		-rows '$(BENCH)' -json bin/bench.json $(ARGS)
+
+microbench: ## benchmarks of packages; BENCH=regexp PKG=./producer
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
 
 lint: ## golangci-lint, and vet for the other systems

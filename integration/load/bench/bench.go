@@ -1,0 +1,140 @@
+// Package bench measures streamd in rows, each beside its cap: what the same
+// client gets out of a server that does nothing. The two are measured in turns,
+// so that the drift of the machine touches both.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/streamkit/streamkit/integration/load/gen"
+)
+
+// Config says how to measure.
+type Config struct {
+	Rounds   int           // how often each row is measured; at least 1
+	Duration time.Duration // of one measurement, without its warm-up
+	Bin      string        // directory of the binaries streamd and nullserver
+	Dir      string        // where servers keep data: its disk is what is measured
+	// StreamdArgs are further arguments of streamd.
+	StreamdArgs []string
+	// Endpoint, if not empty, is a running server that is measured in place of
+	// streamd. Rows that need to start it are left out.
+	Endpoint string
+	// Progress, if not nil, is called before each measurement.
+	Progress func(row Row, round int, what string)
+}
+
+// An Outcome is a measured row.
+type Outcome struct {
+	Row
+	Ours, Caps []gen.Result // one for each round
+	NotServed  bool         // the server does not know an operation that the row needs
+	Err        error
+}
+
+// Run measures rows, each in all rounds before the next one. A row that fails
+// has its error in its outcome; Run itself ends early only with ctx.
+func Run(ctx context.Context, cfg Config, rows []Row) []Outcome {
+	out := make([]Outcome, 0, len(rows))
+	for _, row := range rows {
+		if ctx.Err() != nil {
+			break
+		}
+		o := Outcome{Row: row}
+		for round := range max(cfg.Rounds, 1) {
+			if o.Err = cfg.round(ctx, &o, round); o.Err != nil {
+				break
+			}
+		}
+		if errors.Is(o.Err, gen.ErrNotServed) {
+			o.NotServed, o.Err = true, nil
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+// round measures the cap, if there is one, and then ours.
+func (cfg Config) round(ctx context.Context, o *Outcome, round int) error {
+	if o.Cap != nil {
+		cfg.progress(o.Row, round, "cap")
+		r, err := cfg.measure(ctx, o.Load, *o.Cap)
+		if err != nil {
+			return fmt.Errorf("cap: %w", err)
+		}
+		o.Caps = append(o.Caps, r)
+	}
+	cfg.progress(o.Row, round, "ours")
+	r, err := cfg.measure(ctx, o.Load, o.Server)
+	if err != nil {
+		return err
+	}
+	o.Ours = append(o.Ours, r)
+	return nil
+}
+
+func (cfg Config) progress(row Row, round int, what string) {
+	if cfg.Progress != nil {
+		cfg.Progress(row, round, what)
+	}
+}
+
+// measure runs one load on servers that it starts, and ends them.
+func (cfg Config) measure(ctx context.Context, load gen.Load, what Server) (r gen.Result, err error) {
+	dir, err := os.MkdirTemp(cfg.Dir, "streamkit-bench-")
+	if err != nil {
+		return gen.Result{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	var servers []*gen.Server
+	defer func() {
+		for _, s := range servers {
+			err = errors.Join(err, s.Stop(false))
+		}
+	}()
+	env := &gen.Env{Duration: cfg.Duration, Shards: what.Shards}
+	env.Start = func(ctx context.Context, args ...string) (*gen.Server, error) {
+		if cfg.Endpoint != "" && !what.Null {
+			return &gen.Server{Endpoint: cfg.Endpoint, Launch: time.Now(), Stop: func(bool) error { return nil }}, nil
+		}
+		name, args := cfg.command(what, dir, args)
+		s, err := launch(ctx, name, args...)
+		if err == nil {
+			servers = append(servers, s)
+		}
+		return s, err
+	}
+	return load.Run(ctx, env)
+}
+
+func (cfg Config) command(what Server, dir string, more []string) (name string, args []string) {
+	if what.Null {
+		return filepath.Join(cfg.Bin, "nullserver"), []string{"-shards", fmt.Sprint(what.Shards)}
+	}
+	args = []string{"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}
+	if what.Durable {
+		args = append(args, "--data", dir)
+	} else {
+		args = append(args, "--memory")
+	}
+	return filepath.Join(cfg.Bin, "streamd"), slices.Concat(args, cfg.StreamdArgs, more)
+}
+
+// Build compiles the servers into dir, from the module that root is in.
+func Build(ctx context.Context, root, dir string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+string(filepath.Separator),
+		"./cmd/streamd", "./integration/load/cmd/nullserver")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the servers: %w\n%s", err, out)
+	}
+	return nil
+}

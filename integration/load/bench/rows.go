@@ -1,0 +1,171 @@
+package bench
+
+import (
+	"time"
+
+	"github.com/streamkit/streamkit/integration/load/gen"
+)
+
+// A Row is one line of the table: a load, the server that it is put on, what
+// that is compared with, and how well it should go.
+type Row struct {
+	Name   string // what -rows selects by
+	Title  string
+	Load   gen.Load
+	Server Server
+	// Cap, if not nil, is measured in turns with Server, and its Share is what
+	// Target.Share is about.
+	Cap    *Server
+	Target Target
+	Long   bool // takes minutes: measured only if asked for
+}
+
+// A Server says what is started.
+type Server struct {
+	Null    bool // the null server, not streamd
+	Durable bool // streamd on disk, not in memory
+	Shards  int
+}
+
+// A Target is how well a row should go. Zero is no demand.
+type Target struct {
+	Share    float64 // of the cap, at least
+	Rate     float64 // records a second, at least
+	CPU      time.Duration
+	P50, P99 time.Duration
+	Start    time.Duration
+	RSS      int64   // bytes
+	Busy     float64 // share of one CPU
+}
+
+const mb = 1 << 20
+
+var null = &Server{Null: true, Shards: 4}
+
+var (
+	durable = Server{Durable: true, Shards: 4}
+	memory  = Server{Shards: 4}
+)
+
+// callers is the number of callers of the rows that put.
+const callers = 8
+
+// Rows are what `make bench` prints. A row without demands is there to compare
+// with.
+var Rows = []Row{
+	{
+		Name: "put500-sdk", Title: "PutRecords 500x200 B, SDK, fsynced",
+		Load: gen.Puts{Client: gen.SDK, Callers: callers, Batch: 500, Size: 200}, Server: durable, Cap: null,
+		Target: Target{Share: 0.45, CPU: 1200 * time.Nanosecond},
+	},
+	{
+		Name: "put500-sdk-memory", Title: "PutRecords 500x200 B, SDK, in memory",
+		Load: gen.Puts{Client: gen.SDK, Callers: callers, Batch: 500, Size: 200}, Server: memory, Cap: null,
+	},
+	{
+		Name: "put500-raw", Title: "PutRecords 500x200 B, raw, fsynced",
+		Load: gen.Puts{Client: gen.Raw, Callers: callers, Batch: 500, Size: 200}, Server: durable, Cap: null,
+		Target: Target{Share: 0.35},
+	},
+	{
+		Name: "put500-raw-memory", Title: "PutRecords 500x200 B, raw, in memory",
+		Load: gen.Puts{Client: gen.Raw, Callers: callers, Batch: 500, Size: 200}, Server: memory, Cap: null,
+	},
+	{
+		Name: "put500-cbor", Title: "PutRecords 500x200 B, raw CBOR, fsynced",
+		Load: gen.Puts{Client: gen.RawCBOR, Callers: callers, Batch: 500, Size: 200}, Server: durable, Cap: null,
+	},
+	{
+		Name: "put100-sdk", Title: "PutRecords 100x1 KB, SDK, fsynced",
+		Load: gen.Puts{Client: gen.SDK, Callers: callers, Batch: 100, Size: 1000}, Server: durable, Cap: null,
+		Target: Target{Share: 0.50},
+	},
+	{
+		Name: "put1-raw", Title: "PutRecord 1 KB, raw, fsynced",
+		Load: gen.Puts{Client: gen.Raw, Callers: callers, Batch: 1, Size: 1000}, Server: durable, Cap: null,
+		Target: Target{Share: 0.50, CPU: 45 * time.Microsecond, P50: 800 * time.Microsecond, P99: 6 * time.Millisecond},
+	},
+	{
+		Name: "put1-raw-memory", Title: "PutRecord 1 KB, raw, in memory",
+		Load: gen.Puts{Client: gen.Raw, Callers: callers, Batch: 1, Size: 1000}, Server: memory, Cap: null,
+	},
+	{
+		Name: "shards", Title: "16 shards (ours) against 4 (cap), 500x200 B, raw, fsynced",
+		Load:   gen.Puts{Client: gen.Raw, Callers: callers, Batch: 500, Size: 200},
+		Server: Server{Durable: true, Shards: 16}, Cap: &durable,
+		Target: Target{Share: 0.95},
+	},
+	{
+		Name: "get-sdk", Title: "GetRecords catch-up 200 B, SDK",
+		Load: gen.Gets{Client: gen.SDK, Records: 400_000}, Server: durable, Cap: null,
+		Target: Target{Share: 0.67},
+	},
+	{
+		Name: "get-raw", Title: "GetRecords catch-up 200 B, raw",
+		Load: gen.Gets{Client: gen.Raw, Records: 400_000}, Server: durable, Cap: null,
+	},
+	{
+		Name: "fanout-delay", Title: "put -> SubscribeToShard delay",
+		Load: gen.Delay{Pause: 2 * time.Millisecond}, Server: durable, Cap: null,
+		Target: Target{P50: time.Millisecond, P99: 5 * time.Millisecond},
+	},
+	{
+		Name: "fanout-rate", Title: "fan-out to 4 subscribers, all together",
+		Load: gen.FanOut{Subscribers: 4}, Server: durable,
+		Target: Target{Rate: 300_000},
+	},
+	{
+		Name: "leases", Title: "conditional UpdateItem, 4 callers, raw, fsynced",
+		Load: gen.Leases{Callers: 4}, Server: durable, Cap: null,
+		Target: Target{Rate: 8000, P99: 4 * time.Millisecond, CPU: 70 * time.Microsecond},
+	},
+	{
+		Name: "start-empty", Title: "start, empty",
+		Load: gen.Start{}, Server: durable,
+		Target: Target{Start: 30 * time.Millisecond},
+	},
+	{
+		Name: "start-1m", Title: "start, 1 M records, after a clean end",
+		Load: gen.Start{Records: 1_000_000}, Server: durable,
+		Target: Target{Start: time.Second},
+	},
+	{
+		Name: "start-1m-killed", Title: "start, 1 M records, after a kill",
+		Load: gen.Start{Records: 1_000_000, Kill: true}, Server: durable,
+		Target: Target{Start: time.Second},
+	},
+	{
+		Name: "rss-idle", Title: "RSS idle",
+		Load: gen.Idle{}, Server: durable,
+		Target: Target{RSS: 20 * mb},
+	},
+	{
+		Name: "rss-1m", Title: "RSS after 1 M records of 200 B",
+		Load: gen.Idle{Records: 1_000_000}, Server: durable,
+		Target: Target{RSS: 80 * mb},
+	},
+	{
+		Name: "rss-10m", Title: "RSS after 10 M records of 200 B",
+		Load: gen.Idle{Records: 10_000_000}, Server: durable, Long: true,
+		Target: Target{RSS: 80 * mb},
+	},
+	{
+		Name: "put-10m", Title: "put rate after 10 M records, as 500x200 B, raw, fsynced",
+		Load: gen.Puts{Client: gen.Raw, Callers: callers, Batch: 500, Size: 200, Before: 10_000_000}, Server: durable, Long: true,
+	},
+	{
+		Name: "shards-10k", Title: "10,000 shards idle",
+		Load: gen.Idle{Shards: 10_000}, Server: durable,
+		Target: Target{RSS: 200 * mb, Busy: 0.01},
+	},
+}
+
+// Starts reports whether the row is about a process that it must start itself,
+// so that it cannot be measured on a running server.
+func (r Row) Starts() bool {
+	switch r.Load.(type) {
+	case gen.Start, gen.Idle:
+		return true
+	}
+	return false
+}

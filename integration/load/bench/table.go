@@ -1,0 +1,103 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/streamkit/streamkit/integration/load/gen"
+)
+
+// Print writes the table. Medians are followed by min..max.
+func Print(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) error {
+	fmt.Fprintf(w, "machine: %s\n", machine)
+	fmt.Fprintf(w, "settings: %d rounds of %v, cap and ours in turns, each on a fresh server; streamd %s; medians, and min..max of the rounds\n\n",
+		cfg.Rounds, cfg.Duration, settings(cfg.StreamdArgs))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "row\ttarget\tcap\tours\tshare\tCPU/record\tp50 / p99\tRSS\tverdict")
+	for _, o := range outcomes {
+		fmt.Fprintln(t, strings.Join(o.cells(), "\t"))
+	}
+	return t.Flush()
+}
+
+func settings(args []string) string {
+	if len(args) == 0 {
+		return "at its defaults"
+	}
+	return strings.Join(args, " ")
+}
+
+// cells are the columns of a row. A column that says nothing is "-".
+func (o Outcome) cells() []string {
+	return []string{
+		o.Title, o.Wanted(), main(o.Caps), main(o.Ours),
+		show(o.Share(), percent), show(over(o.Ours, cpuEach), duration),
+		pair(o.Ours), show(over(o.Ours, rss), megabytes), o.Verdict(),
+	}
+}
+
+// main returns what a row is mainly about: its rate, its start or its idleness.
+func main(results []gen.Result) string {
+	if s := over(results, gen.Result.Rate); s.Median > 0 {
+		return show(s, amount) + " /s"
+	}
+	if s := over(results, startTime); s.Median > 0 {
+		return show(s, duration)
+	}
+	if len(results) == 0 {
+		return "-"
+	}
+	busy := over(results, gen.Result.Busy)
+	if busy.Max == 0 {
+		return "0% CPU"
+	}
+	return show(busy, percent) + " CPU"
+}
+
+func pair(results []gen.Result) string {
+	a, b := over(results, p50), over(results, p99)
+	if a.Median == 0 {
+		return "-"
+	}
+	return duration(a.Median) + " / " + show(b, duration)
+}
+
+// show writes a median and, if there is more than one value, their range.
+func show(s Spread, f func(float64) string) string {
+	switch {
+	case s.Median == 0 && s.Max == 0:
+		return "-"
+	case s.Min == s.Max:
+		return f(s.Median)
+	}
+	return fmt.Sprintf("%s (%s..%s)", f(s.Median), f(s.Min), f(s.Max))
+}
+
+// WriteJSON writes everything that was measured.
+func WriteJSON(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) error {
+	type row struct {
+		Name    string       `json:"name"`
+		Title   string       `json:"title"`
+		Target  string       `json:"target"`
+		Verdict string       `json:"verdict"`
+		Share   Spread       `json:"share"`
+		Caps    []gen.Result `json:"caps"`
+		Ours    []gen.Result `json:"ours"`
+	}
+	doc := struct {
+		Machine Machine `json:"machine"`
+		Rounds  int     `json:"rounds"`
+		Seconds float64 `json:"seconds"`
+		Args    string  `json:"streamd"`
+		Rows    []row   `json:"rows"`
+	}{machine, cfg.Rounds, cfg.Duration.Seconds(), settings(cfg.StreamdArgs), nil}
+	for _, o := range outcomes {
+		doc.Rows = append(doc.Rows, row{o.Name, o.Title, o.Wanted(), o.Verdict(), o.Share(), o.Caps, o.Ours})
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(doc)
+}

@@ -1,0 +1,148 @@
+package bench
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/streamkit/streamkit/integration/load/gen"
+)
+
+// A Spread is the median of several measurements and their range.
+type Spread struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+// spread returns the zero Spread of nothing. The median of an even number of
+// values is the mean of the two in the middle.
+func spread(values []float64) Spread {
+	n := len(values)
+	if n == 0 {
+		return Spread{}
+	}
+	v := slices.Sorted(slices.Values(values))
+	return Spread{Median: (v[(n-1)/2] + v[n/2]) / 2, Min: v[0], Max: v[n-1]}
+}
+
+// over applies f to each result.
+func over(results []gen.Result, f func(gen.Result) float64) Spread {
+	var values []float64
+	for _, r := range results {
+		values = append(values, f(r))
+	}
+	return spread(values)
+}
+
+// Share returns ours as a share of the cap, pair by pair: the two of one round
+// were measured one after the other.
+func (o Outcome) Share() Spread {
+	var values []float64
+	for i := range min(len(o.Ours), len(o.Caps)) {
+		if c := o.Caps[i].Rate(); c > 0 {
+			values = append(values, o.Ours[i].Rate()/c)
+		}
+	}
+	return spread(values)
+}
+
+// A demand is one part of a target with what was measured.
+type demand struct {
+	text string // of the target
+	got  string
+	met  bool
+}
+
+// demands compares the medians with the target.
+func (o Outcome) demands() []demand {
+	var out []demand
+	atLeast := func(want, got float64, unit string, show func(float64) string) {
+		if want > 0 {
+			out = append(out, demand{">= " + show(want) + unit, show(got) + unit, got >= want})
+		}
+	}
+	atMost := func(want, got float64, what string, show func(float64) string) {
+		if want > 0 {
+			out = append(out, demand{what + " <= " + show(want), what + " " + show(got), got <= want})
+		}
+	}
+	t := o.Target
+	atLeast(t.Share, o.Share().Median, " of cap", percent)
+	atLeast(t.Rate, over(o.Ours, gen.Result.Rate).Median, "/s", amount)
+	atMost(float64(t.CPU), over(o.Ours, cpuEach).Median, "CPU", duration)
+	atMost(float64(t.P50), over(o.Ours, p50).Median, "p50", duration)
+	atMost(float64(t.P99), over(o.Ours, p99).Median, "p99", duration)
+	atMost(float64(t.Start), over(o.Ours, startTime).Median, "start", duration)
+	atMost(float64(t.RSS), over(o.Ours, rss).Median, "RSS", megabytes)
+	atMost(t.Busy, over(o.Ours, gen.Result.Busy).Median, "CPU", percent)
+	return out
+}
+
+// Verdict returns "met", or "missed" and by what; "-" if there is no target.
+func (o Outcome) Verdict() string {
+	switch {
+	case o.Err != nil:
+		return "failed: " + o.Err.Error()
+	case o.NotServed:
+		return "not served"
+	}
+	all := o.demands()
+	var missed []string
+	for _, d := range all {
+		if !d.met {
+			missed = append(missed, d.got)
+		}
+	}
+	switch {
+	case len(all) == 0:
+		return "-"
+	case len(missed) == 0:
+		return "met"
+	}
+	return "missed: " + strings.Join(missed, ", ")
+}
+
+// Wanted returns the target in words.
+func (o Outcome) Wanted() string {
+	var words []string
+	for _, d := range o.demands() {
+		words = append(words, d.text)
+	}
+	if len(words) == 0 {
+		return "-"
+	}
+	return strings.Join(words, ", ")
+}
+
+func cpuEach(r gen.Result) float64   { return float64(r.CPUEach()) }
+func p50(r gen.Result) float64       { return float64(r.P50) }
+func p99(r gen.Result) float64       { return float64(r.P99) }
+func startTime(r gen.Result) float64 { return float64(r.StartTime) }
+func rss(r gen.Result) float64       { return float64(r.RSS) }
+
+func percent(v float64) string   { return fmt.Sprintf("%.3g%%", v*100) }
+func megabytes(v float64) string { return fmt.Sprintf("%.0f MB", v/mb) }
+
+func amount(v float64) string {
+	switch {
+	case v >= 1e6:
+		return fmt.Sprintf("%.2f M", v/1e6)
+	case v >= 1e3:
+		return fmt.Sprintf("%.3g k", v/1e3)
+	}
+	return fmt.Sprintf("%.0f", v)
+}
+
+// duration shows nanoseconds in three digits.
+func duration(v float64) string {
+	d := time.Duration(v)
+	switch {
+	case d >= time.Second:
+		return fmt.Sprintf("%.3g s", d.Seconds())
+	case d >= time.Millisecond:
+		return fmt.Sprintf("%.3g ms", v/1e6)
+	}
+	return fmt.Sprintf("%.3g us", v/1e3)
+}
