@@ -129,7 +129,7 @@ func (cfg Config) command(what Server, dir string, more []string) (name string, 
 
 // Build compiles the servers into dir, from the module that root is in.
 func Build(ctx context.Context, root, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+string(filepath.Separator),
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator),
 		"./cmd/streamd", "./integration/load/cmd/nullserver")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")

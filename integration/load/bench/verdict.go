@@ -53,34 +53,41 @@ type demand struct {
 	text string // of the target
 	got  string
 	met  bool
+	// unknown says that it was not measured: there was no cap, or the server is
+	// not a process of ours.
+	unknown bool
 }
 
 // demands compares the medians with the target.
 func (o Outcome) demands() []demand {
 	var out []demand
-	atLeast := func(want, got float64, unit string, show func(float64) string) {
+	known := func(s Spread) bool { return s.Max > 0 }
+	atLeast := func(want float64, got Spread, unit string, show func(float64) string) {
 		if want > 0 {
-			out = append(out, demand{">= " + show(want) + unit, show(got) + unit, got >= want})
+			out = append(out, demand{">= " + show(want) + unit, show(got.Median) + unit, got.Median >= want, !known(got)})
 		}
 	}
-	atMost := func(want, got float64, what string, show func(float64) string) {
+	atMost := func(want float64, got Spread, what string, show func(float64) string) {
 		if want > 0 {
-			out = append(out, demand{what + " <= " + show(want), what + " " + show(got), got <= want})
+			out = append(out, demand{what + " <= " + show(want), what + " " + show(got.Median), got.Median <= want, !known(got)})
 		}
 	}
-	t := o.Target
-	atLeast(t.Share, o.Share().Median, " of cap", percent)
-	atLeast(t.Rate, over(o.Ours, gen.Result.Rate).Median, "/s", amount)
-	atMost(float64(t.CPU), over(o.Ours, cpuEach).Median, "CPU", duration)
-	atMost(float64(t.P50), over(o.Ours, p50).Median, "p50", duration)
-	atMost(float64(t.P99), over(o.Ours, p99).Median, "p99", duration)
-	atMost(float64(t.Start), over(o.Ours, startTime).Median, "start", duration)
-	atMost(float64(t.RSS), over(o.Ours, rss).Median, "RSS", megabytes)
-	atMost(t.Busy, over(o.Ours, gen.Result.Busy).Median, "CPU", percent)
+	t, ours := o.Target, o.Ours
+	atLeast(t.Share, o.Share(), " of cap", percent)
+	atLeast(t.Rate, over(ours, gen.Result.Rate), "/s", amount)
+	atMost(float64(t.CPU), over(ours, cpuEach), "CPU", duration)
+	atMost(float64(t.P50), over(ours, p50), "p50", duration)
+	atMost(float64(t.P99), over(ours, p99), "p99", duration)
+	atMost(float64(t.Start), over(ours, startTime), "start", duration)
+	atMost(float64(t.RSS), over(ours, rss), "RSS", megabytes)
+	if atMost(t.Busy, over(ours, gen.Result.Busy), "CPU", percent); t.Busy > 0 && known(over(ours, rss)) {
+		out[len(out)-1].unknown = false // no CPU time at all is what is wanted
+	}
 	return out
 }
 
-// Verdict returns "met", or "missed" and by what; "-" if there is no target.
+// Verdict returns "met", or "missed" and by what; "-" if there is no target, or
+// nothing that it is about was measured.
 func (o Outcome) Verdict() string {
 	switch {
 	case o.Err != nil:
@@ -90,13 +97,18 @@ func (o Outcome) Verdict() string {
 	}
 	all := o.demands()
 	var missed []string
+	judged := 0
 	for _, d := range all {
+		if d.unknown {
+			continue
+		}
+		judged++
 		if !d.met {
 			missed = append(missed, d.got)
 		}
 	}
 	switch {
-	case len(all) == 0:
+	case judged == 0:
 		return "-"
 	case len(missed) == 0:
 		return "met"

@@ -171,7 +171,7 @@ func (f FanOut) Run(ctx context.Context, env *Env) (Result, error) {
 		} else {
 			after = received.Load()
 		}
-	})
+	}, func() bool { return received.Load() > before })
 	over.Store(true)
 	putting.Wait()
 	r.Count = after - before

@@ -137,7 +137,7 @@ func drive(ctx context.Context, env *Env, srv *Server, calls []call) (Result, er
 			}
 		})
 	}
-	r, err := measure(ctx, env, srv, func(on bool) { measuring.Store(on) })
+	r, err := measure(ctx, env, srv, func(on bool) { measuring.Store(on) }, func() bool { return count.Load() > 0 })
 	over.Store(true)
 	callers.Wait()
 	if err == nil && ctx.Err() != nil {
@@ -153,8 +153,9 @@ func drive(ctx context.Context, env *Env, srv *Server, calls []call) (Result, er
 }
 
 // measure waits for the warm-up and the measured time, and returns what the
-// server used in the latter, at whose borders it calls mark.
-func measure(ctx context.Context, env *Env, srv *Server, mark func(on bool)) (Result, error) {
+// server used in the latter, at whose borders it calls mark. The time goes on
+// until enough is true: a rate of nothing at all would say nothing.
+func measure(ctx context.Context, env *Env, srv *Server, mark func(on bool), enough func() bool) (Result, error) {
 	if err := wait(ctx, env.Duration/4); err != nil {
 		return Result{}, err
 	}
@@ -165,6 +166,9 @@ func measure(ctx context.Context, env *Env, srv *Server, mark func(on bool)) (Re
 	begin := time.Now()
 	mark(true)
 	err = wait(ctx, env.Duration)
+	for err == nil && !enough() {
+		err = wait(ctx, 5*time.Millisecond)
+	}
 	mark(false)
 	r := Result{Elapsed: time.Since(begin)}
 	if err != nil {

@@ -85,5 +85,5 @@ func (i Idle) Run(ctx context.Context, env *Env) (Result, error) {
 		}
 	}
 	// What runs after the last answer is part of what was done before.
-	return measure(ctx, env, srv, func(bool) {})
+	return measure(ctx, env, srv, func(bool) {}, func() bool { return true })
 }

@@ -1,0 +1,6 @@
+package bench
+
+var (
+	ParseUsage = parseUsage
+	FileSystem = fileSystem
+)
