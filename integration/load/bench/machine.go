@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,20 +18,18 @@ type Machine struct {
 	FileSystem string  `json:"file_system"` // of the data
 	Syncs      float64 `json:"syncs"`       // a second, of appends of 4 KB
 	Load       string  `json:"load"`        // averages of 1, 5 and 15 minutes before the run
+	After      string  `json:"load_after"`  // the same after it
 }
 
 // String returns it in one line.
 func (m Machine) String() string {
-	return fmt.Sprintf("%d CPUs, %s, %s, data on %s with %s fsyncs/s of 4 KB appends, load average %s before the run",
-		m.CPUs, m.System, m.Go, m.FileSystem, amount(m.Syncs), m.Load)
+	return fmt.Sprintf("%d CPUs, %s, %s, data on %s with %s fsyncs/s of 4 KB appends, load average %s before the run and %s after it",
+		m.CPUs, m.System, m.Go, m.FileSystem, amount(m.Syncs), m.Load, m.After)
 }
 
 // Look describes this machine, with dir as the place of the data.
 func Look(dir string) (Machine, error) {
-	m := Machine{System: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version(), FileSystem: "an unknown file system", Load: "unknown"}
-	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
-		m.Load = strings.Join(strings.Fields(string(b))[:3], " ")
-	}
+	m := Machine{System: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version(), FileSystem: "an unknown file system", Load: LoadAverage(), After: "unknown"}
 	if b, err := os.ReadFile("/proc/mounts"); err == nil {
 		if abs, err := filepath.Abs(dir); err == nil {
 			if kind := fileSystem(string(b), abs); kind != "" {
@@ -41,6 +40,17 @@ func Look(dir string) (Machine, error) {
 	var err error
 	m.Syncs, err = syncs(dir)
 	return m, err
+}
+
+// LoadAverage returns the averages of 1, 5 and 15 minutes. Much more than the
+// number of CPUs, beyond what the run itself adds, means that others worked on
+// the machine, and that rates say little.
+func LoadAverage() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if f := strings.Fields(string(b)); err == nil && len(f) >= 3 {
+		return strings.Join(f[:3], " ")
+	}
+	return "unknown"
 }
 
 // fileSystem returns the kind of the file system that holds dir.
@@ -65,8 +75,7 @@ func syncs(dir string) (rate float64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
 	block := make([]byte, 4096)
 	const look = 300 * time.Millisecond
 	begin := time.Now()

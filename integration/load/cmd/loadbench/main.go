@@ -97,6 +97,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		},
 	}
 	outcomes := bench.Run(ctx, cfg, chosen)
+	machine.After = bench.LoadAverage()
 	if err := bench.Print(stdout, cfg, machine, outcomes); err != nil {
 		return err
 	}
