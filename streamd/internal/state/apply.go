@@ -32,6 +32,9 @@ func (st *State) applyCommand(c Command) (*Stream, error) {
 		if !ok {
 			return nil, notFound(c.Key)
 		}
+		if err := st.checkConsumers(s, c.Enforce); err != nil {
+			return nil, err
+		}
 		if err := st.checkChannels(s); err != nil {
 			return nil, err
 		}
@@ -69,10 +72,14 @@ func (st *State) applyCommand(c Command) (*Stream, error) {
 		return st.updateChannel(c)
 	case DeleteChannel:
 		return st.deleteChannel(c)
+	case RegisterConsumer:
+		return st.registerConsumer(c)
+	case DeregisterConsumer:
+		return st.deregisterConsumer(c)
 	case Tag:
-		return st.tag(c.Key, c.change)
+		return st.tag(c.Key, c.Consumer, c.change)
 	case Untag:
-		return st.tag(c.Key, c.change)
+		return st.tag(c.Key, c.Consumer, c.change)
 	case Complete:
 		if s, ok := st.streams[c.StreamID]; ok && s.pending != nil && s.pending.ID == c.Transition {
 			return st.finish(s), nil

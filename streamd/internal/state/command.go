@@ -29,8 +29,9 @@ type CreateStream struct {
 
 // DeleteStream removes a stream and its records.
 type DeleteStream struct {
-	Key   StreamKey
-	Delay time.Duration // how long it stays DELETING
+	Key     StreamKey
+	Enforce bool          `json:",omitempty"` // even if it has consumers
+	Delay   time.Duration // how long it stays DELETING
 }
 
 // SplitShard closes a shard and opens two with its range.
@@ -66,16 +67,19 @@ type ChangeRetention struct {
 	Delay    time.Duration
 }
 
-// Tag adds tags to a stream, or changes their values.
+// Tag adds tags to a stream or to one of its consumers, or changes their values.
 type Tag struct {
-	Key  StreamKey
-	Tags map[string]string
+	Key      StreamKey
+	Consumer string `json:",omitempty"` // what follows "/consumer/" in its resource name; empty: the stream itself
+	Tags     map[string]string
 }
 
-// Untag takes tags off a stream. It does not matter whether they are there.
+// Untag takes tags off a stream or one of its consumers. It does not matter
+// whether they are there.
 type Untag struct {
-	Key     StreamKey
-	TagKeys []string
+	Key      StreamKey
+	Consumer string `json:",omitempty"`
+	TagKeys  []string
 }
 
 // ChangeMonitoring switches metrics of a stream's shards on or off.

@@ -138,6 +138,8 @@ var commandNames = map[string]func([]byte) (Command, error){
 	"CreateChannel":        decodeAs[CreateChannel],
 	"UpdateChannel":        decodeAs[UpdateChannel],
 	"DeleteChannel":        decodeAs[DeleteChannel],
+	"RegisterConsumer":     decodeAs[RegisterConsumer],
+	"DeregisterConsumer":   decodeAs[DeregisterConsumer],
 	"Complete":             decodeAs[Complete],
 }
 
@@ -189,6 +191,10 @@ func commandName(c Command) string {
 		return "UpdateChannel"
 	case DeleteChannel:
 		return "DeleteChannel"
+	case RegisterConsumer:
+		return "RegisterConsumer"
+	case DeregisterConsumer:
+		return "DeregisterConsumer"
 	case Complete:
 		return "Complete"
 	}

@@ -136,8 +136,10 @@ func (st *State) Oldest() (pos uint64, ok bool) {
 // An Outcome is what came of one entry of a frame.
 type Outcome struct {
 	// Runs says where the records of a records entry went, in their order.
-	// Empty if the stream is gone.
-	Runs []Run
+	// Empty if the stream is gone. StreamID is that of their stream, and 0 for
+	// other entries.
+	Runs     []Run
+	StreamID uint64
 	// Stream is the stream after a command; nil if it is gone.
 	Stream *Stream
 	// Response is the answer to a table request.
@@ -237,7 +239,7 @@ func (st *State) applyRecords(payload []byte, pos uint64) (Outcome, error) {
 		return Outcome{}, nil
 	}
 	if guess < len(s.Shards) && s.Shards[guess].IsOpen() {
-		return Outcome{Runs: []Run{st.index(s, guess, int(count), records, pos)}}, nil
+		return Outcome{StreamID: id, Runs: []Run{st.index(s, guess, int(count), records, pos)}}, nil
 	}
 	// The shard was closed after the writer looked. Each record goes to the
 	// shard that has its hash key now.
@@ -251,7 +253,7 @@ func (st *State) applyRecords(payload []byte, pos uint64) (Outcome, error) {
 		runs = append(runs, st.index(s, s.Route(r.Hash), 1, records[:size], pos))
 		records, pos = rest, pos+uint64(size)
 	}
-	return Outcome{Runs: runs}, nil
+	return Outcome{StreamID: id, Runs: runs}, nil
 }
 
 // index adds count records, which lie at pos, to the end of a shard.

@@ -74,6 +74,9 @@ type Stream struct {
 	// the limit allows. Not to be changed.
 	Changes map[string][]int64 `json:",omitempty"`
 
+	Consumers     []*Consumer `json:",omitempty"` // in order of name; some may be gone: see LiveConsumers
+	ConsumerFloor int64       `json:",omitempty"` // the latest second in the resource name of one that was deregistered
+
 	Channels []*Channel `json:",omitempty"` // of which some may be gone; see LiveChannels
 
 	// Shards holds every shard since the stream was created, by index; empty

@@ -16,9 +16,12 @@ func tooManyTags(key StreamKey) error {
 	return awserr.New("InvalidArgumentException", "Failed to add tags to stream %s under account %s because a given stream cannot have more than %d tags associated with it.", key.Name, key.Account, MaxTags)
 }
 
-// tag changes the tags of a stream, which may be UPDATING meanwhile. change is
-// given a copy of its own.
-func (st *State) tag(key StreamKey, change func(tags map[string]string)) (*Stream, error) {
+// tag changes the tags of a stream, which may be UPDATING meanwhile, or of one
+// of its consumers. change is given a copy of its own.
+func (st *State) tag(key StreamKey, consumer string, change func(tags map[string]string)) (*Stream, error) {
+	if consumer != "" {
+		return st.tagConsumer(key, consumer, change)
+	}
 	s, ok := st.Stream(key)
 	if !ok {
 		return nil, notFound(key)
