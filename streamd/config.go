@@ -103,13 +103,17 @@ type Config struct {
 	Create []StreamSpec
 
 	// TransitionDelay is how long a stream stays CREATING, UPDATING or
-	// DELETING. Default 0: it changes before the answer, so that the first look
+	// DELETING, and a consumer or channel of it as well. Default 0: it changes before the answer, so that the first look
 	// of a waiter succeeds.
 	TransitionDelay time.Duration
 
 	// Limits are rates above which requests are refused. Default none; see
 	// [ParseLimits] for those of AWS.
 	Limits Limits
+
+	// SubscriptionLife is how long a subscription to a shard lasts before its
+	// client must subscribe anew, by the server's clock. Default 5m, as on AWS.
+	SubscriptionLife time.Duration
 
 	// Capture is a file into which the requests to the Kinesis API are written,
 	// with the data of records, but without credentials. It is appended to, and
@@ -259,6 +263,9 @@ func (c Config) check() (settings, error) {
 	}
 	if c.CaptureLimit < 0 {
 		errs = append(errs, fmt.Errorf("capture limit %d is negative", c.CaptureLimit))
+	}
+	if c.SubscriptionLife < 0 {
+		errs = append(errs, fmt.Errorf("subscription life %v is negative", c.SubscriptionLife))
 	}
 	if c.ShutdownTimeout < 0 {
 		errs = append(errs, fmt.Errorf("shutdown timeout %v is negative", c.ShutdownTimeout))

@@ -176,12 +176,12 @@ func (s *Server) Endpoint() string { return "http://" + s.Addr() }
 func (s *Server) Advance(d time.Duration) { s.clock.Advance(d) }
 
 // Handler returns the handler of the AWS APIs.
-func (s *Server) handler() http.Handler {
+func (s *Server) handler() *awsproto.Handler {
 	opsConfig := api.Config{
 		TransitionDelay: s.set.TransitionDelay, In: s.metrics.in, Out: s.metrics.out,
+		SubscriptionLife: s.set.SubscriptionLife,
 	}
 	cfg := awsproto.Config{
-		Unserved:    api.Unserved(),
 		CORSOrigins: s.set.CORSOrigins,
 		Observe:     s.metrics.observe,
 		Logger:      s.log,
@@ -238,7 +238,9 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 // under way within Config.ShutdownTimeout, and closes the server. It returns
 // nil after a clean stop. Run may be called once.
 func (s *Server) Run(ctx context.Context) error {
-	main := s.httpServer(s.recorder.wrap(s.handler()))
+	handler := s.handler()
+	main := s.httpServer(s.recorder.wrap(handler))
+	main.RegisterOnShutdown(handler.EndEvents)
 	main.Protocols = new(http.Protocols)
 	main.Protocols.SetHTTP1(true)
 	main.Protocols.SetHTTP2(true)

@@ -18,34 +18,35 @@ import (
 // serveFlags are the flags of the server. Each is also a variable STREAMD_…
 // and a key of the config file.
 type serveFlags struct {
-	listen          string
-	admin           string
-	data            string
-	memory          bool
-	fsync           string
-	auth            string
-	authKeys        string
-	maxClockSkew    time.Duration
-	maxConnections  int
-	insecure        bool
-	tls             string
-	tlsDir          string
-	tlsCert         string
-	tlsKey          string
-	san             []string
-	allowHost       []string
-	corsOrigin      []string
-	create          []string
-	limits          string
-	transitionDelay time.Duration
-	capture         string
-	captureLimit    int64
-	shutdownTimeout time.Duration
-	enableFaults    bool
-	faults          string
-	pprof           bool
-	logLevel        string
-	config          string
+	listen           string
+	admin            string
+	data             string
+	memory           bool
+	fsync            string
+	auth             string
+	authKeys         string
+	maxClockSkew     time.Duration
+	maxConnections   int
+	insecure         bool
+	tls              string
+	tlsDir           string
+	tlsCert          string
+	tlsKey           string
+	san              []string
+	allowHost        []string
+	corsOrigin       []string
+	create           []string
+	limits           string
+	transitionDelay  time.Duration
+	subscriptionLife time.Duration
+	capture          string
+	captureLimit     int64
+	shutdownTimeout  time.Duration
+	enableFaults     bool
+	faults           string
+	pprof            bool
+	logLevel         string
+	config           string
 }
 
 func newRoot(env func(string) (string, bool)) *cobra.Command {
@@ -101,6 +102,7 @@ numbers of quotas, as shards=100,on-demand-streams=5,creating=5; ";" and more fo
 as aws;orders-*:write-records=10;logs:off;
 a shard of AWS takes 1 MiB/s and 1,000 records/s in and gives 2 MiB/s and 5 reads/s out`)
 	flags.DurationVar(&f.transitionDelay, "transition-delay", 0, "how long streams stay CREATING, UPDATING and DELETING")
+	flags.DurationVar(&f.subscriptionLife, "subscription-life", 5*time.Minute, "how long a subscription to a shard lasts before its client subscribes anew")
 	flags.StringVar(&f.capture, "capture", "", "file to write requests to, with their data, for streamctl replay")
 	flags.Int64Var(&f.captureLimit, "capture-limit", streamd.DefaultCaptureLimit, "size in bytes at which the capture ends")
 	flags.DurationVar(&f.shutdownTimeout, "shutdown-timeout", 10*time.Second, "how long to wait for requests under way at the end")
@@ -126,7 +128,7 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 		TLS: f.tls, TLSDir: f.tlsDir, TLSCert: f.tlsCert, TLSKey: f.tlsKey, TLSNames: f.san,
 		AllowHosts: f.allowHost, CORSOrigins: f.corsOrigin,
 		Capture: f.capture, CaptureLimit: f.captureLimit,
-		TransitionDelay: f.transitionDelay, ShutdownTimeout: f.shutdownTimeout, Pprof: f.pprof,
+		TransitionDelay: f.transitionDelay, SubscriptionLife: f.subscriptionLife, ShutdownTimeout: f.shutdownTimeout, Pprof: f.pprof,
 		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 	}
 	var err error

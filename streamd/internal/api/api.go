@@ -31,6 +31,10 @@ type Engine interface {
 	// Put stores records durably and says where each went, in request order.
 	Put(ctx context.Context, streamID uint64, recs []store.Record) ([]store.Stored, error)
 	Read(ctx context.Context, req store.ReadRequest) (store.ReadResult, error)
+	// Watch tells of news of a shard until stop is called; At calls f when the
+	// server's time reaches t.
+	Watch(streamID uint64, shard int) (news <-chan struct{}, stop func())
+	At(t time.Time, f func())
 	// Tip is the position behind the last record of a shard, Seek that before
 	// the first record that arrived at t or later.
 	Tip(streamID uint64, shard int) (state.Position, error)
@@ -50,6 +54,18 @@ type Config struct {
 	// In and Out are told of the records and the bytes of data that a stream
 	// has taken or given. nil means nobody is told.
 	In, Out func(stream state.StreamKey, records, bytes int)
+	// Sent is told of the records and the bytes of data of each event that a
+	// consumer is sent. nil means nobody is told.
+	Sent func(s *state.Stream, c *state.Consumer, shard, records, bytes int)
+	// SubscriptionLife is how long a subscription to a shard lasts, by the
+	// server's time. 0 means 5 minutes.
+	SubscriptionLife time.Duration
+	// AdmitSubscription is asked about each call of SubscribeToShard that would
+	// succeed. Pace is told of the bytes of data that a consumer, by its resource
+	// name, is about to be sent, and says how long to wait before the next. nil
+	// takes all, and waits for nothing.
+	AdmitSubscription func(s *state.Stream, consumer string, shard int) *awserr.Error
+	Pace              func(consumer string, shard, bytes int) time.Duration
 	// Around is called for each operation, the first outermost.
 	Around []Around
 	// AdmitTable, if not nil, is asked about each operation of DynamoDB. table is
@@ -71,6 +87,8 @@ type API struct {
 	engine Engine
 	cfg    Config
 	sealer sealer
+
+	subscriptions subscriptions
 }
 
 // New returns the operations over an engine.
@@ -81,6 +99,12 @@ func New(engine Engine, cfg Config) *API {
 	}
 	if cfg.Out == nil {
 		cfg.Out = nobody
+	}
+	if cfg.Sent == nil {
+		cfg.Sent = func(*state.Stream, *state.Consumer, int, int, int) {}
+	}
+	if cfg.SubscriptionLife == 0 {
+		cfg.SubscriptionLife = subscriptionLife
 	}
 	return &API{engine: engine, cfg: cfg, sealer: newSealer(engine.Secret())}
 }
@@ -124,6 +148,11 @@ func (a *API) Operations() map[string]*shape.Operation {
 		operation("PutResourcePolicy", putPolicyShape, a.putPolicy),
 		operation("GetResourcePolicy", policyShape, a.getPolicy),
 		operation("DeleteResourcePolicy", policyShape, a.deletePolicy),
+		operation("RegisterStreamConsumer", registerConsumerShape, a.registerConsumer),
+		operation("DescribeStreamConsumer", consumerShape, a.describeConsumer),
+		operation("ListStreamConsumers", listConsumersShape, a.listConsumers),
+		operation("DeregisterStreamConsumer", consumerShape, a.deregisterConsumer),
+		operation("SubscribeToShard", subscribeShape, a.subscribeToShard),
 		operation("CreateChannel", createChannelShape, a.createChannel),
 		operation("DescribeChannel", channelShape, a.describeChannel),
 		operation("ListChannels", listChannelsShape, a.listChannels),
@@ -134,20 +163,6 @@ func (a *API) Operations() map[string]*shape.Operation {
 		ops[op.Name] = op
 	}
 	return ops
-}
-
-// Unserved are the Kinesis operations that AWS has and this version has not.
-//
-// Source: the operations of aws-sdk-go-v2's Kinesis client.
-func Unserved() map[string]bool {
-	names := make(map[string]bool)
-	for _, name := range []string{
-		"DeregisterStreamConsumer", "DescribeStreamConsumer", "ListStreamConsumers",
-		"RegisterStreamConsumer", "SubscribeToShard",
-	} {
-		names[name] = true
-	}
-	return names
 }
 
 // operation makes an [shape.Operation] of a function with its own types.

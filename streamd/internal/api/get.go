@@ -33,17 +33,24 @@ const (
 
 type getIteratorInput struct {
 	streamRef
-	ShardID   shape.String
+	ShardID shape.String
+	startInput
+	DryRun shape.Bool
+}
+
+// startInput says where reading begins.
+type startInput struct {
 	Type      shape.String
 	Sequence  shape.String
 	Timestamp shape.Time
-	DryRun    shape.Bool
 }
+
+// startTypeRules are the constraint of its type.
+var startTypeRules = shape.OneOf(afterSequence, latest, atTimestamp, atSequence, trimHorizon).Req()
 
 var getIteratorShape = append(streamMembers(func(in *getIteratorInput) *streamRef { return &in.streamRef },
 	shape.Of("ShardId", func(in *getIteratorInput) *shape.String { return &in.ShardID }, nameRules.Req()),
-	shape.Of("ShardIteratorType", func(in *getIteratorInput) *shape.String { return &in.Type },
-		shape.OneOf(afterSequence, latest, atTimestamp, atSequence, trimHorizon).Req()),
+	shape.Of("ShardIteratorType", func(in *getIteratorInput) *shape.String { return &in.Type }, startTypeRules),
 	shape.Of("StartingSequenceNumber", func(in *getIteratorInput) *shape.String { return &in.Sequence }, sequenceRules),
 	shape.Of("Timestamp", func(in *getIteratorInput) *shape.Time { return &in.Timestamp }, shape.Rules{})),
 	shape.Of("DryRun", func(in *getIteratorInput) *shape.Bool { return &in.DryRun }, shape.Rules{}))
@@ -62,7 +69,7 @@ func (a *API) getShardIterator(_ context.Context, scope arn.Scope, in *getIterat
 	if !ok || !usable(s) || shard >= len(s.Shards) || s.Expired(shard, now) {
 		return nil, shardDoesNotExist(key, shard)
 	}
-	from, err := a.position(s, shard, in)
+	from, err := a.position("GetShardIterator", s, shard, &in.startInput)
 	if err != nil {
 		return nil, readError(err, key, shard)
 	}
@@ -77,10 +84,11 @@ func (a *API) getShardIterator(_ context.Context, scope arn.Scope, in *getIterat
 	return &getIteratorOutput{a.sealIterator(iterator{Issued: now, Stream: s.ID, Shard: shard, From: from, Key: key})}, nil
 }
 
-// position returns where an iterator of the wanted type begins.
+// position returns where an iterator of the wanted type, or a subscription,
+// begins. op is the name of the operation.
 //
 // Source of the wording: errors recorded from AWS.
-func (a *API) position(s *state.Stream, shard int, in *getIteratorInput) (state.Position, error) {
+func (a *API) position(op string, s *state.Stream, shard int, in *startInput) (state.Position, error) {
 	const either = "Must either specify (1) AT_SEQUENCE_NUMBER or AFTER_SEQUENCE_NUMBER and StartingSequenceNumber or (2) TRIM_HORIZON or LATEST and no StartingSequenceNumber. Request specified "
 	kind := in.Type.V
 	switch kind {
@@ -88,7 +96,7 @@ func (a *API) position(s *state.Stream, shard int, in *getIteratorInput) (state.
 		if !in.Sequence.Set {
 			return state.Position{}, invalidArgument("%s%s and no StartingSequenceNumber.", either, kind)
 		}
-		return a.sequencePosition(s, shard, kind, in.Sequence.V)
+		return a.sequencePosition(op, s, shard, kind, in.Sequence.V)
 	case atTimestamp:
 		if !in.Timestamp.Set {
 			return state.Position{}, invalidArgument("Must specify timestampInMillis parameter for iterator of type AT_TIMESTAMP. Current request has no timestamp parameter.")
@@ -110,11 +118,11 @@ func (a *API) position(s *state.Stream, shard int, in *getIteratorInput) (state.
 	return state.Position{}, nil
 }
 
-func (a *API) sequencePosition(s *state.Stream, shard int, kind, text string) (state.Position, error) {
+func (a *API) sequencePosition(op string, s *state.Stream, shard int, kind, text string) (state.Position, error) {
 	n, err := seqno.Parse(text)
 	if err != nil {
-		return state.Position{}, invalidArgument("StartingSequenceNumber %s used in GetShardIterator on shard %s in stream %s under account %s is invalid.",
-			text, state.ShardID(shard), s.Key.Name, s.Key.Account)
+		return state.Position{}, invalidArgument("StartingSequenceNumber %s used in %s on shard %s in stream %s under account %s is invalid.",
+			text, op, state.ShardID(shard), s.Key.Name, s.Key.Account)
 	}
 	sh := &s.Shards[shard]
 	switch {
@@ -122,8 +130,8 @@ func (a *API) sequencePosition(s *state.Stream, shard int, kind, text string) (s
 		return state.Position{}, invalidArgument("Invalid StartingSequenceNumber. It encodes %s, while it was used in a call to a shard with %s",
 			state.ShardID(int(n.Shard)), sh.ID())
 	case n.Create != sh.CreateSecond:
-		return state.Position{}, invalidArgument("StartingSequenceNumber %s used in GetShardIterator on shard %s in stream %s under account %s is invalid because it did not come from this stream.",
-			text, sh.ID(), s.Key.Name, s.Key.Account)
+		return state.Position{}, invalidArgument("StartingSequenceNumber %s used in %s on shard %s in stream %s under account %s is invalid because it did not come from this stream.",
+			text, op, sh.ID(), s.Key.Name, s.Key.Account)
 	case n.Index == seqno.MaxIndex:
 		return state.Position{}, invalidArgument("Invalid SequenceNumber for ShardIteratorType %s, SequenceNumber has reached max possible value for the shard.", kind)
 	case kind == afterSequence:
@@ -219,29 +227,11 @@ type getRecordsOutput struct {
 }
 
 func (o *getRecordsOutput) Size() int {
-	n := 512 + len(o.next) + o.data/3*4 + 192*len(o.res.Records)
-	for i := range o.res.Records {
-		n += len(o.res.Records[i].PartitionKey)
-	}
-	return n
+	return 512 + len(o.next) + recordsSize(o.res.Records, o.data)
 }
 
 func (o *getRecordsOutput) Encode(e shape.Encoder) {
-	sh := &o.stream.Shards[o.shard]
-	e.BeginList("Records")
-	for i := range o.res.Records {
-		r := &o.res.Records[i]
-		e.BeginElem()
-		e.Sequence("SequenceNumber", sh.Number(r.Index, r.Arrival))
-		e.Time("ApproximateArrivalTimestamp", r.Arrival)
-		e.Blob("Data", r.Data)
-		if r.PartitionKey != "" { // else it was put without one
-			e.String("PartitionKey", r.PartitionKey)
-		}
-		encodeEncrypted(e, o.stream.Encrypted(r.Index))
-		e.End()
-	}
-	e.EndList()
+	encodeRecords(e, o.stream, o.shard, o.res.Records)
 	if o.next != "" {
 		e.String("NextShardIterator", o.next)
 	}
@@ -249,4 +239,34 @@ func (o *getRecordsOutput) Encode(e shape.Encoder) {
 	if o.next == "" {
 		encodeChildren(e, o.stream, o.shard)
 	}
+}
+
+// encodeRecords writes records of a shard as GetRecords and SubscribeToShard
+// show them.
+func encodeRecords(e shape.Encoder, s *state.Stream, shard int, records []store.StoredRecord) {
+	sh := &s.Shards[shard]
+	e.BeginList("Records")
+	for i := range records {
+		r := &records[i]
+		e.BeginElem()
+		e.Sequence("SequenceNumber", sh.Number(r.Index, r.Arrival))
+		e.Time("ApproximateArrivalTimestamp", r.Arrival)
+		e.Blob("Data", r.Data)
+		if r.PartitionKey != "" { // else it was put without one
+			e.String("PartitionKey", r.PartitionKey)
+		}
+		encodeEncrypted(e, s.Encrypted(r.Index))
+		e.End()
+	}
+	e.EndList()
+}
+
+// recordsSize is about how much encodeRecords writes of records with so many
+// bytes of data.
+func recordsSize(records []store.StoredRecord, data int) int {
+	n := data/3*4 + 192*len(records)
+	for i := range records {
+		n += len(records[i].PartitionKey)
+	}
+	return n
 }

@@ -4,7 +4,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/streamkit/streamkit/streamd/internal/awserr"
 	"github.com/streamkit/streamkit/streamd/internal/state"
 )
 
@@ -40,13 +39,21 @@ func (a *API) resource(ref *resourceRef) (s *state.Stream, consumer string, err 
 	switch {
 	case !ok:
 		return nil, "", streamNotFound(key)
-	case consumer != "" && !hasConsumer(s, consumer):
-		name, _, _ := strings.Cut(consumer, ":")
-		return nil, "", awserr.New("ResourceNotFoundException", "Consumer %s, account %s not found.", name, key.Account)
+	case consumer != "":
+		if _, err := a.consumerByID(s, consumer); err != nil {
+			return nil, "", err
+		}
 	}
 	return s, consumer, nil
 }
 
-// hasConsumer reports whether s has a consumer of a name and second of creation,
-// as its resource name has them. Streams have no consumers yet.
-func hasConsumer(*state.Stream, string) bool { return false }
+// consumerByID returns a consumer of s by what follows "/consumer/" in its
+// resource name.
+func (a *API) consumerByID(s *state.Stream, id string) (*state.Consumer, error) {
+	c, ok := s.Consumer(id, a.engine.Now())
+	if !ok {
+		name, _, _ := strings.Cut(id, ":")
+		return nil, state.NoConsumer(s.Key, name)
+	}
+	return c, nil
+}

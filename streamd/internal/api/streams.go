@@ -135,7 +135,7 @@ func (a *API) deleteStream(ctx context.Context, scope arn.Scope, in *deleteStrea
 	if s.Status == state.Deleting {
 		return nil, notActive(s)
 	}
-	_, err = a.engine.Command(ctx, state.DeleteStream{Key: s.Key, Delay: a.cfg.TransitionDelay})
+	_, err = a.engine.Command(ctx, state.DeleteStream{Key: s.Key, Enforce: in.Enforce.V, Delay: a.cfg.TransitionDelay})
 	return nil, apiError(err)
 }
 
@@ -215,15 +215,16 @@ func (a *API) describeStreamSummary(_ context.Context, scope arn.Scope, in *desc
 	}
 	now := a.engine.Now()
 	return &describeSummaryOutput{
-		stream: s, channels: len(s.LiveChannels(now)),
+		stream: s, channels: len(s.LiveChannels(now)), consumers: len(s.LiveConsumers(now)),
 		warm: s.Mode == state.OnDemand && a.engine.Commitment(s.Key.Scope).InForce(now),
 	}, nil
 }
 
 type describeSummaryOutput struct {
-	stream   *state.Stream
-	channels int
-	warm     bool // whether it has a warm throughput
+	stream    *state.Stream
+	channels  int
+	consumers int
+	warm      bool // whether it has a warm throughput
 }
 
 func (o *describeSummaryOutput) Size() int { return 1024 }
@@ -232,7 +233,7 @@ func (o *describeSummaryOutput) Encode(e shape.Encoder) {
 	e.Begin("StreamDescriptionSummary")
 	encodeStream(e, o.stream)
 	e.Int("OpenShardCount", int64(len(o.stream.Open())))
-	e.Int("ConsumerCount", 0)
+	e.Int("ConsumerCount", int64(o.consumers))
 	if o.warm {
 		encodeWarm(e, o.stream)
 	}

@@ -81,6 +81,8 @@ func (a *API) subject(scope arn.Scope, in any) (key state.StreamKey, shard int, 
 			}
 			err = invalidArgument("Invalid NextToken.")
 		}
+	case *listConsumersInput:
+		key, err = parseStreamARN(in.StreamARN.V)
 	case interface{ named() *channelInput }:
 		if s, _, err := a.channel(in.named()); err == nil {
 			return s.Key, shard, nil
@@ -127,3 +129,4 @@ func (a *API) destination(key state.StreamKey, in *putRecordInput) int {
 func (in *getIteratorInput) shardID() string { return in.ShardID.V }
 func (in *splitShardInput) shardID() string  { return in.Shard.V }
 func (in *mergeShardsInput) shardID() string { return in.Shard.V }
+func (in *subscribeInput) shardID() string   { return in.ShardID.V }

@@ -60,14 +60,15 @@ func (a *API) addTags(ctx context.Context, scope arn.Scope, in *addTagsInput) (s
 	if err != nil {
 		return nil, err
 	}
-	return nil, a.tag(ctx, key, in.Tags.V)
+	return nil, a.tag(ctx, key, "", in.Tags.V)
 }
 
-func (a *API) tag(ctx context.Context, key state.StreamKey, tags map[string]string) error {
+// tag adds tags to a stream, or to one of its consumers.
+func (a *API) tag(ctx context.Context, key state.StreamKey, consumer string, tags map[string]string) error {
 	if err := checkTags(key, tags); err != nil {
 		return err
 	}
-	_, err := a.engine.Command(ctx, state.Tag{Key: key, Tags: tags})
+	_, err := a.engine.Command(ctx, state.Tag{Key: key, Consumer: consumer, Tags: tags})
 	return apiError(err)
 }
 
@@ -149,7 +150,7 @@ func (o *listTagsOutput) Encode(e shape.Encoder) {
 	e.Bool("HasMoreTags", o.more)
 }
 
-// resourceRef names a stream, or one day its consumer, by resource name alone.
+// resourceRef names a stream, or one of its consumers, by resource name alone.
 type resourceRef struct {
 	ResourceARN shape.String
 	StreamID    shape.String
@@ -170,11 +171,11 @@ var tagResourceShape = resourceMembers(func(in *tagResourceInput) *resourceRef {
 	shape.Of("Tags", func(in *tagResourceInput) *shape.Map { return &in.Tags }, tagMapRules.Req()))
 
 func (a *API) tagResource(ctx context.Context, _ arn.Scope, in *tagResourceInput) (shape.Output, error) {
-	s, _, err := a.resource(&in.resourceRef)
+	s, consumer, err := a.resource(&in.resourceRef)
 	if err != nil {
 		return nil, err
 	}
-	return nil, a.tag(ctx, s.Key, in.Tags.V)
+	return nil, a.tag(ctx, s.Key, consumer, in.Tags.V)
 }
 
 type untagResourceInput struct {
@@ -186,11 +187,11 @@ var untagResourceShape = resourceMembers(func(in *untagResourceInput) *resourceR
 	shape.Of("TagKeys", func(in *untagResourceInput) *shape.Strings { return &in.TagKeys }, tagKeysRules.Req()))
 
 func (a *API) untagResource(ctx context.Context, _ arn.Scope, in *untagResourceInput) (shape.Output, error) {
-	s, _, err := a.resource(&in.resourceRef)
+	s, consumer, err := a.resource(&in.resourceRef)
 	if err != nil {
 		return nil, err
 	}
-	_, err = a.engine.Command(ctx, state.Untag{Key: s.Key, TagKeys: in.TagKeys.V})
+	_, err = a.engine.Command(ctx, state.Untag{Key: s.Key, Consumer: consumer, TagKeys: in.TagKeys.V})
 	return nil, apiError(err)
 }
 
@@ -199,9 +200,17 @@ type listResourceTagsInput struct{ resourceRef }
 var listResourceTagsShape = resourceMembers(func(in *listResourceTagsInput) *resourceRef { return &in.resourceRef })
 
 func (a *API) listResourceTags(_ context.Context, _ arn.Scope, in *listResourceTagsInput) (shape.Output, error) {
-	s, _, err := a.resource(&in.resourceRef)
+	s, consumer, err := a.resource(&in.resourceRef)
 	if err != nil {
 		return nil, err
 	}
-	return &tagsOutput{keys: slices.Sorted(maps.Keys(s.Tags)), tags: s.Tags}, nil
+	tags := s.Tags
+	if consumer != "" {
+		c, err := a.consumerByID(s, consumer)
+		if err != nil {
+			return nil, err
+		}
+		tags = c.Tags
+	}
+	return &tagsOutput{keys: slices.Sorted(maps.Keys(tags)), tags: tags}, nil
 }

@@ -19,10 +19,11 @@ const tokenLife = 300 * time.Second
 
 // Kinds of sealed texts. One kind is never accepted as another.
 const (
-	sealIterator = "iterator"
-	sealShards   = "shards"
-	sealStreams  = "streams"
-	sealChannels = "channels"
+	sealIterator  = "iterator"
+	sealShards    = "shards"
+	sealStreams   = "streams"
+	sealChannels  = "channels"
+	sealConsumers = "consumers"
 )
 
 // sealPrefix begins every sealed text, as it does on AWS: a version.

@@ -46,8 +46,6 @@ type TableResponse interface {
 type Config struct {
 	// Operations are the Kinesis operations by name.
 	Operations map[string]*shape.Operation
-	// Unserved are the names of Kinesis operations that exist, but not here.
-	Unserved map[string]bool
 	// Table answers a DynamoDB operation. It may keep body.
 	Table func(ctx context.Context, scope arn.Scope, op string, body []byte) (TableResponse, error)
 
@@ -74,11 +72,12 @@ type Config struct {
 type Handler struct {
 	cfg    Config
 	bodies bodyBudget
+	ending ending
 }
 
 // NewHandler returns a Handler. All of cfg but CORSOrigins and HostAllowed is
 // required.
-func NewHandler(cfg Config) *Handler { return &Handler{cfg: cfg} }
+func NewHandler(cfg Config) *Handler { return &Handler{cfg: cfg, ending: newEnding()} }
 
 // Labels of requests that name no operation, and of those without error.
 const (
@@ -106,9 +105,14 @@ type exchange struct {
 	h       *Handler
 	w       http.ResponseWriter
 	r       *http.Request
+	began   time.Time
 	service string
 	op      string
 	cut     bool // no answer was written, and none may be
+
+	events shape.EventStream // that the request has opened; nil if it has none
+	encode Codec             // of events
+	took   time.Duration     // until the head of events; 0 if there was none
 }
 
 // ServeHTTP implements [http.Handler]. The order of its checks is that of AWS:
@@ -125,10 +129,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.cfg.Now != nil {
 		w.Header()["Date"] = []string{h.cfg.Now().UTC().Format(http.TimeFormat)}
 	}
-	x := exchange{h: h, w: w, r: r, service: unknown, op: unknown}
+	x := exchange{h: h, w: w, r: r, service: unknown, op: unknown, began: began}
 	w.Header()[headerRequestID] = []string{newRequestID()}
 	code := x.serve()
-	h.cfg.Observe(x.service, x.op, code, time.Since(began))
+	if x.took == 0 {
+		x.took = time.Since(began)
+	}
+	h.cfg.Observe(x.service, x.op, code, x.took)
 	if x.cut {
 		// Here, where nothing recovers it and all that was taken is given back.
 		panic(http.ErrAbortHandler)
@@ -166,7 +173,11 @@ func (x *exchange) serve() (code string) {
 	if !ok {
 		op = ""
 	}
-	return x.kinesis(op)
+	code = x.kinesis(op)
+	if x.events != nil {
+		code = x.sendEvents()
+	}
+	return code
 }
 
 // codec returns the encoding of a Kinesis request, which is that of its answer,
@@ -195,8 +206,7 @@ func (x *exchange) contentType() string {
 
 func (x *exchange) kinesis(name string) string {
 	op := x.h.cfg.Operations[name]
-	unserved := x.h.cfg.Unserved[name]
-	if op != nil || unserved {
+	if op != nil {
 		x.service, x.op = "kinesis", name
 	}
 	limit := int64(defaultMaxBody)
@@ -236,8 +246,6 @@ func (x *exchange) kinesis(name string) string {
 	switch {
 	case !ok:
 		return x.fail(codec, &awserr.Error{Code: codeSerialization})
-	case unserved:
-		return x.fail(codec, awserr.New("UnknownOperationException", "%s is not served by this version of streamd.", name))
 	case op.Do == nil:
 		return x.fail(codec, &awserr.Error{Code: "UnknownOperationException"})
 	}
@@ -255,6 +263,11 @@ func (x *exchange) kinesis(name string) string {
 	out, err := op.Do(ctx, scope, in)
 	if err != nil {
 		return x.failWith(codec, err)
+	}
+	if events, ok := out.(shape.EventStream); ok {
+		// Sent when what the request holds has been given back.
+		x.events, x.encode = events, codec
+		return codeOK
 	}
 	return x.answer(codec, out)
 }

@@ -124,6 +124,7 @@ func (s *Store) applyFrame(lsn journal.LSN, f *journal.Frame) error {
 		if o.Stream != nil && o.Stream.Transition() != nil {
 			transitions = append(transitions, o.Stream)
 		}
+		s.watchers.note(o)
 		if next == len(calls) {
 			return // a frame of another time
 		}
@@ -148,6 +149,7 @@ func (s *Store) applyFrame(lsn journal.LSN, f *journal.Frame) error {
 	s.applied.Store(uint64(lsn))
 	s.frames.applyDone()
 	finish(calls, nil)
+	s.watchers.tell()
 	return nil
 }
 

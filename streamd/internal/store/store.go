@@ -89,7 +89,8 @@ type Store struct {
 	state *state.State
 
 	queue     queue
-	frames    frames        // written by the commit loop, not applied yet
+	frames    frames // written by the commit loop, not applied yet
+	watchers  watchers
 	applied   atomic.Uint64 // position of the state
 	caughtUp  chan struct{} // closed when the state has reached the journal's head at the start
 	failed    chan struct{} // closed when the store can take no more writes

@@ -40,6 +40,18 @@ type Output interface {
 	Size() int
 }
 
+// EventStream is an Output that events follow on the same connection: it is the
+// first message of their stream. Neither it nor an event may hold parts of the
+// request's input.
+type EventStream interface {
+	Output
+	// Events hands the events to send, which returns when one has been written,
+	// or cannot be. It returns nil where the stream ends as it should. An error
+	// that is an *awserr.Error is sent as the last message, another is a fault of
+	// the server; one of send or of ctx is returned as it is.
+	Events(ctx context.Context, send func(event string, out Output) error) error
+}
+
 // Check checks an input by the operation's rules.
 func (op *Operation) Check(scope arn.Scope, in any) *awserr.Error {
 	refused := Validate(op.Input, in)
