@@ -8,3 +8,9 @@ var CBOR11 = cbor11
 
 // AppendBase64 adds src in base64.
 func AppendBase64(dst, src []byte) []byte { return appendBase64(dst, src) }
+
+// The messages of event streams.
+var (
+	AppendEvent   = appendEvent
+	AppendFailure = appendFailure
+)
