@@ -1,0 +1,29 @@
+package streamd_test
+
+import (
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"testing"
+
+	"github.com/streamkit/streamkit/streamd/internal/api"
+)
+
+// TestOperationsPage compares docs/operations.md with the operations that are
+// served.
+func TestOperationsPage(t *testing.T) {
+	page, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []string
+	for _, m := range regexp.MustCompile(`(?m)^\| ([A-Z]\w+) \| (complete|stored only) \|`).FindAllSubmatch(page, -1) {
+		listed = append(listed, string(m[1]))
+	}
+	slices.Sort(listed)
+	served := slices.Sorted(maps.Keys(api.New(noEngine{}, api.Config{}).Operations()))
+	if !slices.Equal(listed, served) {
+		t.Errorf("the page lists %q\nserved are    %q", listed, served)
+	}
+}
