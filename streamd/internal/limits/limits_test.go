@@ -333,7 +333,7 @@ func TestNoWindowIsReadFasterThanItsRate(t *testing.T) {
 		longest := rapid.SampledFrom([]int64{int64(10 / factor * float64(time.Second)), int64(8 * time.Second), int64(time.Second)}).Draw(t, "longest pause")
 		for range rapid.IntRange(1, 150).Draw(t, "reads") {
 			h.move(time.Duration(rapid.Int64Range(0, longest).Draw(t, "pause")))
-			size := rapid.IntRange(0, 10*mib).Draw(t, "size")
+			size := rapid.OneOf(rapid.IntRange(0, 10*mib), rapid.Just(10*mib)).Draw(t, "size")
 			if l.AdmitRead(s, 0) == nil {
 				l.Given(s, 0, size)
 				all = append(all, given{h.now(), size})
@@ -355,6 +355,25 @@ func TestNoWindowIsReadFasterThanItsRate(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSlowReadsArePaidInFull has one large answer at a twentieth of AWS.
+func TestSlowReadsArePaidInFull(t *testing.T) {
+	h := newHand()
+	l := limits.New(limits.AWS(0.05), nil, h.now, nil)
+	s := stream(1, mib)
+	if err := l.AdmitRead(s, 0); err != nil {
+		t.Fatal(err)
+	}
+	l.Given(s, 0, 10*mib)
+	h.move(99 * time.Second)
+	if l.AdmitRead(s, 0) == nil {
+		t.Error("read again after 99 s")
+	}
+	h.move(2 * time.Second)
+	if err := l.AdmitRead(s, 0); err != nil {
+		t.Errorf("after 101 s: %v", err)
+	}
 }
 
 func TestOverrides(t *testing.T) {
