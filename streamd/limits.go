@@ -18,6 +18,8 @@ type Limits struct {
 	ReadCalls    float64 // calls of GetRecords a second on a shard; AWS: 5
 	ReadBytes    float64 // bytes of data a second out of a shard; AWS: 2 MiB
 	Iterators    float64 // calls of GetShardIterator a second on a shard; AWS: 5
+	Subscribe    float64 // calls of SubscribeToShard a second by a consumer on a shard; AWS: 1
+	FanOutBytes  float64 // bytes of data a second to a consumer of a shard; AWS: 2 MiB
 	Operations   float64 // multiplies AWS's rates of the operations on streams; AWS: 1
 
 	// Streams are rates for the shards of some streams, in place of those above.
@@ -26,7 +28,8 @@ type Limits struct {
 
 	// Quotas bounds what an account has in a region, as AWS does by default:
 	// 20,000 open shards (1,000 outside us-east-1, us-west-2 and eu-west-1), 50
-	// ON_DEMAND streams, 5 streams CREATING at once. It also has
+	// ON_DEMAND streams, 5 streams CREATING at once, and 20 consumers of a stream,
+	// 5 of them CREATING. It also has
 	// UpdateShardCount refuse more than double or less than half, and a stream
 	// take 10 calls of UpdateShardCount, 2 changes of its mode and 25 of its
 	// encryption in 24 hours.
@@ -48,7 +51,7 @@ type StreamLimits struct {
 	Stream string
 
 	// As in [Limits].
-	WriteRecords, WriteBytes, ReadCalls, ReadBytes, Iterators float64
+	WriteRecords, WriteBytes, ReadCalls, ReadBytes, Iterators, Subscribe, FanOutBytes float64
 }
 
 func (l *Limits) off() bool {
@@ -59,6 +62,7 @@ func (l *Limits) rates() limits.Rates {
 	return limits.Rates{
 		WriteRecords: l.WriteRecords, WriteBytes: l.WriteBytes, ReadCalls: l.ReadCalls,
 		ReadBytes: l.ReadBytes, Iterators: l.Iterators, Operations: l.Operations,
+		Subscribe: l.Subscribe, FanOutBytes: l.FanOutBytes,
 	}
 }
 
@@ -68,6 +72,7 @@ func (l *Limits) overrides() []limits.Override {
 		all = append(all, limits.Override{Stream: s.Stream, Rates: limits.Rates{
 			WriteRecords: s.WriteRecords, WriteBytes: s.WriteBytes,
 			ReadCalls: s.ReadCalls, ReadBytes: s.ReadBytes, Iterators: s.Iterators,
+			Subscribe: s.Subscribe, FanOutBytes: s.FanOutBytes,
 		}})
 	}
 	return all
@@ -125,6 +130,12 @@ func (s *Server) limit(cfg *api.Config) {
 	}
 	if some(func(o limits.Override) bool { return o.Iterators != 0 }) {
 		cfg.AdmitIterator = limiter.AdmitIterator
+	}
+	if some(func(o limits.Override) bool { return o.Subscribe != 0 }) {
+		cfg.AdmitSubscription = limiter.Subscribe
+	}
+	if some(func(o limits.Override) bool { return o.FanOutBytes != 0 }) {
+		cfg.Pace = limiter.Pace
 	}
 	if l.Operations != 0 {
 		cfg.Around = append(cfg.Around, limiter.Around)

@@ -45,6 +45,7 @@ func ParseLimits(s string) (Limits, error) {
 		l.Streams = append(l.Streams, StreamLimits{
 			Stream: stream, WriteRecords: of.WriteRecords, WriteBytes: of.WriteBytes,
 			ReadCalls: of.ReadCalls, ReadBytes: of.ReadBytes, Iterators: of.Iterators,
+			Subscribe: of.Subscribe, FanOutBytes: of.FanOutBytes,
 		})
 	}
 	if err := l.check(); err != nil {
@@ -95,6 +96,7 @@ func (l *Limits) profile(name string) error {
 	*l = Limits{
 		WriteRecords: r.WriteRecords, WriteBytes: r.WriteBytes, ReadCalls: r.ReadCalls,
 		ReadBytes: r.ReadBytes, Iterators: r.Iterators, Operations: r.Operations,
+		Subscribe: r.Subscribe, FanOutBytes: r.FanOutBytes,
 		Quotas: true,
 	}
 	return nil
@@ -142,6 +144,10 @@ func (l *Limits) field(name string) *float64 {
 		return &l.ReadBytes
 	case "iterators":
 		return &l.Iterators
+	case "subscribe":
+		return &l.Subscribe
+	case "fan-out-bytes":
+		return &l.FanOutBytes
 	case "operations":
 		return &l.Operations
 	}

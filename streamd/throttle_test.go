@@ -3,6 +3,7 @@ package streamd_test
 import (
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/streamkit/streamkit/streamd/streamdtest"
@@ -22,6 +23,10 @@ func succeed(t *testing.T, srv *streamdtest.Server, target string, bodies ...str
 
 // TestTextsOfRates pins what is refused for coming too fast.
 func TestTextsOfRates(t *testing.T) {
+	synctest.Test(t, textsOfRates) // where no rate passes time by itself
+}
+
+func textsOfRates(t *testing.T) {
 	srv := streamdtest.New(t, streamdtest.Limits("write-records=0.001,read-calls=0.001,iterators=0.001,operations=0.001"))
 	srv.CreateStream(t, "s", 1)
 	const record = `{"Data":"eA==","PartitionKey":"k"}`

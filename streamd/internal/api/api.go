@@ -65,7 +65,7 @@ type Config struct {
 	// name, is about to be sent, and says how long to wait before the next. nil
 	// takes all, and waits for nothing.
 	AdmitSubscription func(s *state.Stream, consumer string, shard int) *awserr.Error
-	Pace              func(consumer string, shard, bytes int) time.Duration
+	Pace              func(s *state.Stream, consumer string, shard, bytes int) time.Duration
 	// Around is called for each operation, the first outermost.
 	Around []Around
 	// AdmitTable, if not nil, is asked about each operation of DynamoDB. table is

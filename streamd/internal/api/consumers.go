@@ -55,7 +55,10 @@ func (a *API) registerConsumer(ctx context.Context, _ arn.Scope, in *registerCon
 	if err := checkTags(key, in.Tags.V); err != nil {
 		return nil, err
 	}
-	s, err := a.engine.Command(ctx, state.RegisterConsumer{Key: key, Name: in.Name.V, Tags: in.Tags.V, Delay: a.cfg.TransitionDelay})
+	s, err := a.engine.Command(ctx, state.RegisterConsumer{
+		Key: key, Name: in.Name.V, Tags: in.Tags.V, Delay: a.cfg.TransitionDelay,
+		Most: a.cfg.Quotas.Consumers, MostCreating: a.cfg.Quotas.CreatingConsumers,
+	})
 	if err != nil {
 		return nil, apiError(err)
 	}

@@ -92,19 +92,6 @@ func (q Quotas) onDemand() int {
 	return q.OnDemandStreams
 }
 
-// CheckConsumers refuses to register a consumer with a stream that has so many,
-// of which some are CREATING. AWS documents the numbers and the error; its
-// wording is not known.
-func (q Quotas) CheckConsumers(stream state.StreamKey, registered, creating int) error {
-	switch {
-	case q.Consumers > 0 && registered >= q.Consumers:
-		return awserr.New("LimitExceededException", "This request would exceed the limit on the number of consumers registered with the stream %s under account %s. Limit: %d.", stream.Name, stream.Account, q.Consumers)
-	case q.CreatingConsumers > 0 && creating >= q.CreatingConsumers:
-		return awserr.New("LimitExceededException", "This request would exceed the limit on the number of consumers in CREATING state for the stream %s under account %s. Limit: %d.", stream.Name, stream.Account, q.CreatingConsumers)
-	}
-	return nil
-}
-
 // checkStreams refuses to make a stream, or one ON_DEMAND, where there are as
 // many as there may be.
 func (a *API) checkStreams(scope arn.Scope, mode state.Mode) error {

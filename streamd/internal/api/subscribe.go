@@ -324,7 +324,7 @@ func (sub *subscription) give(ctx context.Context, send func(string, shape.Outpu
 	if a.cfg.Pace == nil || n == 0 {
 		return nil
 	}
-	wait := a.cfg.Pace(sub.consumer.ARN(event.stream.Key), sub.key.shard, event.data)
+	wait := a.cfg.Pace(event.stream, sub.consumer.ARN(event.stream.Key), sub.key.shard, event.data)
 	if wait <= 0 {
 		return nil
 	}

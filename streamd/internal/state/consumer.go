@@ -31,6 +31,12 @@ type RegisterConsumer struct {
 	Name  string
 	Tags  map[string]string `json:",omitempty"`
 	Delay time.Duration     // how long the consumer stays CREATING
+
+	// Most is how many consumers the stream may have, and MostCreating how many
+	// of them CREATING. 0 means any number. An account with a commitment to a
+	// minimum of throughput may have two and a half times as many of the first.
+	Most         int `json:",omitempty"`
+	MostCreating int `json:",omitempty"`
 }
 
 // DeregisterConsumer takes a consumer away from a stream.
@@ -46,15 +52,6 @@ func (DeregisterConsumer) command() {}
 // consumerEnds says what follows a consumer's passing states: "" is that it is
 // gone.
 var consumerEnds = map[Status]Status{Creating: Active, Deleting: ""}
-
-// Limits of a stream's consumers.
-//
-// Source: the developer guide's quotas, 2026.
-const (
-	maxConsumers          = 20
-	maxConsumersCommitted = 50 // of an account with a commitment to a minimum of throughput
-	maxConsumersCreating  = 5
-)
 
 // At returns the state of the consumer at the given time; ok is false if it is
 // gone by then.
@@ -120,15 +117,15 @@ func (st *State) registerConsumer(c RegisterConsumer) (*Stream, error) {
 			creating++
 		}
 	}
-	limit := maxConsumers
+	limit := c.Most
 	if st.commitments[c.Key.Scope].InForce(now) {
-		limit = maxConsumersCommitted
+		limit = c.Most * 5 / 2 // 50 for 20
 	}
 	switch {
-	case len(consumers) >= limit:
+	case c.Most > 0 && len(consumers) >= limit:
 		return nil, awserr.New("LimitExceededException", "This request would exceed the limit on the number of consumers of stream %s under account %s. Current count: %d. Limit: %d.", s.Key.Name, s.Key.Account, len(consumers), limit)
-	case creating >= maxConsumersCreating:
-		return nil, awserr.New("LimitExceededException", "This request would exceed the limit on the number of consumers in CREATING state of stream %s under account %s. Limit: %d.", s.Key.Name, s.Key.Account, maxConsumersCreating)
+	case c.MostCreating > 0 && creating >= c.MostCreating:
+		return nil, awserr.New("LimitExceededException", "This request would exceed the limit on the number of consumers in CREATING state of stream %s under account %s. Limit: %d.", s.Key.Name, s.Key.Account, c.MostCreating)
 	case len(c.Tags) > MaxTags:
 		return nil, tooManyConsumerTags(c.Name, c.Key)
 	}
