@@ -42,7 +42,11 @@ func fromNumber(n string) func(*types.StartingPosition) {
 }
 
 func (r *rig) trySubscribe(consumer *string, shard int, p *types.StartingPosition) (*kinesis.SubscribeToShardOutput, error) {
-	return r.client.SubscribeToShard(r.t.Context(), &kinesis.SubscribeToShardInput{
+	// A client of its own: the SDK's event streams of one client share a decoder
+	// that is not safe for concurrent use (smithy-go v1.28.9).
+	o := r.client.Options()
+	client := kinesis.New(kinesis.Options{Region: o.Region, Credentials: o.Credentials, BaseEndpoint: o.BaseEndpoint, HTTPClient: o.HTTPClient})
+	return client.SubscribeToShard(r.t.Context(), &kinesis.SubscribeToShardInput{
 		ConsumerARN: consumer, ShardId: aws.String(shardID(shard)), StartingPosition: p,
 	}, func(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} })
 }
