@@ -20,7 +20,6 @@ func subscribe(ctx context.Context, srv *Server, shards, consumers int, receive 
 	if err != nil {
 		return nil, err
 	}
-	client := kinesisClient(srv.Endpoint)
 	ctx, cancel := context.WithCancel(ctx)
 	var reading sync.WaitGroup
 	stop = func() {
@@ -28,7 +27,9 @@ func subscribe(ctx context.Context, srv *Server, shards, consumers int, receive 
 		reading.Wait()
 	}
 	for i := range consumers {
-		stream, err := open(ctx, client, arn, fmt.Sprintf("load-%d", i))
+		// A client of its own: subscriptions of one client share what decodes
+		// their events, without a lock (aws-sdk-go-v2 kinesis v1.56.13).
+		stream, err := open(ctx, kinesisClient(srv.Endpoint), arn, fmt.Sprintf("load-%d", i))
 		if err != nil {
 			stop()
 			return nil, served(err)

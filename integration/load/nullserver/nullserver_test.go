@@ -117,6 +117,8 @@ func TestSubscribe(t *testing.T) {
 	}
 	next := func(kind types.ShardIteratorType, before func()) *types.SubscribeToShardEvent {
 		t.Helper()
+		// A client of its own: see gen.subscribe.
+		c := kinesis.New(c.Options())
 		out, err := c.SubscribeToShard(ctx, &kinesis.SubscribeToShardInput{
 			ConsumerARN: reg.Consumer.ConsumerARN, ShardId: aws.String("shardId-000000000000"),
 			StartingPosition: &types.StartingPosition{Type: kind},
