@@ -139,6 +139,15 @@ type Config struct {
 	// Pprof serves runtime profiles below /debug/pprof/ of the admin listener.
 	Pprof bool
 
+	// RequestLog takes one line for each request: who asked what, and what came
+	// of it; no bodies, no signatures. It is written to before the connection
+	// serves its next request, so it should be quick. Default none.
+	RequestLog *slog.Logger
+
+	// Version is what the metric streamd_build_info says. Default that of the
+	// program's build information.
+	Version string
+
 	// Logger takes the server's log. Default slog.Default().
 	Logger *slog.Logger
 }

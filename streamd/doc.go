@@ -39,6 +39,14 @@
 // not take, or that are beyond Config.CaptureLimit, are counted in the metric
 // streamd_capture_dropped_total. docs/formats.md has the format.
 //
+// # What can be seen
+//
+// The admin listener serves metrics to Prometheus: of streams, under names taken
+// from those of CloudWatch, and of the server. Shards have metrics of their own
+// where EnableEnhancedMonitoring has switched them on. The number of streams,
+// consumers and shards that labels name is bounded, and what is deleted is
+// forgotten. Config.RequestLog takes a line for each request.
+//
 // # Who may ask
 //
 // By default requests need no signature and belong to account 000000000000 and

@@ -119,7 +119,7 @@ func (s *Server) limit(cfg *api.Config) {
 	}
 	cfg.Quotas = l.quotas()
 	overrides := l.overrides()
-	limiter := limits.New(l.rates(), overrides, s.clock.Now, s.metrics.throttled)
+	limiter := limits.New(l.rates(), overrides, s.clock.Now, s.metrics.stream.throttled)
 	all := append(overrides, limits.Override{Rates: l.rates()})
 	some := func(limited func(limits.Override) bool) bool { return slices.ContainsFunc(all, limited) }
 	if some(func(o limits.Override) bool { return o.WriteRecords != 0 || o.WriteBytes != 0 }) {

@@ -1,38 +1,38 @@
 package streamd
 
 import (
+	"net"
 	"net/http"
-	"sync"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/streamkit/streamkit/streamd/internal/state"
+	"github.com/streamkit/streamkit/streamd/internal/awsproto"
+	"github.com/streamkit/streamkit/streamd/internal/store"
 )
 
-// maxStreamLabels bounds the streams that metrics name; all others share the
-// label value otherStreams.
-const (
-	maxStreamLabels = 1000
-	otherStreams    = "_other"
-)
-
-// metrics counts what the server does, in a registry of its own.
+// metrics counts what the server does, in a registry of its own. What it counts
+// by stream is in stream.
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
-	records  *prometheus.CounterVec
-	bytes    *prometheus.CounterVec
+	retries  *prometheus.CounterVec
+	open     prometheus.Gauge
+	accepted prometheus.Counter
+	syncs    prometheus.Histogram
+	stream   *streamMetrics
 
-	writesThrottled, readsThrottled *prometheus.CounterVec
-
-	mu     sync.Mutex // guards what follows
-	labels map[string]bool
+	answers atomic.Pointer[awsproto.Handler] // nil before there is one
 }
 
-func newMetrics() *metrics {
+// newMetrics returns the metrics of a server of the given version.
+func newMetrics(version string) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -42,63 +42,89 @@ func newMetrics() *metrics {
 			Name: "streamd_request_duration_seconds", Help: "Time from a request's headers to its answer.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 10},
 		}, []string{"service", "operation"}),
-		records: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "streamd_stream_records_total", Help: "Records that a stream took (in) or gave (out).",
-		}, []string{"stream", "direction"}),
-		bytes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "streamd_stream_bytes_total", Help: "Bytes of data in the records that a stream took (in) or gave (out).",
-		}, []string{"stream", "direction"}),
-		// As CloudWatch has them.
-		writesThrottled: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kinesis_write_provisioned_throughput_exceeded_total", Help: "Records that a stream refused because they came faster than its limits.",
-		}, []string{"stream"}),
-		readsThrottled: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "kinesis_read_provisioned_throughput_exceeded_total", Help: "Calls of GetRecords that a stream refused because they came faster than its limits.",
-		}, []string{"stream"}),
-		labels: make(map[string]bool),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "streamd_request_retries_total", Help: "Requests that their SDK calls a second or later attempt.",
+		}, []string{"service", "operation"}),
+		open: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "streamd_connections", Help: "Connections of clients that are open.",
+		}),
+		accepted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "streamd_connections_accepted_total", Help: "Connections of clients that were accepted.",
+		}),
+		syncs: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "streamd_journal_sync_duration_seconds", Help: "Time that each fsync of the journal took.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+		}),
+		stream: newStreamMetrics(),
 	}
-	m.registry.MustRegister(m.requests, m.seconds, m.records, m.bytes, m.writesThrottled, m.readsThrottled)
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "streamd_build_info", Help: "Always 1: the version of the server is in the labels.",
+		ConstLabels: prometheus.Labels{"version": versionOr(version), "go_version": runtime.Version()},
+	})
+	build.Set(1)
+	m.registry.MustRegister(m.requests, m.seconds, m.retries, m.open, m.accepted, m.syncs, build)
+	m.gauge("streamd_request_body_bytes", "Bytes of request bodies in memory.", func() float64 {
+		if h := m.answers.Load(); h != nil {
+			return float64(h.BodyBytes())
+		}
+		return 0
+	})
 	return m
 }
 
+// versionOr returns the version given, or the one that the program was built
+// from.
+func versionOr(version string) string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+// watch adds the metrics of a store, and those of streams, which end with them.
+func (m *metrics) watch(st *store.Store) {
+	m.gauge("streamd_journal_bytes", "Bytes of the journal that are kept.", func() float64 { return float64(st.JournalBytes()) })
+	m.stream.catalogue, m.stream.now = st.All, st.Now
+	m.registry.MustRegister(m.stream)
+}
+
+// gauge adds a metric that is looked up when it is asked for.
+func (m *metrics) gauge(name, help string, value func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+}
+
+// handler serves the metrics, and those of the process with them.
 func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	process := prometheus.NewRegistry()
+	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(prometheus.Gatherers{m.registry, process}, promhttp.HandlerOpts{})
 }
 
-func (m *metrics) observe(service, operation, code string, took time.Duration) {
-	m.requests.WithLabelValues(service, operation, code).Inc()
-	m.seconds.WithLabelValues(service, operation).Observe(took.Seconds())
-}
-
-func (m *metrics) in(key state.StreamKey, records, bytes int) { m.traffic(key, "in", records, bytes) }
-
-func (m *metrics) out(key state.StreamKey, records, bytes int) { m.traffic(key, "out", records, bytes) }
-
-func (m *metrics) traffic(key state.StreamKey, direction string, records, bytes int) {
-	stream := m.label(key.Name)
-	m.records.WithLabelValues(stream, direction).Add(float64(records))
-	m.bytes.WithLabelValues(stream, direction).Add(float64(bytes))
-}
-
-// throttled counts records or reads that were refused for coming too fast.
-func (m *metrics) throttled(key state.StreamKey, write bool, n int) {
-	c := m.readsThrottled
-	if write {
-		c = m.writesThrottled
+// observe counts a request that has been answered.
+func (m *metrics) observe(e *awsproto.Exchange) {
+	m.requests.WithLabelValues(e.Service, e.Operation, e.Code).Inc()
+	m.seconds.WithLabelValues(e.Service, e.Operation).Observe(e.Took.Seconds())
+	if e.Attempt() > 1 {
+		m.retries.WithLabelValues(e.Service, e.Operation).Inc()
 	}
-	c.WithLabelValues(m.label(key.Name)).Add(float64(n))
+	if e.Subject.Exists {
+		m.stream.observe(e)
+	}
 }
 
-// label returns the label value of a stream.
-func (m *metrics) label(name string) string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.labels[name] {
-		return name
+func (m *metrics) synced(took time.Duration) { m.syncs.Observe(took.Seconds()) }
+
+// connection is an [http.Server]'s ConnState.
+func (m *metrics) connection(_ net.Conn, to http.ConnState) {
+	switch to {
+	case http.StateNew:
+		m.accepted.Inc()
+		m.open.Inc()
+	case http.StateClosed, http.StateHijacked:
+		m.open.Dec()
+	case http.StateActive, http.StateIdle:
 	}
-	if len(m.labels) == maxStreamLabels {
-		return otherStreams
-	}
-	m.labels[name] = true
-	return name
 }

@@ -81,7 +81,7 @@ func New(cfg Config) (_ *Server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{set: set, log: set.Logger, clock: new(clock.Clock), metrics: newMetrics()}
+	s := &Server{set: set, log: set.Logger, clock: new(clock.Clock), metrics: newMetrics(set.Version)}
 	defer func() {
 		if err != nil {
 			_ = s.Close() // err says more
@@ -101,13 +101,14 @@ func New(cfg Config) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	s.store, err = store.Open(store.Options{Dir: set.DataDir, Fsync: set.fsync, Clock: s.clock, Logger: s.log})
+	s.store, err = store.Open(store.Options{Dir: set.DataDir, Fsync: set.fsync, Clock: s.clock, Logger: s.log, Synced: s.metrics.synced})
 	if err != nil {
 		if _, ok := errors.AsType[*journal.CorruptError](err); ok {
 			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 		return nil, err
 	}
+	s.metrics.watch(s.store)
 	// The store holds the lock of the data directory, where certificates are.
 	if err := s.openTLS(); err != nil {
 		return nil, err
@@ -178,12 +179,12 @@ func (s *Server) Advance(d time.Duration) { s.clock.Advance(d) }
 // Handler returns the handler of the AWS APIs.
 func (s *Server) handler() *awsproto.Handler {
 	opsConfig := api.Config{
-		TransitionDelay: s.set.TransitionDelay, In: s.metrics.in, Out: s.metrics.out,
+		TransitionDelay: s.set.TransitionDelay, Meter: s.metrics.stream,
 		SubscriptionLife: s.set.SubscriptionLife,
 	}
 	cfg := awsproto.Config{
 		CORSOrigins: s.set.CORSOrigins,
-		Observe:     s.metrics.observe,
+		Observe:     s.observe,
 		Logger:      s.log,
 	}
 	// From the inside out: who may not ask is refused before faults, and they
@@ -200,7 +201,17 @@ func (s *Server) handler() *awsproto.Handler {
 	if s.set.loopback {
 		cfg.HostAllowed = s.hostAllowed()
 	}
-	return awsproto.NewHandler(cfg)
+	h := awsproto.NewHandler(cfg)
+	s.metrics.answers.Store(h)
+	return h
+}
+
+// observe is told of each request that was answered.
+func (s *Server) observe(e awsproto.Exchange) {
+	s.metrics.observe(&e)
+	if s.set.RequestLog != nil {
+		logRequest(s.set.RequestLog, &e)
+	}
 }
 
 // hostAllowed returns the check of Host headers: the names under which this
@@ -241,6 +252,7 @@ func (s *Server) Run(ctx context.Context) error {
 	handler := s.handler()
 	main := s.httpServer(s.recorder.wrap(handler))
 	main.RegisterOnShutdown(handler.EndEvents)
+	main.ConnState = s.metrics.connection
 	main.Protocols = new(http.Protocols)
 	main.Protocols.SetHTTP1(true)
 	main.Protocols.SetHTTP2(true)

@@ -161,8 +161,10 @@ func TestAdmin(t *testing.T) {
 		`streamd_requests_total{code="ResourceNotFoundException",operation="PutRecord",service="kinesis"} 1`,
 		`streamd_requests_total{code="UnknownOperationException",operation="Unknown",service="Unknown"} 1`,
 		`streamd_request_duration_seconds_count{operation="PutRecord",service="kinesis"} 2`,
-		`streamd_stream_records_total{direction="in",stream="made"} 1`,
-		`streamd_stream_bytes_total{direction="in",stream="made"} 5`,
+		`kinesis_incoming_records_total{stream="made"} 1`,
+		`kinesis_incoming_bytes_total{stream="made"} 5`,
+		`kinesis_put_record_latency_seconds_count{stream="made"} 1`,
+		"streamd_connections ", "go_goroutines ", "process_start_time_seconds ",
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %s", want)

@@ -24,7 +24,7 @@ func envName(flag string) string {
 var settingNames = []string{
 	"listen", "admin", "data", "memory", "fsync", "auth", "auth-keys", "max-clock-skew", "max-connections", "insecure", "allow-host", "cors-origin", "create",
 	"tls", "tls-dir", "tls-cert", "tls-key", "san",
-	"limits", "transition-delay", "subscription-life", "capture", "capture-limit", "shutdown-timeout", "enable-faults", "faults", "pprof", "log-level",
+	"limits", "transition-delay", "subscription-life", "capture", "capture-limit", "shutdown-timeout", "enable-faults", "faults", "pprof", "log-level", "request-log",
 }
 
 // fillFlags sets the flags that the command line has not set from the

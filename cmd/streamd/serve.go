@@ -46,6 +46,7 @@ type serveFlags struct {
 	faults           string
 	pprof            bool
 	logLevel         string
+	requestLog       string
 	config           string
 }
 
@@ -110,6 +111,7 @@ a shard of AWS takes 1 MiB/s and 1,000 records/s in and gives 2 MiB/s and 5 read
 	flags.StringVar(&f.faults, "faults", "", "YAML file with a list of fault rules; needs --enable-faults")
 	flags.BoolVar(&f.pprof, "pprof", false, "serve runtime profiles on the admin address")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	flags.StringVar(&f.requestLog, "request-log", "off", "where to write a line of JSON for each request: off, stderr or a file")
 	flags.StringVar(&f.config, "config", "", "YAML file with any of these flags")
 	cmd.AddCommand(newCA(env), newHealth(env), newVersion())
 	return cmd
@@ -153,6 +155,12 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 	if cfg.Create, err = streamd.ParseStreams(strings.Join(append(f.create, initialStreams(env)), ",")); err != nil {
 		return fmt.Errorf("--create or INITIALIZE_STREAMS: %w", err)
 	}
+	requests, closeLog, err := requestLog(f.requestLog, stderr)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	cfg.RequestLog, cfg.Version = requests, version
 	srv, err := streamd.New(cfg)
 	if err != nil {
 		return err

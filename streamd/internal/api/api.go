@@ -51,12 +51,8 @@ type Config struct {
 	// TransitionDelay is how long a stream stays CREATING, UPDATING or
 	// DELETING. 0 means that it changes before the answer.
 	TransitionDelay time.Duration
-	// In and Out are told of the records and the bytes of data that a stream
-	// has taken or given. nil means nobody is told.
-	In, Out func(stream state.StreamKey, records, bytes int)
-	// Sent is told of the records and the bytes of data of each event that a
-	// consumer is sent. nil means nobody is told.
-	Sent func(s *state.Stream, c *state.Consumer, shard, records, bytes int)
+	// Meter is told what streams take and give. nil means nobody is told.
+	Meter Meter
 	// SubscriptionLife is how long a subscription to a shard lasts, by the
 	// server's time. 0 means 5 minutes.
 	SubscriptionLife time.Duration
@@ -93,15 +89,8 @@ type API struct {
 
 // New returns the operations over an engine.
 func New(engine Engine, cfg Config) *API {
-	nobody := func(state.StreamKey, int, int) {}
-	if cfg.In == nil {
-		cfg.In = nobody
-	}
-	if cfg.Out == nil {
-		cfg.Out = nobody
-	}
-	if cfg.Sent == nil {
-		cfg.Sent = func(*state.Stream, *state.Consumer, int, int, int) {}
+	if cfg.Meter == nil {
+		cfg.Meter = nobody{}
 	}
 	if cfg.SubscriptionLife == 0 {
 		cfg.SubscriptionLife = subscriptionLife
@@ -160,6 +149,7 @@ func (a *API) Operations() map[string]*shape.Operation {
 		operation("DeleteChannel", channelShape, a.deleteChannel),
 	} {
 		a.around(op)
+		op.Subject = a.about
 		ops[op.Name] = op
 	}
 	return ops

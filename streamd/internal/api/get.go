@@ -160,6 +160,19 @@ type getRecordsInput struct {
 	StreamARN shape.String
 	StreamID  shape.String
 	DryRun    shape.Bool
+
+	opened  bool // then at is what Iterator says, or invalid why it says nothing
+	at      iterator
+	invalid error
+}
+
+// open reads the iterator, once for all who ask.
+func (in *getRecordsInput) open(a *API) error {
+	if !in.opened {
+		in.at, in.invalid = a.openIterator(in.Iterator.V)
+		in.opened = true
+	}
+	return in.invalid
 }
 
 var getRecordsShape = shape.Struct{
@@ -171,10 +184,10 @@ var getRecordsShape = shape.Struct{
 }
 
 func (a *API) getRecords(ctx context.Context, _ arn.Scope, in *getRecordsInput) (shape.Output, error) {
-	it, err := a.openIterator(in.Iterator.V)
-	if err != nil {
+	if err := in.open(a); err != nil {
 		return nil, err
 	}
+	it := in.at
 	s, ok := a.engine.StreamByID(it.Stream)
 	if !ok || !usable(s) {
 		return nil, shardDoesNotExist(it.Key, it.Shard)
@@ -211,7 +224,7 @@ func (a *API) getRecords(ctx context.Context, _ arn.Scope, in *getRecordsInput) 
 	for i := range res.Records {
 		out.data += len(res.Records[i].Data)
 	}
-	a.cfg.Out(s.Key, len(res.Records), out.data)
+	a.cfg.Meter.Got(s, it.Shard, len(res.Records), out.data, res.BehindLatest)
 	if a.cfg.Given != nil {
 		a.cfg.Given(s, it.Shard, out.data)
 	}

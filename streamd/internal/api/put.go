@@ -106,6 +106,7 @@ func (a *API) putRecord(ctx context.Context, scope arn.Scope, in *putRecordInput
 	if err != nil {
 		return nil, err
 	}
+	a.cfg.Meter.Put(s, Put{Records: in.rec[:], Stored: stored})
 	in.stored = putResult{Stored: stored[0], encrypted: s.KeyID != ""}
 	return &in.stored, nil
 }
@@ -215,6 +216,7 @@ func (a *API) putRecords(ctx context.Context, scope arn.Scope, in *putRecordsInp
 			return nil, err
 		}
 	}
+	a.cfg.Meter.Put(s, in.count(admitted))
 	return &in.stored, nil
 }
 
@@ -260,11 +262,6 @@ func (a *API) put(ctx context.Context, s *state.Stream, recs []store.Record) ([]
 	case err != nil:
 		return nil, apiError(err)
 	}
-	data := 0
-	for i := range recs {
-		data += len(recs[i].Data)
-	}
-	a.cfg.In(s.Key, len(recs), data)
 	return stored, nil
 }
 

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/streamkit/streamkit/streamd/internal/arn"
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
@@ -57,17 +58,30 @@ func (a *API) around(op *shape.Operation) {
 	}
 }
 
+// about returns what an input is about, for those who keep it.
+func (a *API) about(scope arn.Scope, in any) shape.Subject {
+	key, _, _ := a.subject(scope, in)
+	if key.Name == "" {
+		return shape.Subject{}
+	}
+	if s, ok := a.engine.Stream(key); ok {
+		return shape.Subject{Scope: s.Key.Scope, Stream: s.Key.Name, Exists: true}
+	}
+	// The parts of a resource name, and names, lie in the request's body.
+	key.Account, key.Region = strings.Clone(key.Account), strings.Clone(key.Region)
+	return shape.Subject{Scope: key.Scope, Stream: strings.Clone(key.Name)}
+}
+
 // subject returns what an input is about, or why that cannot be read.
 func (a *API) subject(scope arn.Scope, in any) (key state.StreamKey, shard int, err error) {
 	shard = state.NoShard
 	switch in := in.(type) {
 	case *getRecordsInput:
-		var it iterator
-		if it, err = a.openIterator(in.Iterator.V); err == nil {
-			if s, ok := a.engine.StreamByID(it.Stream); ok {
-				return s.Key, it.Shard, nil
+		if err = in.open(a); err == nil {
+			if s, ok := a.engine.StreamByID(in.at.Stream); ok {
+				return s.Key, in.at.Shard, nil
 			}
-			err = shardDoesNotExist(it.Key, it.Shard)
+			err = shardDoesNotExist(in.at.Key, in.at.Shard)
 		}
 	case *listShardsInput:
 		if !in.NextToken.Set {

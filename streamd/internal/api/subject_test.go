@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/streamkit/streamkit/streamd/internal/api"
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
@@ -34,7 +33,7 @@ func serve(t *testing.T, cfg api.Config) func(op, body string) string {
 	})
 	h := awsproto.NewHandler(awsproto.Config{
 		Operations: api.New(s, cfg).Operations(),
-		Observe:    func(string, string, string, time.Duration) {},
+		Observe:    func(awsproto.Exchange) {},
 		Logger:     slog.New(slog.DiscardHandler),
 	})
 	return func(op, body string) string {

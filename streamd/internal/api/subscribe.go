@@ -319,8 +319,7 @@ func (sub *subscription) give(ctx context.Context, send func(string, shape.Outpu
 		return err
 	}
 	n := len(event.res.Records)
-	a.cfg.Out(event.stream.Key, n, event.data)
-	a.cfg.Sent(event.stream, sub.consumer, sub.key.shard, n, event.data)
+	a.cfg.Meter.Sent(event.stream, sub.consumer.Name, Event{Shard: sub.key.shard, Records: n, Bytes: event.data, Behind: event.res.BehindLatest})
 	if a.cfg.Pace == nil || n == 0 {
 		return nil
 	}

@@ -41,6 +41,9 @@ type caller struct {
 // tests want those of the body first.
 func (x *exchange) meet(service string) (c caller, early bool) {
 	c.claim, c.err = sigv4.Parse(x.r)
+	if c.claim != nil {
+		x.keyID = c.claim.KeyID
+	}
 	mode := x.h.cfg.Auth
 	if c.err == nil && c.claim == nil && mode != AuthOpen {
 		c.err = awserr.New("MissingAuthenticationTokenException", "Missing Authentication Token")

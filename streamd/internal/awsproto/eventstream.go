@@ -69,6 +69,7 @@ type eventWriter struct {
 	codec   Codec
 	ending  context.Context //nolint:containedctx // the server's end, which shortens the wait
 	failed  error           // of the connection
+	out     int64           // bytes written
 }
 
 // header adds a header with a string.
@@ -137,7 +138,9 @@ func (e *eventWriter) write(size int, fill func(dst []byte) []byte) error {
 		*buf = make([]byte, 0, n)
 	}
 	*buf = fill((*buf)[:0])
-	if _, e.failed = e.w.Write(*buf); e.failed == nil {
+	n, err := e.w.Write(*buf)
+	e.out += int64(n)
+	if e.failed = err; err == nil {
 		e.failed = e.control.Flush()
 	}
 	return e.failed
@@ -162,7 +165,9 @@ func (x *exchange) sendEvents() string {
 		_ = e.control.SetWriteDeadline(time.Now().Add(lastTimeout)) // for one that waits for its reader
 	})
 	defer ended()
+	defer func() { x.out = e.out }()
 	x.w.Header()["Content-Type"] = []string{typeEventStream}
+	x.status = http.StatusOK
 	x.w.WriteHeader(http.StatusOK)
 	x.took = time.Since(x.began)
 	err := e.send("initial-response", x.events)
@@ -170,7 +175,7 @@ func (x *exchange) sendEvents() string {
 		err = x.runEvents(ctx, e)
 	}
 	if err == nil || e.failed != nil || ctx.Err() != nil {
-		return codeOK // the server or the client has ended it, or the client has gone
+		return CodeOK // the server or the client has ended it, or the client has gone
 	}
 	fault, ok := errors.AsType[*awserr.Error](err)
 	if !ok {

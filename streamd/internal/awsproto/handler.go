@@ -62,9 +62,8 @@ type Config struct {
 	// HostAllowed checks the Host header; nil allows all.
 	HostAllowed func(host string) bool
 
-	// Observe is told of each request: its operation, "Unknown" if there is no
-	// such, and the code of the error, "OK" if there was none.
-	Observe func(service, operation, code string, took time.Duration)
+	// Observe is told of each request once it is answered.
+	Observe func(Exchange)
 	Logger  *slog.Logger
 }
 
@@ -79,10 +78,15 @@ type Handler struct {
 // required.
 func NewHandler(cfg Config) *Handler { return &Handler{cfg: cfg, ending: newEnding()} }
 
+// BodyBytes returns how many bytes of request bodies are held, or have been
+// promised room.
+func (h *Handler) BodyBytes() int64 { return h.bodies.used.Load() }
+
 // Labels of requests that name no operation, and of those without error.
 const (
 	unknown = "Unknown"
-	codeOK  = "OK"
+	// CodeOK is that of requests without error.
+	CodeOK = "OK"
 	// codeGone is that of requests whose client did not wait for the answer.
 	codeGone = "ClientGone"
 )
@@ -113,6 +117,11 @@ type exchange struct {
 	events shape.EventStream // that the request has opened; nil if it has none
 	encode Codec             // of events
 	took   time.Duration     // until the head of events; 0 if there was none
+
+	keyID   string // that the request is signed with, or says so
+	subject shape.Subject
+	status  int   // of the answer
+	in, out int64 // bytes of the bodies
 }
 
 // ServeHTTP implements [http.Handler]. The order of its checks is that of AWS:
@@ -130,12 +139,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header()["Date"] = []string{h.cfg.Now().UTC().Format(http.TimeFormat)}
 	}
 	x := exchange{h: h, w: w, r: r, service: unknown, op: unknown, began: began}
-	w.Header()[headerRequestID] = []string{newRequestID()}
+	id := newRequestID()
+	w.Header()[headerRequestID] = []string{id}
 	code := x.serve()
 	if x.took == 0 {
 		x.took = time.Since(began)
 	}
-	h.cfg.Observe(x.service, x.op, code, x.took)
+	h.cfg.Observe(Exchange{
+		ID: id, Service: x.service, Operation: x.op, Code: code, Status: x.status, Subject: x.subject,
+		KeyID: x.keyID, Took: x.took, In: x.in, Out: x.out, Request: r,
+	})
 	if x.cut {
 		// Here, where nothing recovers it and all that was taken is given back.
 		panic(http.ErrAbortHandler)
@@ -159,7 +172,8 @@ func (x *exchange) serve() (code string) {
 		})
 	}
 	if x.h.corsBegin(x.w, x.r) {
-		return codeOK
+		x.status = http.StatusOK
+		return CodeOK
 	}
 	x.w.Header()[headerID2] = []string{newID2()}
 	if x.r.Method != http.MethodPost {
@@ -228,7 +242,7 @@ func (x *exchange) kinesis(name string) string {
 	}
 	body := takeBuffer()
 	defer giveBuffer(body)
-	held, err := x.h.readBody(x.w, x.r, limit, body)
+	held, err := x.readBody(limit, body)
 	defer x.h.bodies.give(held)
 	if err != nil {
 		return x.failWith(codec, err)
@@ -261,15 +275,25 @@ func (x *exchange) kinesis(name string) string {
 		return x.fail(codec, refused)
 	}
 	out, err := op.Do(ctx, scope, in)
+	if op.Subject != nil {
+		x.subject = op.Subject(scope, in)
+	}
 	if err != nil {
 		return x.failWith(codec, err)
 	}
 	if events, ok := out.(shape.EventStream); ok {
 		// Sent when what the request holds has been given back.
 		x.events, x.encode = events, codec
-		return codeOK
+		return CodeOK
 	}
 	return x.answer(codec, out)
+}
+
+// readBody reads the request's body and counts it.
+func (x *exchange) readBody(limit int64, buf *[]byte) (held int64, err error) {
+	held, err = x.h.readBody(x.w, x.r, limit, buf)
+	x.in = int64(len(*buf))
+	return held, err
 }
 
 // emptyBody is the error of a request without a body.
@@ -286,7 +310,7 @@ func (x *exchange) emptyBody() *awserr.Error {
 func (x *exchange) otherType(limit int64) string {
 	body := takeBuffer()
 	defer giveBuffer(body)
-	held, err := x.h.readBody(x.w, x.r, limit, body)
+	held, err := x.readBody(limit, body)
 	defer x.h.bodies.give(held)
 	switch {
 	case err != nil:
@@ -334,7 +358,7 @@ func (x *exchange) dynamoDB(op string) string {
 		return x.fail(codec, qualified(from.err))
 	}
 	body := new([]byte) // not from the pool: tables may keep parts of it
-	held, err := x.h.readBody(x.w, x.r, maxTableBody, body)
+	held, err := x.readBody(maxTableBody, body)
 	defer x.h.bodies.give(held)
 	if err != nil {
 		return x.failWith(codec, qualify(err))
@@ -357,7 +381,7 @@ func (x *exchange) dynamoDB(op string) string {
 	defer giveBuffer(out)
 	*out = resp.AppendJSON((*out)[:0])
 	x.checksum(*out)
-	return x.send(http.StatusOK, codec.contentType, codeOK, *out)
+	return x.send(http.StatusOK, codec.contentType, CodeOK, *out)
 }
 
 // qualify gives an error the namespace that DynamoDB puts before its names.
@@ -393,7 +417,7 @@ func (x *exchange) checksum(body []byte) {
 // answer sends the output of an operation.
 func (x *exchange) answer(c Codec, out shape.Output) string {
 	if out == nil {
-		return x.send(http.StatusOK, c.ContentType(), codeOK, nil)
+		return x.send(http.StatusOK, c.ContentType(), CodeOK, nil)
 	}
 	buf := takeBuffer()
 	defer giveBuffer(buf)
@@ -401,7 +425,7 @@ func (x *exchange) answer(c Codec, out shape.Output) string {
 		*buf = make([]byte, 0, n)
 	}
 	*buf = c.AppendOutput((*buf)[:0], out)
-	return x.send(http.StatusOK, c.ContentType(), codeOK, *buf)
+	return x.send(http.StatusOK, c.ContentType(), CodeOK, *buf)
 }
 
 // failWith answers with err: as it is if it is an API's error, hidden and
@@ -474,8 +498,10 @@ func (x *exchange) send(status int, ctype, code string, body []byte) string {
 	// HTTP/2 the deadline is of this answer alone; over HTTP/1.1 the end of a
 	// small answer is written after this, and the next request lifts it.
 	_ = http.NewResponseController(x.w).SetWriteDeadline(time.Now().Add(bodyGrace + time.Duration(len(body)/bodyPace)*time.Second)) // not every connection has deadlines
+	x.status = status
 	x.w.WriteHeader(status)
-	if _, err := x.w.Write(body); err != nil {
+	n, err := x.w.Write(body)
+	if x.out = int64(n); err != nil {
 		return codeGone
 	}
 	return code

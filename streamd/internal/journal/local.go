@@ -42,7 +42,9 @@ type LocalConfig struct {
 	// journal is opened: after a failed fsync the page cache may show bytes
 	// that the disk does not have.
 	Checked LSN
-	Logger  *slog.Logger // default slog.Default()
+	// Synced, if not nil, is told how long each fsync of frames took.
+	Synced func(took time.Duration)
+	Logger *slog.Logger // default slog.Default()
 }
 
 // Local is a journal in a directory of this machine. Its format is drawn in
@@ -138,7 +140,7 @@ func (l *Local) Append(_ context.Context, f *Frame) (LSN, error) {
 		return 0, l.giveUp(base, start, err)
 	}
 	if durable {
-		if err := l.file.Sync(); err != nil {
+		if err := l.sync(); err != nil {
 			return 0, l.fail(err) // final: the pages may be gone
 		}
 	}
@@ -150,6 +152,17 @@ func (l *Local) Append(_ context.Context, f *Frame) (LSN, error) {
 	l.tail.shrink(l.cfg.TailBytes)
 	l.changed = wake(l.changed)
 	return l.head, nil
+}
+
+// sync forces the last segment to disk.
+func (l *Local) sync() error {
+	if l.cfg.Synced == nil {
+		return l.file.Sync()
+	}
+	began := time.Now()
+	err := l.file.Sync()
+	l.cfg.Synced(time.Since(began))
+	return err
 }
 
 // write puts the frame at the given offset of the last segment.
@@ -192,7 +205,7 @@ func (l *Local) fail(err error) error {
 // roll begins a new segment at position base. The old one is synced first, so
 // that only the last segment can have a torn tail.
 func (l *Local) roll(base LSN) error {
-	if err := l.file.Sync(); err != nil {
+	if err := l.sync(); err != nil {
 		return fmt.Errorf("%w: %w", ErrFailed, err) // final, whatever the cause
 	}
 	s, f, err := l.create(base, nil)
@@ -330,6 +343,13 @@ func (l *Local) Head(context.Context) (LSN, error) {
 	return l.head, l.failed
 }
 
+// Size returns how many bytes of frames the journal keeps.
+func (l *Local) Size() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(l.head - l.segments[0].base)
+}
+
 // Release implements [Journal]. It removes the segments that lie wholly at or
 // below upTo, but never the last.
 func (l *Local) Release(_ context.Context, upTo LSN) error {
@@ -379,7 +399,7 @@ func (l *Local) flush() error {
 	if failed != nil || !dirty {
 		return failed
 	}
-	if err := l.file.Sync(); err != nil {
+	if err := l.sync(); err != nil {
 		return l.fail(err)
 	}
 	return nil

@@ -70,6 +70,13 @@ func (m *Memory) Head(context.Context) (LSN, error) {
 	return m.head, nil
 }
 
+// Size returns how many bytes of frames the journal keeps.
+func (m *Memory) Size() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return int64(m.tail.bytes + headerSize*len(m.tail.entries))
+}
+
 // Release implements [Journal].
 func (m *Memory) Release(_ context.Context, upTo LSN) error {
 	m.mu.Lock()

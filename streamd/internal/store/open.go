@@ -68,7 +68,7 @@ func (s *Store) openJournal() (journal.LSN, error) {
 	}
 	local, err := journal.OpenLocal(journalDir, journal.LocalConfig{
 		FS: fsys, Fsync: s.opts.Fsync, SegmentBytes: s.opts.SegmentBytes,
-		Store: s.meta.ID, Checked: from, Logger: s.log,
+		Store: s.meta.ID, Checked: from, Synced: s.opts.Synced, Logger: s.log,
 	})
 	if err != nil {
 		return 0, err

@@ -33,6 +33,21 @@ func (s *Store) Streams(scope arn.Scope) []*state.Stream {
 	return s.state.Streams(scope)
 }
 
+// All returns the streams of every scope, in no order.
+func (s *Store) All() []*state.Stream {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.state.All()
+}
+
+// JournalBytes returns how much of the journal is kept, 0 if it does not say.
+func (s *Store) JournalBytes() int64 {
+	if j, ok := s.j.(interface{ Size() int64 }); ok {
+		return j.Size()
+	}
+	return 0
+}
+
 // Commitment returns an account's commitment to a minimum of throughput.
 func (s *Store) Commitment(scope arn.Scope) state.Commitment {
 	s.mu.RLock()

@@ -63,6 +63,9 @@ type Options struct {
 	// much of the journal may lie behind the last snapshot. Default 64 MiB each.
 	SegmentBytes  int
 	SnapshotBytes int
+
+	// Synced, if not nil, is told how long each fsync of the journal took.
+	Synced func(took time.Duration)
 }
 
 // Limits of the commit loop.

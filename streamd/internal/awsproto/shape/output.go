@@ -81,4 +81,14 @@ type Operation struct {
 	// Do carries the operation out. The error is an *awserr.Error, or a fault
 	// of the server.
 	Do func(ctx context.Context, scope arn.Scope, in any) (Output, error)
+	// Subject returns what an input that Do was called with is about. What it
+	// returns does not alias the request's body. nil if nothing is.
+	Subject func(scope arn.Scope, in any) Subject
+}
+
+// Subject is the stream that a request is about.
+type Subject struct {
+	arn.Scope // of the stream
+	Stream    string
+	Exists    bool
 }
