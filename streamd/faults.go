@@ -181,6 +181,15 @@ func (s *Server) inject(ops *api.Config) {
 		return
 	}
 	ops.Around = append([]api.Around{s.faults.Around}, ops.Around...)
+	ops.CutSubscription = func(ctx context.Context) (cut api.SubscriptionCut) {
+		if f, ok := faults.FanOutOf(ctx); ok {
+			cut.Events, cut.Lifetime = f.Events, f.Lifetime
+			if f.Reset {
+				cut.Err = awsproto.ErrCut
+			}
+		}
+		return cut
+	}
 	limit := ops.Admit
 	ops.Admit = func(ctx context.Context, stream *state.Stream, records []api.Incoming) int {
 		refused := s.faults.Admit(ctx, stream, records)

@@ -74,11 +74,13 @@ func TestRequestLog(t *testing.T) {
 			`code=UnknownOperationException in=2 operation=Unknown service=Unknown status=400`,
 		},
 		{
-			"a table", "ListTables", `{}`, []string{"X-Amz-Target", "DynamoDB_20120810.ListTables", "Content-Type", "application/x-amz-json-1.0"},
+			"a table", "ListTables", `{}`,
+			[]string{"X-Amz-Target", "DynamoDB_20120810.ListTables", "Content-Type", "application/x-amz-json-1.0"},
 			`code=OK in=2 operation=ListTables service=dynamodb status=200`,
 		},
 		{
-			"a long agent", "ListStreams", `{}`, []string{"User-Agent", strings.Repeat("a", 2000)},
+			"a long agent", "ListStreams", `{}`,
+			[]string{"User-Agent", strings.Repeat("a", 2000)},
 			`agent=` + strings.Repeat("a", 512) + ` code=OK in=2 operation=ListStreams service=kinesis status=200`,
 		},
 		{
@@ -96,7 +98,7 @@ func TestRequestLog(t *testing.T) {
 		}
 		m := got[0]
 		for key, want := range map[string]any{
-			"level": "INFO", "msg": "request", "id": a.Header()["x-amzn-RequestId"][0],
+			"level": "INFO", "msg": "request", "id": a.Header()[requestIDHeader][0],
 			"out": float64(a.Body.Len()), "remote": "192.0.2.1:1234", "proto": "HTTP/1.1",
 		} {
 			if m[key] != want {
@@ -168,3 +170,6 @@ func TestRequestLogOfOtherRequests(t *testing.T) {
 		t.Errorf("a handler that wants no such lines has %s", &log)
 	}
 }
+
+// requestIDHeader is written as AWS does, not as net/http would.
+var requestIDHeader = "x-amzn-RequestId"

@@ -71,7 +71,7 @@ func TestWarnPeers(t *testing.T) {
 		t.Errorf("warned of what is obeyed: %s", &out)
 	}
 	warnPeers(log, envOf(map[string]string{"SHARD_LIMIT": "50", "KINESIS_MOCK_PLAIN_PORT": "4568", "KINESIS_LATENCY": "5"}))
-	for _, want := range []string{"SHARD_LIMIT", "instead.KINESIS_MOCK_PLAIN_PORT=", "--listen", "KINESIS_LATENCY=nothing"} {
+	for _, want := range []string{"SHARD_LIMIT", "instead.KINESIS_MOCK_PLAIN_PORT=", "--listen", "KINESIS_LATENCY=--faults"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%s lacks %s", &out, want)
 		}

@@ -62,6 +62,9 @@ type Config struct {
 	// takes all, and waits for nothing.
 	AdmitSubscription func(s *state.Stream, consumer string, shard int) *awserr.Error
 	Pace              func(s *state.Stream, consumer string, shard, bytes int) time.Duration
+	// CutSubscription, if not nil, says of each subscription, by the context of
+	// its call, whether it is to end before its time.
+	CutSubscription func(ctx context.Context) SubscriptionCut
 	// Around is called for each operation, the first outermost.
 	Around []Around
 	// AdmitTable, if not nil, is asked about each operation of DynamoDB. table is

@@ -60,7 +60,7 @@ func (in *subscribeInput) key() (state.StreamKey, error) {
 	return key, err
 }
 
-func (a *API) subscribeToShard(_ context.Context, _ arn.Scope, in *subscribeInput) (shape.Output, error) {
+func (a *API) subscribeToShard(ctx context.Context, _ arn.Scope, in *subscribeInput) (shape.Output, error) {
 	key, id, err := parseConsumerARN(in.ConsumerARN.V)
 	if err != nil {
 		return nil, err
@@ -103,6 +103,11 @@ func (a *API) subscribeToShard(_ context.Context, _ arn.Scope, in *subscribeInpu
 	sub := &subscription{
 		a: a, key: subscriptionKey{s.ID, shard, id}, stream: s, consumer: c, from: from,
 		began: now, ends: now.Add(a.cfg.SubscriptionLife), taken: make(chan struct{}),
+	}
+	if a.cfg.CutSubscription != nil {
+		if sub.cut = a.cfg.CutSubscription(ctx); sub.cut.Lifetime > 0 {
+			sub.ends = now.Add(sub.cut.Lifetime)
+		}
 	}
 	if !a.subscriptions.add(sub, now) {
 		return nil, sub.another()
@@ -163,6 +168,14 @@ func (ss *subscriptions) end(sub *subscription, now time.Time) {
 	}
 }
 
+// SubscriptionCut is when a subscription ends before its time, and how. The zero
+// value is never.
+type SubscriptionCut struct {
+	Events   int           // after so many; 0 is any number
+	Lifetime time.Duration // by the server's clock; 0 is its usual life
+	Err      error         // what it ends with; nil is as at the end of its life
+}
+
 // subscription is one call of SubscribeToShard: a [shape.EventStream].
 type subscription struct {
 	a        *API
@@ -174,6 +187,8 @@ type subscription struct {
 	ends     time.Time
 	taken    chan struct{} // closed when another has taken its place
 	done     bool          // guarded by subscriptions
+	cut      SubscriptionCut
+	sent     int // events
 
 	number int64 // time inside the last continuation number
 }
@@ -207,8 +222,8 @@ func (sub *subscription) Events(ctx context.Context, send func(string, shape.Out
 	first := true
 	for {
 		now := a.engine.Now()
-		if !now.Before(sub.ends) {
-			return nil
+		if !now.Before(sub.ends) || sub.cut.Events > 0 && sub.sent >= sub.cut.Events {
+			return sub.cut.Err
 		}
 		event, err := sub.read(ctx, now)
 		if err != nil {
@@ -220,6 +235,9 @@ func (sub *subscription) Events(ctx context.Context, send func(string, shape.Out
 				return err
 			}
 			last = a.engine.Now()
+			if sub.sent++; sub.sent == sub.cut.Events {
+				continue // to the end
+			}
 		}
 		first = false
 		if event.res.BehindLatest > 0 { // there is more

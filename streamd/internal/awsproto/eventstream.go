@@ -174,6 +174,10 @@ func (x *exchange) sendEvents() string {
 	if err == nil {
 		err = x.runEvents(ctx, e)
 	}
+	if errors.Is(err, ErrCut) {
+		x.cut = true
+		return codeCut
+	}
 	if err == nil || e.failed != nil || ctx.Err() != nil {
 		return CodeOK // the server or the client has ended it, or the client has gone
 	}

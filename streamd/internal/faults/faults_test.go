@@ -329,9 +329,8 @@ func TestDelayEndsWithItsRequest(t *testing.T) {
 
 // TestOperationsAreKnown: a rule can name each operation that there is.
 func TestOperationsAreKnown(t *testing.T) {
-	methods := reflect.TypeFor[*sdk.Client]()
-	for i := range methods.NumMethod() {
-		name := methods.Method(i).Name
+	for m := range reflect.TypeFor[*sdk.Client]().Methods() {
+		name := m.Name
 		if name == "Options" {
 			continue
 		}
