@@ -320,8 +320,22 @@ func TestATransitionIsScheduledBeforeItsAnswer(t *testing.T) {
 // copyDir copies a data directory as a crash of the process would leave it.
 func copyDir(t testing.TB, from string) string {
 	t.Helper()
-	to := t.TempDir()
-	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+	for {
+		to := t.TempDir()
+		err := copyInto(to, from)
+		if err == nil {
+			return to
+		}
+		// A snapshot got its name while the copy was at it: no moment had been
+		// like what was copied.
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func copyInto(to, from string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -344,10 +358,6 @@ func copyDir(t testing.TB, from string) string {
 		_, err = io.Copy(dst, src)
 		return errors.Join(err, dst.Close())
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return to
 }
 
 // What was acknowledged is there after a crash at any moment, once, in order,
