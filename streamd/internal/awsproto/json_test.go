@@ -103,7 +103,7 @@ func TestDecodeListBeyondItsLimitOnlyCounts(t *testing.T) {
 func TestDecodeSyntax(t *testing.T) {
 	for _, body := range []string{
 		``, ` `, `[]`, `"x"`, `{`, `{}x`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{,}`, `{"a":01}`, `{"a":1.}`, `{"a":.5}`, `{"a":1e}`, `{"a":+1}`,
-		`{"a":tru}`, `{"a":"` + "\n" + `"}`, `{"a":"\x"}`, `{"a":"\u12"}`, `{"a":"\`, `{'a':1}`, `{"Text":"x}`, `{"Data":"AAAA`, "{\"Data\":\"AA\nAA\"}",
+		`{"a":tru}`, `{"a":"` + "\n" + `"}`, `{"a":"\x"}`, `{"a":"\u12"}`, `{"a":"\`, `{'a':1}`, `{"Text":"x}`, `{"Data":"AAAA`, "{\"Data\":\"AA\nAA\"}", "{\"Data\":\"AAAAAAAAAAAAAAAA\nAAAAAAAAAAAAAA&\"}",
 		`{"a":[1,]}`, `{"a":[1 2]}`, `{"List":[{},]}`, `{"List":[`, `{"a":1 "b":2}`,
 		`{"Keys":["a",]}`, `{"Keys":["a" "b"]}`, `{"Keys":["a"`, `{"Tags":{"a":"b",}}`, `{"Tags":{"a"}}`, `{"Tags":{"a":"b"`, `{"Tags":{1:"b"}}`,
 		strings.Repeat(`{"a":`, 9) + `1` + strings.Repeat(`}`, 9),
