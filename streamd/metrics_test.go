@@ -3,6 +3,7 @@ package streamd
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -155,6 +156,8 @@ func TestStreamMetrics(t *testing.T) {
 			`kinesis_put_records_successful_records_total{stream="s"} 3`,
 			`kinesis_put_records_throttled_records_total{stream="s"} 3`,
 			`kinesis_put_records_failed_records_total{stream="s"} 0`,
+			`kinesis_write_provisioned_throughput_exceeded_total{stream="s"} 3`,
+			`kinesis_read_provisioned_throughput_exceeded_total{stream="s"} 0`,
 			`kinesis_put_records_latency_seconds_count{stream="s"} 2`,
 			`kinesis_shard_incoming_records_total{shard="shardId-000000000000",stream="s"}`,
 		)
@@ -249,7 +252,6 @@ func TestConsumerMetrics(t *testing.T) {
 		const c = `{consumer="c",stream="s"}`
 		m.Sent(s, "c", api.Event{Records: 2, Bytes: 10, Behind: 7 * time.Millisecond})
 		m.Sent(s, "c", api.Event{})
-		m.Sent(s, "c", api.Event{Err: http.ErrAbortHandler})
 		w.expect("sent",
 			"kinesis_subscribe_to_shard_event_bytes_total"+c+" 10",
 			"kinesis_subscribe_to_shard_event_records_total"+c+" 2",
@@ -266,7 +268,11 @@ func TestConsumerMetrics(t *testing.T) {
 		w.expect("idle", "kinesis_subscribe_to_shard_event_bytes_total"+c)
 
 		subscribe := func(code string) {
-			m.observe(&awsproto.Exchange{Operation: "SubscribeToShard", Code: code, Subject: shape.Subject{Stream: "s", Exists: true}})
+			status := http.StatusBadRequest
+			if code == awsproto.CodeOK {
+				status = http.StatusOK
+			}
+			m.observe(&awsproto.Exchange{Operation: "SubscribeToShard", Code: code, Status: status, Subject: shape.Subject{Stream: "s", Exists: true}})
 		}
 		subscribe(awsproto.CodeOK)
 		subscribe("ResourceInUseException")
@@ -430,7 +436,8 @@ var cloudWatchNames = []string{
 	"GetRecords.Bytes", "GetRecords.IteratorAge", "GetRecords.IteratorAgeMilliseconds", "GetRecords.Latency",
 	"GetRecords.Records", "GetRecords.Success", "SubscribeToShard.RateExceeded", "SubscribeToShard.Success",
 	"SubscribeToShardEvent.Bytes", "SubscribeToShardEvent.MillisBehindLatest", "SubscribeToShardEvent.Records",
-	"SubscribeToShardEvent.Success", "IteratorAgeMilliseconds", "OutgoingBytes", "OutgoingRecords",
+	"SubscribeToShardEvent.Success", "WriteProvisionedThroughputExceeded", "ReadProvisionedThroughputExceeded",
+	"IteratorAgeMilliseconds", "OutgoingBytes", "OutgoingRecords",
 }
 
 // compareGolden compares got with a file of testdata, or writes it under
@@ -479,4 +486,41 @@ func TestMetricsAreCheap(t *testing.T) {
 			t.Errorf("%s: %v allocations", tt.name, n)
 		}
 	}
+}
+
+// TestFanOutMetrics subscribes as a client does.
+func TestFanOutMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		w := newWatched(t, Config{Create: []StreamSpec{{Name: "s", Shards: 1}}, RequestLog: slog.New(slog.NewJSONHandler(&log, nil))})
+		w.ok("PutRecord", `{"StreamName":"s","Data":"aGVsbG8=","PartitionKey":"k"}`)
+		var out struct{ Consumer struct{ ConsumerARN string } }
+		a := w.ok("RegisterStreamConsumer", `{"StreamARN":"arn:aws:kinesis:us-east-1:000000000000:stream/s","ConsumerName":"c"}`)
+		if err := json.Unmarshal(a.Body.Bytes(), &out); err != nil {
+			t.Fatal(err)
+		}
+		subscribe := func(wait time.Duration) int {
+			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			defer cancel()
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "http://localhost/", strings.NewReader(
+				fmt.Sprintf(`{"ConsumerARN":%q,"ShardId":"shardId-000000000000","StartingPosition":{"Type":"TRIM_HORIZON"}}`, out.Consumer.ConsumerARN)))
+			r.Header.Set("X-Amz-Target", "Kinesis_20131202.SubscribeToShard")
+			r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+			a := httptest.NewRecorder()
+			w.h.ServeHTTP(a, r)
+			return a.Body.Len()
+		}
+		log.Reset()
+		n := subscribe(time.Second)
+		w.expect("after a subscription",
+			`kinesis_subscribe_to_shard_success_total{stream="s"} 1`,
+			`kinesis_subscribe_to_shard_event_bytes_total{consumer="c",stream="s"} 5`,
+			`kinesis_subscribe_to_shard_event_records_total{consumer="c",stream="s"} 1`,
+			`kinesis_subscribe_to_shard_event_millis_behind_latest{consumer="c",stream="s"} 0`,
+			`kinesis_get_records_records_total{stream="s"} 0`,
+		)
+		if got := lines(t, &log); len(got) != 1 || got[0]["stream"] != "s" || got[0]["status"] != 200.0 || got[0]["out"] != float64(n) {
+			t.Errorf("%d bytes were sent, logged is %v", n, got)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package streamd
 
 import (
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -136,7 +137,7 @@ func (m *streamMetrics) observe(e *awsproto.Exchange) {
 		m.called(e, getRecordsLatency, getRecordsSuccess, ok)
 	case "SubscribeToShard":
 		switch c := m.of(e.Subject.Stream); {
-		case ok:
+		case e.Status == http.StatusOK: // whatever ended it
 			c.counters[subscribeSuccess].Inc()
 		case e.Code == "LimitExceededException" || e.Code == "ResourceInUseException":
 			c.counters[subscribeExceeded].Inc()
@@ -221,10 +222,8 @@ func (m *streamMetrics) Sent(s *state.Stream, consumer string, e api.Event) {
 	cc := m.consumer(c, consumer)
 	cc.counters[eventBytes].Add(float64(e.Bytes))
 	cc.counters[eventRecords].Add(float64(e.Records))
+	cc.counters[eventSuccess].Inc()
 	cc.behind.add(e.Behind.Milliseconds())
-	if e.Err == nil {
-		cc.counters[eventSuccess].Inc()
-	}
 	if len(s.Metrics) == 0 || c.label == otherLabel {
 		return
 	}

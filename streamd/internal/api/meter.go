@@ -16,9 +16,8 @@ type Meter interface {
 	// Got is told of each call of GetRecords that succeeded: how much it
 	// returned, and how old the last record is, 0 at the tip of the shard.
 	Got(s *state.Stream, shard, records, bytes int, age time.Duration)
-	// Sent is told of each event that a consumer with enhanced fan-out was
-	// sent. It has no records if there are none; err is why it was the last
-	// one, nil if it was not or all is well.
+	// Sent is told of each event that a consumer with enhanced fan-out was sent,
+	// those without records too.
 	Sent(s *state.Stream, consumer string, e Event)
 }
 
@@ -37,7 +36,6 @@ type Event struct {
 	Records int
 	Bytes   int           // of data
 	Behind  time.Duration // MillisBehindLatest
-	Err     error
 }
 
 // nobody is the Meter of those who have none.
