@@ -204,7 +204,7 @@ func parseRule(r *Rule, v any) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		if !slices.Contains(names, name) {
-			errs = append(errs, fmt.Errorf("%.80q is not a member of a rule; %s", name, suggest(name, names[len(statusNames):])))
+			errs = append(errs, fmt.Errorf("%.80q is not a member of a rule; %s", name, suggest(name, names[len(statusNames):], "write one of "+strings.Join(names[len(statusNames):], ", "))))
 		}
 	}
 	if errs == nil {

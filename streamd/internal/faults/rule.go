@@ -110,7 +110,7 @@ func (r *Rule) checkMatch(bad func(string, ...any)) {
 		return
 	}
 	if !slices.ContainsFunc(names, func(name string) bool { return glob(r.Operation, name) }) {
-		bad("operation %.80q is that of no operation; %s", r.Operation, suggest(r.Operation, names))
+		bad("operation %.80q is that of no operation; %s", r.Operation, suggest(r.Operation, names, "write a name such as "+names[0]+", or a pattern such as "+names[0][:3]+"*"))
 	}
 	if only := onlyOf[r.Kind]; only != "" && (r.Service == dynamodb || !glob(r.Operation, only)) {
 		bad("kind %s is of %s alone; leave service and operation out", r.Kind, only)
@@ -215,8 +215,9 @@ func parseShard(s string) (int, bool) {
 	return int(n), err == nil && n <= math.MaxInt32
 }
 
-// suggest returns what to write in place of a name that is none.
-func suggest(word string, names []string) string {
+// suggest returns what to write in place of a name that is none: the one that is
+// most like it, or what otherwise says.
+func suggest(word string, names []string, otherwise string) string {
 	best, least := "", 1+len(word)/3
 	for _, name := range names {
 		if d := distance(strings.ToLower(word), strings.ToLower(name)); d <= least && d < 8 {
@@ -226,7 +227,7 @@ func suggest(word string, names []string) string {
 	if best != "" {
 		return "write " + best
 	}
-	return "write a name such as " + names[0] + ", or a pattern such as " + names[0][:3] + "*"
+	return otherwise
 }
 
 // distance is how many letters must be put in, left out or exchanged to make b
