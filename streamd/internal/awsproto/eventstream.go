@@ -30,6 +30,10 @@ const (
 	eventPrelude = 12
 	stringHeader = 7
 
+	// maxHeader is the most bytes that readers take as the value of a header.
+	// Source: maxHeaderValueLen of aws-sdk-go-v2's eventstream.
+	maxHeader = 1<<15 - 1
+
 	// eventTimeout bounds how long a reader may take no byte of a message: as
 	// long as a subscription lives. A reader that is busy so long is no fault; a
 	// peer that has gone is found by the transport before.
@@ -72,8 +76,9 @@ type eventWriter struct {
 	out     int64           // bytes written
 }
 
-// header adds a header with a string.
+// appendHeader adds a header with a string, cut if it is too long.
 func appendHeader(dst []byte, name, value string) []byte {
+	value = value[:min(len(value), maxHeader)]
 	dst = append(dst, byte(len(name)))
 	dst = append(dst, name...)
 	dst = append(dst, stringHeader)
