@@ -69,7 +69,7 @@ func FuzzEventStream(f *testing.F) {
 		}
 		stream := awsproto.AppendEvent(nil, codec, "initial-response", nothing{})
 		stream = awsproto.AppendEvent(stream, codec, name, one{text})
-		stream = awsproto.AppendFailure(stream, codec, awserr.New(code, message))
+		stream = awsproto.AppendFailure(stream, codec, awserr.New(code, "%s", message))
 
 		decoder := eventstream.NewDecoder()
 		in := bytes.NewReader(stream)
