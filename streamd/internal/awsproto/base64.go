@@ -33,3 +33,35 @@ func appendBase64(dst, src []byte) []byte {
 	}
 	return base64.StdEncoding.AppendEncode(dst[:n], src)
 }
+
+// badBase64 marks what are no two characters of base64.
+const badBase64 = 1 << 15
+
+// base64Bits holds, for each two bytes of text, the twelve bits that they stand
+// for.
+var base64Bits = func() (bits [1 << 16]uint16) {
+	for i := range bits {
+		bits[i] = badBase64
+	}
+	for i, pair := range base64Pairs {
+		bits[pair] = uint16(i)
+	}
+	return bits
+}()
+
+// decodeQuanta decodes base64 text over itself, eight characters at a time, as
+// far as it is free of padding and mistakes, and returns how many quanta of four
+// characters that is. It does so almost twice as fast as the standard library:
+// bodies of PutRecords are hardly anything else.
+func decodeQuanta(b []byte) (quanta int) {
+	in, out := 0, 0
+	for ; len(b)-in >= 8; in, out = in+8, out+6 {
+		x := binary.LittleEndian.Uint64(b[in:])
+		v0, v1, v2, v3 := base64Bits[uint16(x)], base64Bits[uint16(x>>16)], base64Bits[uint16(x>>32)], base64Bits[uint16(x>>48)]
+		if (v0|v1|v2|v3)&badBase64 != 0 {
+			break
+		}
+		binary.BigEndian.PutUint64(b[out:], uint64(v0)<<52|uint64(v1)<<40|uint64(v2)<<28|uint64(v3)<<16)
+	}
+	return in / 4
+}

@@ -14,3 +14,6 @@ var (
 	AppendEvent   = appendEvent
 	AppendFailure = appendFailure
 )
+
+// DecodeQuanta decodes the front of base64 text over itself.
+var DecodeQuanta = decodeQuanta

@@ -45,7 +45,9 @@ func decodeBlob(f *shape.Blob, text []byte, escaped bool) (conversion *awserr.Er
 	}
 	var head [overlap]byte
 	copy(head[:], text)
-	size, err := strictBase64.Decode(text, text)
+	quanta := decodeQuanta(text)
+	size, err := strictBase64.Decode(text[3*quanta:], text[4*quanta:])
+	size += 3 * quanta
 	if err == nil {
 		f.V, f.Set = text[:size:size], true
 		return nil, true
