@@ -69,7 +69,7 @@ func TestBadInput(t *testing.T) {
 		{
 			name:  "corrupt journal",
 			args:  onFreePorts("--data", corruptData(t)),
-			wants: []string{"damaged", ".seg", "restore"},
+			wants: []string{"damaged", ".ring", "restore"},
 		},
 		{
 			name:  "no sense in a flag",
@@ -249,7 +249,7 @@ func corruptData(t *testing.T) string {
 		}
 	}
 	s.kill() // not stopped: it would write a snapshot that makes the record's frame history
-	segments, err := filepath.Glob(filepath.Join(s.dataDir, "journal", "*.seg"))
+	segments, err := filepath.Glob(filepath.Join(s.dataDir, "journal", "*.ring"))
 	if err != nil || len(segments) == 0 {
 		t.Fatal("no segments", err)
 	}

@@ -49,6 +49,17 @@ type Config struct {
 	// the machine may lose so much; "off", when the system likes.
 	Fsync string
 
+	// Journal is the shape of the journal's ring, as "3x16MiB" (the default): so
+	// many files of such a size hold what no checkpoint has taken over yet. More
+	// lets bursts be longer, and takes the disk, some memory, and time at the
+	// start after a crash. At least 2 files of 16 MiB; only for DataDir.
+	Journal string
+
+	// MaxDisk bounds what DataDir takes, in bytes: beyond it records are refused
+	// as if throughput were exceeded, until some have expired. Default 0: no
+	// bound but the disk's. At least twice what Journal takes.
+	MaxDisk int64
+
 	// Auth says what requests must prove: "open" (the default), nothing;
 	// "shape", a well-formed signature, which is not verified; "verify", a
 	// signature of AWS, version 4, by one of Keys. In all a signature that is
@@ -195,6 +206,7 @@ func ParseStreams(list string) ([]StreamSpec, error) {
 type settings struct {
 	Config
 	fsync    journal.Fsync
+	ring     ring
 	auth     awsproto.AuthMode
 	loopback bool // the AWS listener is reached from this machine alone
 }
@@ -223,6 +235,11 @@ func (c Config) check() (settings, error) {
 	var err error
 	if s.fsync, err = parseFsync(c.Fsync); err != nil {
 		errs = append(errs, err)
+	}
+	if s.ring, err = parseRing(c.Journal); err != nil {
+		errs = append(errs, err)
+	} else if least := 2 * int64(s.ring.files) * int64(s.ring.bytes); c.MaxDisk != 0 && c.MaxDisk < least {
+		errs = append(errs, fmt.Errorf("max disk is %d bytes; with the journal that is set it must be %d at least", c.MaxDisk, least))
 	}
 	switch c.Auth {
 	case "", "open":
@@ -310,6 +327,40 @@ func parseFsync(s string) (journal.Fsync, error) {
 		}
 	}
 	return journal.Fsync{}, fmt.Errorf("fsync %q is none of always, off and interval:DURATION, such as interval:100ms", s)
+}
+
+// ring is the shape of the journal.
+type ring struct{ files, bytes int }
+
+func parseRing(s string) (r ring, err error) {
+	if s == "" {
+		return ring{journal.DefaultFiles, journal.DefaultFileBytes}, nil
+	}
+	files, size, ok := strings.Cut(s, "x")
+	bytes := int64(0)
+	if ok {
+		if r.files, err = strconv.Atoi(files); err == nil {
+			bytes, err = ParseBytes(size)
+		}
+	}
+	if !ok || err != nil || r.files < journal.MinFiles || r.files > 99 || bytes < journal.DefaultFileBytes || bytes > 1<<30 {
+		return ring{}, fmt.Errorf("journal %q is not FILESxSIZE with %d to 99 files of 16MiB to 1GiB, such as 3x16MiB", s, journal.MinFiles)
+	}
+	r.bytes = int(bytes)
+	return r, nil
+}
+
+// ParseBytes reads a number of bytes, such as 4096, 16MiB or 10GB.
+func ParseBytes(s string) (int64, error) {
+	digits := strings.TrimRight(s, "KMGTiB")
+	unit, ok := map[string]int64{
+		"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40,
+	}[s[len(digits):]]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if !ok || err != nil || n < 0 || n > (1<<62)/unit {
+		return 0, fmt.Errorf("%q is not a number of bytes, such as 4096, 16MiB or 10GB", s)
+	}
+	return n * unit, nil
 }
 
 // isLoopback reports whether only this machine can reach addr.

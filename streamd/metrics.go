@@ -86,7 +86,17 @@ func versionOr(version string) string {
 
 // watch adds the metrics of a store, and those of streams, which end with them.
 func (m *metrics) watch(st *store.Store) {
-	m.gauge("streamd_journal_bytes", "Bytes of the journal that are kept.", func() float64 { return float64(st.JournalBytes()) })
+	m.gauge("streamd_journal_bytes", "Bytes of the journal's files; in memory, of all that is kept.", func() float64 { return float64(st.Disk().Journal) })
+	m.gauge("streamd_runs_bytes", "Bytes of the files of records that checkpoints have written.", func() float64 { return float64(st.Disk().Runs) })
+	m.gauge("streamd_runs", "Files of records.", func() float64 { return float64(st.Disk().RunFiles) })
+	m.gauge("streamd_snapshots_bytes", "Bytes of the snapshots of streams and tables.", func() float64 { return float64(st.Disk().Snapshots) })
+	m.gauge("streamd_disk_refused", "1 while records are refused for want of room on the disk.", func() float64 {
+		if st.Disk().Refused {
+			return 1
+		}
+		return 0
+	})
+	m.counter("streamd_journal_stalls_seconds_total", "Time that writes have waited for checkpoints to free the journal.", func() float64 { return st.Disk().Stalled.Seconds() })
 	m.stream.catalogue, m.stream.now = st.All, st.Now
 	m.registry.MustRegister(m.stream)
 }
@@ -94,6 +104,11 @@ func (m *metrics) watch(st *store.Store) {
 // gauge adds a metric that is looked up when it is asked for.
 func (m *metrics) gauge(name, help string, value func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+}
+
+// counter adds a counter that is looked up when it is asked for.
+func (m *metrics) counter(name, help string, value func() float64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value))
 }
 
 // handler serves the metrics, and those of the process with them.

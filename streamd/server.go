@@ -101,7 +101,10 @@ func New(cfg Config) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	s.store, err = store.Open(store.Options{Dir: set.DataDir, Fsync: set.fsync, Clock: s.clock, Logger: s.log, Synced: s.metrics.synced})
+	s.store, err = store.Open(store.Options{
+		Dir: set.DataDir, Fsync: set.fsync, RingFiles: set.ring.files, RingBytes: set.ring.bytes, MaxBytes: set.MaxDisk,
+		Clock: s.clock, Logger: s.log, Synced: s.metrics.synced,
+	})
 	if err != nil {
 		if _, ok := errors.AsType[*journal.CorruptError](err); ok {
 			err = fmt.Errorf("%w: %w", ErrCorrupt, err)

@@ -23,6 +23,8 @@ type serveFlags struct {
 	data             string
 	memory           bool
 	fsync            string
+	journal          string
+	maxDisk          string
 	auth             string
 	authKeys         string
 	maxClockSkew     time.Duration
@@ -84,6 +86,8 @@ SHOULD_PERSIST_DATA and PERSIST_PATH are understood as kinesis-mock does.`,
 	flags.StringVar(&f.data, "data", "", "data directory (default: one of the user, printed at the start)")
 	flags.BoolVar(&f.memory, "memory", false, "keep everything in memory, and lose it at the end")
 	flags.StringVar(&f.fsync, "fsync", "always", "when to force data to disk: always, interval:100ms or off")
+	flags.StringVar(&f.journal, "journal", "3x16MiB", "number and size of the journal's files")
+	flags.StringVar(&f.maxDisk, "max-disk", "0", "refuse records once the data directory takes so much, such as 10GB (0: no bound but the disk's)")
 	flags.StringVar(&f.auth, "auth", "open", "what requests must prove: open (nothing), shape (a well-formed signature) or verify (a signature by a key)")
 	flags.StringVar(&f.authKeys, "auth-keys", "", "YAML file of the keys that --auth=verify takes")
 	flags.DurationVar(&f.maxClockSkew, "max-clock-skew", 15*time.Minute, "how far the time of a signature may be from the server's")
@@ -125,7 +129,7 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 		return fmt.Errorf("--log-level %q is none of debug, info, warn and error", f.logLevel)
 	}
 	cfg := streamd.Config{
-		Listen: f.listen, Admin: f.admin, Fsync: f.fsync, Auth: f.auth, Insecure: f.insecure,
+		Listen: f.listen, Admin: f.admin, Fsync: f.fsync, Journal: f.journal, Auth: f.auth, Insecure: f.insecure,
 		MaxClockSkew: f.maxClockSkew, MaxConnections: f.maxConnections,
 		TLS: f.tls, TLSDir: f.tlsDir, TLSCert: f.tlsCert, TLSKey: f.tlsKey, TLSNames: f.san,
 		AllowHosts: f.allowHost, CORSOrigins: f.corsOrigin,
@@ -134,6 +138,9 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 		Logger: slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
 	}
 	var err error
+	if cfg.MaxDisk, err = streamd.ParseBytes(f.maxDisk); err != nil {
+		return fmt.Errorf("--max-disk: %w", err)
+	}
 	if cfg.Limits, err = streamd.ParseLimits(f.limits); err != nil {
 		return err
 	}

@@ -182,17 +182,25 @@ func (a *API) Table(ctx context.Context, scope arn.Scope, op string, body []byte
 		}
 	}
 	resp, err = a.engine.Table(ctx, scope, r)
-	return resp, apiError(err)
+	return resp, writeError(err)
 }
+
+// writeError is [apiError] for what writes records or items: that there is no
+// room is said in the words that clients slow down for.
+func writeError(err error) error {
+	if errors.Is(err, store.ErrFull) {
+		return awserr.New("ProvisionedThroughputExceededException", "%s", noRoom)
+	}
+	return apiError(err)
+}
+
+const noRoom = "The server takes no more data for now: its disk is full, or more is waiting to be written than it will hold."
 
 // apiError turns the engine's errors into the API's. What is left is a fault of
 // the server, for the log.
 func apiError(err error) error {
 	if errors.Is(err, store.ErrFull) {
-		return &awserr.Error{
-			Code: "ServiceUnavailable", Status: http.StatusServiceUnavailable,
-			Message: "The server takes no more data for now: its disk is full, or more is waiting to be written than it will hold.",
-		}
+		return &awserr.Error{Code: "ServiceUnavailable", Status: http.StatusServiceUnavailable, Message: noRoom}
 	}
 	if errors.Is(err, store.ErrClosed) {
 		return &awserr.Error{Code: "ServiceUnavailable", Status: http.StatusServiceUnavailable, Message: "The server is shutting down."}

@@ -260,7 +260,7 @@ func (a *API) put(ctx context.Context, s *state.Stream, recs []store.Record) ([]
 	case errors.Is(err, store.ErrNoStream):
 		return nil, streamNotFound(s.Key)
 	case err != nil:
-		return nil, apiError(err)
+		return nil, writeError(err)
 	}
 	return stored, nil
 }

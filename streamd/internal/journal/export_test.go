@@ -1,4 +1,10 @@
 package journal
 
-// Scan is recovery's look at the last segment.
-var Scan = scan
+// HeaderSize is the size of the header of a frame on disk.
+const HeaderSize = headerSize
+
+// Start returns the position of the frame that b begins with.
+func Start(b []byte) LSN {
+	h, _ := parseHeader(b)
+	return h.start
+}

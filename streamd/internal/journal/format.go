@@ -7,14 +7,11 @@ import (
 
 // The layout on disk; doc.go draws it. All of it is part of the format.
 const (
-	segmentMagic   = "sdjrnl\x00\x01" // the last byte is the version
-	segmentHeader  = 64
-	headerSize     = 64
-	segmentSuffix  = ".seg"
-	maxFrameBody   = 64 << 20
-	segmentCRCSpan = 32
-	flagsAt        = 56
-	flagLoose      = 1
+	frameMagic   = "SDJ\x02" // the last byte is the version
+	headerSize   = 96
+	block        = 4096
+	ringSuffix   = ".ring"
+	maxFrameBody = 64 << 20
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -23,89 +20,75 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // stores.
 func Checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
-// appendSegmentHeader writes the header of a segment whose first frame begins
-// at position base.
-func appendSegmentHeader(dst []byte, base LSN, store [16]byte) []byte {
-	start := len(dst)
-	dst = append(dst, segmentMagic...)
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(base))
-	dst = append(dst, store[:]...)
-	dst = binary.LittleEndian.AppendUint32(dst, Checksum(dst[start:]))
-	return append(dst, make([]byte, segmentHeader-(len(dst)-start))...)
-}
-
-// parseSegmentHeader returns the position and store of a segment. ok is false
-// if b is no whole header of this version.
-func parseSegmentHeader(b []byte) (base LSN, store [16]byte, ok bool) {
-	if len(b) < segmentHeader || string(b[:8]) != segmentMagic ||
-		binary.LittleEndian.Uint32(b[segmentCRCSpan:]) != Checksum(b[:segmentCRCSpan]) {
-		return 0, store, false
-	}
-	copy(store[:], b[16:32])
-	return LSN(binary.LittleEndian.Uint64(b[8:])), store, true
-}
+// blockUp returns the position of the first block at or behind p.
+func blockUp(p LSN) LSN { return (p + block - 1) &^ (block - 1) }
 
 // header is the fixed part of a frame on disk.
 type header struct {
-	start LSN // position at which the frame begins: its own place, against stale bytes
-	body  uint32
-	crc   uint32 // of the body
-	prev  uint32
-	id    FrameID
-	loose bool // acknowledged before it was synced
+	sum     uint32 // of the rest of the header, and so of all
+	start   LSN    // at which the frame begins: its own place, against stale bytes
+	durable LSN    // on disk when it was written
+	id      FrameID
+	prev    uint32
+	chain   uint32 // sum of the frame before
+	body    uint32
+	crc     uint32 // of the body
 }
 
-func appendHeader(dst []byte, start LSN, f *Frame, durable bool) []byte {
+// newHeader describes f, and leaves out its place.
+func newHeader(f *Frame) header {
+	return header{id: f.ID, prev: f.Prev, body: uint32(len(f.Body)), crc: Checksum(f.Body)}
+}
+
+// append writes the header and notes its checksum.
+func (h *header) append(dst []byte) []byte {
 	at := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(f.Body)))
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(start))
-	dst = append(dst, f.ID.Gateway[:]...)
-	dst = binary.LittleEndian.AppendUint64(dst, f.ID.Session)
-	dst = binary.LittleEndian.AppendUint64(dst, f.ID.N)
-	dst = binary.LittleEndian.AppendUint32(dst, f.Prev)
-	dst = binary.LittleEndian.AppendUint32(dst, Checksum(f.Body))
+	dst = append(dst, frameMagic...)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.start))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.durable))
+	dst = append(dst, h.id.Gateway[:]...)
+	dst = binary.LittleEndian.AppendUint64(dst, h.id.Session)
+	dst = binary.LittleEndian.AppendUint64(dst, h.id.N)
+	dst = binary.LittleEndian.AppendUint32(dst, h.prev)
+	dst = binary.LittleEndian.AppendUint32(dst, h.chain)
+	dst = binary.LittleEndian.AppendUint32(dst, h.body)
+	dst = binary.LittleEndian.AppendUint32(dst, h.crc)
 	dst = append(dst, make([]byte, headerSize-(len(dst)-at))...)
-	if !durable {
-		dst[at+flagsAt] = flagLoose
-	}
-	binary.LittleEndian.PutUint32(dst[at:], Checksum(dst[at+4:]))
+	h.sum = Checksum(dst[at+4:])
+	binary.LittleEndian.PutUint32(dst[at:], h.sum)
 	return dst
 }
 
-// parseHeader reads the frame header that b begins with. ok is false if there
-// is none for a frame that begins at position start.
-func parseHeader(b []byte, start LSN) (h header, ok bool) {
-	if len(b) < headerSize || LSN(binary.LittleEndian.Uint64(b[8:])) != start ||
-		binary.LittleEndian.Uint32(b) != Checksum(b[4:headerSize]) {
+// parseHeader reads the header that b begins with. ok is false if there is
+// none.
+func parseHeader(b []byte) (h header, ok bool) {
+	if len(b) < headerSize || string(b[4:8]) != frameMagic {
 		return header{}, false
 	}
 	h = header{
-		start: start,
-		body:  binary.LittleEndian.Uint32(b[4:]),
-		prev:  binary.LittleEndian.Uint32(b[48:]),
-		crc:   binary.LittleEndian.Uint32(b[52:]),
-		loose: b[flagsAt]&flagLoose != 0,
+		sum:     binary.LittleEndian.Uint32(b),
+		start:   LSN(binary.LittleEndian.Uint64(b[8:])),
+		durable: LSN(binary.LittleEndian.Uint64(b[16:])),
+		prev:    binary.LittleEndian.Uint32(b[56:]),
+		chain:   binary.LittleEndian.Uint32(b[60:]),
+		body:    binary.LittleEndian.Uint32(b[64:]),
+		crc:     binary.LittleEndian.Uint32(b[68:]),
 	}
-	copy(h.id.Gateway[:], b[16:32])
-	h.id.Session = binary.LittleEndian.Uint64(b[32:])
-	h.id.N = binary.LittleEndian.Uint64(b[40:])
-	return h, h.body <= maxFrameBody
+	copy(h.id.Gateway[:], b[24:40])
+	h.id.Session = binary.LittleEndian.Uint64(b[40:])
+	h.id.N = binary.LittleEndian.Uint64(b[48:])
+	return h, h.sum == Checksum(b[4:headerSize]) && h.body <= maxFrameBody && h.start%block == 0 && h.start < 1<<62
 }
 
 // end is the position of the frame.
 func (h header) end() LSN { return h.start + headerSize + LSN(h.body) }
 
-// parseFrame reads the whole frame that b begins with. ok is false if it is not
-// whole or its body is damaged.
-func parseFrame(b []byte, start LSN) (f *Frame, end LSN, ok bool) {
-	h, ok := parseHeader(b, start)
-	if !ok || len(b)-headerSize < int(h.body) {
-		return nil, 0, false
-	}
-	body := b[headerSize : headerSize+int(h.body) : headerSize+int(h.body)]
+// frame returns the frame with this header and body, nil if they do not belong
+// together.
+func (h header) frame(body []byte) *Frame {
 	if Checksum(body) != h.crc {
-		return nil, 0, false
+		return nil
 	}
-	return &Frame{ID: h.id, Prev: h.prev, Body: body}, h.end(), true
+	return &Frame{ID: h.id, Prev: h.prev, Body: body}
 }

@@ -3,7 +3,6 @@ package journal_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,12 +22,15 @@ import (
 
 var store = [16]byte{1, 2, 3}
 
+// small is the size of a file that holds three frames of these tests.
+const small = 3 * 4096
+
 // both runs a test on every journal of this package.
 func both(t *testing.T, test func(t *testing.T, j journal.Journal)) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { test(t, new(journal.Memory)) })
 	t.Run("local", func(t *testing.T) {
-		test(t, open(t, t.TempDir(), journal.LocalConfig{SegmentBytes: 1000, TailBytes: 300}))
+		test(t, open(t, t.TempDir(), journal.LocalConfig{Files: 100, FileBytes: small, TailBytes: 300}))
 	})
 }
 
@@ -207,7 +209,7 @@ func TestRelease(t *testing.T) {
 
 func TestReopen(t *testing.T) {
 	dir := t.TempDir()
-	cfg := journal.LocalConfig{SegmentBytes: 1000}
+	cfg := journal.LocalConfig{Files: 50, FileBytes: small}
 	next := 1
 	for range 5 {
 		j := open(t, dir, cfg)
@@ -220,49 +222,82 @@ func TestReopen(t *testing.T) {
 	}
 }
 
-// build makes a journal of frames 1 to n-1 and returns its last segment and the
-// offset in it at which its last frame begins.
+// build makes a journal of frames 1 to n-1 and returns the file of its last
+// frame and the offset in it at which that begins.
 func build(t *testing.T, dir string, n int, cfg journal.LocalConfig) (last string, offset int64) {
 	t.Helper()
 	j := open(t, dir, cfg)
-	fill(t, j, 1, n)
+	lsns := fill(t, j, 1, n)
+	end := lsns[len(lsns)-1]
+	base := j.Base(end - 1)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	names, err := filepath.Glob(filepath.Join(dir, "*.seg"))
-	if err != nil || len(names) < 2 {
-		t.Fatalf("segments: %v, %v; want several", names, err)
+	start := end - journal.LSN(len(frame(n-1).Body)) - journal.HeaderSize
+	for _, name := range ring(t, dir) {
+		if at := journal.Start(read(t, name)); at == base {
+			return name, int64(start - base)
+		}
 	}
-	last = names[len(names)-1]
-	info, err := os.Stat(last)
+	t.Fatal("no file has the last frame")
+	return "", 0
+}
+
+// ring returns the names of the ring's files.
+func ring(t *testing.T, dir string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, "*.ring"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return last, info.Size() - 64 - int64(len(frame(n-1).Body))
+	return names
+}
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func write(t *testing.T, name string, b []byte) {
+	t.Helper()
+	// Not truncated first: ext4 would flush the file when it is closed.
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(int64(len(b))); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestTornTailIsCut(t *testing.T) {
-	const frames = 25
-	cfg := journal.LocalConfig{SegmentBytes: 1000}
-	src := t.TempDir()
-	last, offset := build(t, src, frames, cfg)
-	whole, err := os.ReadFile(last)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for cut := offset; cut < int64(len(whole)); cut++ {
-		for name, tail := range map[string][]byte{
+	const frames = 6
+	cfg := journal.LocalConfig{Files: 50, FileBytes: small}
+	dir := t.TempDir()
+	last, offset := build(t, dir, frames, cfg)
+	whole := read(t, last)
+	end := offset + journal.HeaderSize + int64(len(frame(frames-1).Body))
+	for cut := offset; cut < end; cut++ {
+		for name, torn := range map[string][]byte{
 			"short":   whole[:cut],
 			"zeroed":  append(bytes.Clone(whole[:cut]), make([]byte, int64(len(whole))-cut)...),
 			"garbage": append(bytes.Clone(whole[:cut]), bytes.Repeat([]byte{0xa5}, 5000)...),
 		} {
-			if name == "zeroed" && bytes.Equal(tail, whole) {
+			if name == "zeroed" && bytes.Equal(torn, whole) {
 				continue // the bytes lost were zeros
 			}
-			if err := os.WriteFile(last, tail, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			j, err := tryOpen(src, cfg)
+			write(t, last, torn)
+			j, err := tryOpen(dir, cfg)
 			if err != nil {
 				t.Fatalf("%s at byte %d: %v", name, cut, err)
 			}
@@ -282,29 +317,22 @@ func TestTornTailIsCut(t *testing.T) {
 // nothing; it never shortens the journal.
 func TestEveryFlippedByteIsReported(t *testing.T) {
 	const frames = 12
-	cfg := journal.LocalConfig{SegmentBytes: 500}
+	cfg := journal.LocalConfig{Files: 50, FileBytes: small}
 	dir := t.TempDir()
 	last, offset := build(t, dir, frames, cfg)
-	cfg.Checked = 1 << 60 // so that opening writes nothing, which takes long
-	names, err := filepath.Glob(filepath.Join(dir, "*.seg"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range names {
-		whole, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, name := range ring(t, dir) {
+		whole := read(t, name)
 		end := int64(len(whole))
 		if name == last {
 			end = offset
 		}
 		for i := range end {
+			if i%4096 > 300 && i%4096 < 4090 || i >= small/3 && i%11 > 0 {
+				continue // what lies behind a frame is all alike, and so are frames
+			}
 			flipped := bytes.Clone(whole)
 			flipped[i] ^= 0x10
-			if err := os.WriteFile(name, flipped, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			write(t, name, flipped)
 			reported := false
 			j, err := tryOpen(dir, cfg)
 			if err == nil {
@@ -323,40 +351,40 @@ func TestEveryFlippedByteIsReported(t *testing.T) {
 				}
 			}
 			if ce, ok := errors.AsType[*journal.CorruptError](err); ok {
-				reported = ce.File == name
-			} else if err != nil && !errors.Is(err, errEnough) {
-				reported = true // another version, another store
+				reported = ce.File == name && ce.Offset <= i && i < ce.Offset+4096
 			}
 			if !reported && !errors.Is(err, errEnough) {
 				t.Fatalf("%s byte %d: %v, and the journal is short", name, i, err)
 			}
-			if err := os.WriteFile(name, whole, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			write(t, name, whole)
 		}
 	}
 }
 
-func TestMissingMiddleSegmentIsCorruption(t *testing.T) {
+func TestMissingFileIsCorruption(t *testing.T) {
 	dir := t.TempDir()
-	cfg := journal.LocalConfig{SegmentBytes: 1000}
+	cfg := journal.LocalConfig{Files: 50, FileBytes: small}
 	build(t, dir, 40, cfg)
-	names, err := filepath.Glob(filepath.Join(dir, "*.seg"))
-	if err != nil || len(names) < 3 {
-		t.Fatalf("segments %v, %v; want at least 3", names, err)
+	for _, name := range ring(t, dir) {
+		if journal.Start(read(t, name)) != 2*small {
+			continue
+		}
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tryOpen(dir, cfg); err == nil {
+			t.Fatal("opened a journal with a hole")
+		} else if _, ok := errors.AsType[*journal.CorruptError](err); !ok {
+			t.Fatalf("%v, want a CorruptError", err)
+		}
+		return
 	}
-	if err := os.Remove(names[1]); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tryOpen(dir, cfg); err == nil {
-		t.Fatal("opened a journal with a hole")
-	} else if _, ok := errors.AsType[*journal.CorruptError](err); !ok {
-		t.Fatalf("%v, want a CorruptError", err)
-	}
+	t.Fatal("no file in the middle")
 }
 
 // A machine that crashed while frames were acknowledged before they were synced
 // may have kept a later one: that is the loss the user chose, not corruption.
+// What it kept is passed over for ever.
 func TestUnsyncedHoleIsATail(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -369,48 +397,131 @@ func TestUnsyncedHoleIsATail(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
 			j := open(t, dir, journal.LocalConfig{Fsync: tt.fsync})
-			lsns := fill(t, j, 1, 10)
+			fill(t, j, 1, 10)
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
-			name := filepath.Join(dir, "0000000000000000.seg")
-			b, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			clear(b[64+lsns[3] : 64+lsns[4]]) // frame 5
-			if err := os.WriteFile(name, b, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			j, err = tryOpen(dir, journal.LocalConfig{})
+			name := filepath.Join(dir, "00.ring")
+			b := read(t, name)
+			clear(b[4*4096 : 5*4096]) // frame 5
+			write(t, name, b)
+			j, err := tryOpen(dir, journal.LocalConfig{})
 			if _, corrupt := errors.AsType[*journal.CorruptError](err); corrupt != tt.fatal {
 				t.Fatalf("open: %v, want a CorruptError: %v", err, tt.fatal)
 			}
-			if err == nil {
-				wantFrames(t, follow(t, j, 0), 1, 5)
-				if err := j.Close(); err != nil {
-					t.Fatal(err)
-				}
+			if err != nil {
+				return
 			}
+			wantFrames(t, follow(t, j, 0), 1, 5)
+			fill(t, j, 5, 6) // over what is missing: frame 6 of old is next to it again
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			j = open(t, dir, journal.LocalConfig{})
+			wantFrames(t, follow(t, j, 0), 1, 6)
 		})
 	}
 }
 
+// The files are used again once what they hold is released, also after the
+// journal was opened anew, and what they held before is not read as new.
+func TestTheRingGoesRound(t *testing.T) {
+	dir := t.TempDir()
+	cfg := journal.LocalConfig{Files: 3, FileBytes: small, TailBytes: 1}
+	var lsns []journal.LSN
+	lsn := func(n int) journal.LSN { // of frame n
+		if n == 0 {
+			return 0
+		}
+		return lsns[n-1]
+	}
+	released := 0
+	for round := range 40 {
+		cfg.From = lsn(released)
+		j := open(t, dir, cfg)
+		wantFrames(t, follow(t, j, cfg.From), released+1, len(lsns)+1)
+		lsns = append(lsns, fill(t, j, len(lsns)+1, len(lsns)+1+round%4)...)
+		if round%3 > 0 {
+			released = len(lsns) - round%2
+			if err := j.Release(t.Context(), lsn(released)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantFrames(t, follow(t, j, lsn(released)), released+1, len(lsns)+1)
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(ring(t, dir)); n > 3 {
+			t.Fatalf("%d files after round %d, want at most 3", n, round)
+		}
+	}
+	if len(lsns) < 50 {
+		t.Fatalf("only %d frames", len(lsns))
+	}
+}
+
+func TestFullRingRefuses(t *testing.T) {
+	j := open(t, t.TempDir(), journal.LocalConfig{Files: 3, FileBytes: small})
+	lsns := fill(t, j, 1, 10)
+	if room := j.Room(); room != 0 {
+		t.Errorf("a full ring has room for %d bytes", room)
+	}
+	if _, err := j.Append(t.Context(), frame(10)); !errors.Is(err, journal.ErrFull) {
+		t.Fatalf("Append to a full ring: %v, want ErrFull", err)
+	}
+	if err := j.Release(t.Context(), lsns[3]); err != nil {
+		t.Fatal(err)
+	}
+	if room := j.Room(); room != small {
+		t.Errorf("a ring with a free file has room for %d bytes, want %d", room, small)
+	}
+	fill(t, j, 10, 13)
+	wantFrames(t, follow(t, j, lsns[3]), 5, 13)
+	if _, err := j.Append(t.Context(), frame(13)); !errors.Is(err, journal.ErrFull) {
+		t.Fatalf("Append to a full ring: %v, want ErrFull", err)
+	}
+}
+
+// A ring takes the shape that it is opened with as its files become free.
+func TestRingOfAnotherShape(t *testing.T) {
+	dir := t.TempDir()
+	j := open(t, dir, journal.LocalConfig{Files: 5, FileBytes: small})
+	lsns := fill(t, j, 1, 15)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, dir, journal.LocalConfig{Files: 2, FileBytes: 2 * small})
+	wantFrames(t, follow(t, j, 0), 1, 15)
+	if _, err := j.Append(t.Context(), frame(15)); err != nil && !errors.Is(err, journal.ErrFull) {
+		t.Fatal(err)
+	}
+	if err := j.Release(t.Context(), lsns[len(lsns)-1]); err != nil {
+		t.Fatal(err)
+	}
+	lsns = fill(t, j, 16, 26)
+	if err := j.Release(t.Context(), lsns[len(lsns)-1]); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(ring(t, dir)); n > 2 {
+		t.Errorf("%d files are left, want at most 2", n)
+	}
+}
+
 func TestFailedSyncIsFinal(t *testing.T) {
-	bad := false
+	var bad atomic.Bool
 	fsys := vfstest.FS{FS: vfs.OS, Fault: func(op vfstest.Op, name string) error {
-		if bad && op == vfstest.Sync && filepath.Ext(name) == ".seg" {
+		if bad.Load() && op == vfstest.Sync && filepath.Ext(name) == ".ring" {
 			return syscall.EIO
 		}
 		return nil
 	}}
 	j := open(t, t.TempDir(), journal.LocalConfig{FS: fsys})
 	fill(t, j, 1, 3)
-	bad = true
+	bad.Store(true)
 	if _, err := j.Append(t.Context(), frame(3)); !errors.Is(err, journal.ErrFailed) || !errors.Is(err, syscall.EIO) {
 		t.Fatalf("Append with a failing disk: %v", err)
 	}
-	bad = false
+	bad.Store(false)
 	if _, err := j.Append(t.Context(), frame(4)); !errors.Is(err, journal.ErrFailed) {
 		t.Fatalf("Append after a failed sync: %v, want ErrFailed for ever", err)
 	}
@@ -425,22 +536,22 @@ func TestFailedSyncIsFinal(t *testing.T) {
 }
 
 func TestFullDiskRefusesAndRecovers(t *testing.T) {
-	full := false
+	var full atomic.Bool
 	fsys := vfstest.FS{FS: vfs.OS, Fault: func(op vfstest.Op, _ string) error {
-		if full && op == vfstest.Write {
+		if full.Load() && op == vfstest.Write {
 			return syscall.ENOSPC
 		}
 		return nil
 	}}
 	dir := t.TempDir()
-	cfg := journal.LocalConfig{FS: fsys, SegmentBytes: 1000}
+	cfg := journal.LocalConfig{FS: fsys, Files: 50, FileBytes: small}
 	j := open(t, dir, cfg)
 	for n := 1; n < 60; n++ {
-		full = true
+		full.Store(true)
 		if _, err := j.Append(t.Context(), frame(n)); !errors.Is(err, journal.ErrFull) {
 			t.Fatalf("Append %d to a full disk: %v, want ErrFull", n, err)
 		}
-		full = false
+		full.Store(false)
 		if _, err := j.Append(t.Context(), frame(n)); err != nil {
 			t.Fatalf("Append %d with room again: %v", n, err)
 		}
@@ -453,27 +564,25 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 }
 
 func TestOpenOnAFullDisk(t *testing.T) {
-	full := false
+	var full atomic.Bool
 	fsys := vfstest.FS{FS: vfs.OS, Fault: func(op vfstest.Op, _ string) error {
-		if full && op == vfstest.Write {
+		if full.Load() && op == vfstest.Write {
 			return syscall.ENOSPC
 		}
 		return nil
 	}}
 	const frames = 25
 	dir := t.TempDir()
-	cfg := journal.LocalConfig{FS: fsys, SegmentBytes: 1000}
+	cfg := journal.LocalConfig{FS: fsys, Files: 50, FileBytes: small}
 	last, offset := build(t, dir, frames, cfg)
-	if err := os.Truncate(last, offset+30); err != nil {
-		t.Fatal(err)
-	}
-	full = true
+	write(t, last, read(t, last)[:offset+30])
+	full.Store(true)
 	j := open(t, dir, cfg)
 	wantFrames(t, follow(t, j, 0), 1, frames-1)
 	if _, err := j.Append(t.Context(), frame(frames-1)); !errors.Is(err, journal.ErrFull) {
 		t.Fatalf("Append to a full disk: %v, want ErrFull", err)
 	}
-	full = false
+	full.Store(false)
 	if _, err := j.Append(t.Context(), frame(frames-1)); err != nil {
 		t.Fatal(err)
 	}
@@ -485,7 +594,9 @@ func TestOpenOnAFullDisk(t *testing.T) {
 
 func TestAnotherStoreIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	if err := open(t, dir, journal.LocalConfig{}).Close(); err != nil {
+	j := open(t, dir, journal.LocalConfig{})
+	fill(t, j, 1, 2)
+	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := journal.OpenLocal(dir, journal.LocalConfig{Store: [16]byte{9}}); err == nil {
@@ -497,7 +608,7 @@ func TestIntervalSyncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var syncs atomic.Int32
 		fsys := vfstest.FS{FS: vfs.OS, Fault: func(op vfstest.Op, name string) error {
-			if op == vfstest.Sync && filepath.Ext(name) == ".seg" {
+			if op == vfstest.Sync && filepath.Ext(name) == ".ring" {
 				syncs.Add(1)
 			}
 			return nil
@@ -522,15 +633,15 @@ func TestIntervalSyncs(t *testing.T) {
 	})
 }
 
-// FuzzScan gives recovery bytes of any kind. What it takes for frames must be
-// taken for the same frames again, once the rest is cut.
-func FuzzScan(f *testing.F) {
+// FuzzRecover gives recovery a file of any kind beside a whole one. It opens
+// with the frames of the whole one, or with more, or refuses.
+func FuzzRecover(f *testing.F) {
 	dir := f.TempDir()
-	j, err := tryOpen(dir, journal.LocalConfig{})
+	j, err := tryOpen(dir, journal.LocalConfig{Files: 3, FileBytes: small})
 	if err != nil {
 		f.Fatal(err)
 	}
-	for n := 1; n < 5; n++ {
+	for n := 1; n < 6; n++ {
 		if _, err := j.Append(context.Background(), frame(n)); err != nil {
 			f.Fatal(err)
 		}
@@ -538,25 +649,61 @@ func FuzzScan(f *testing.F) {
 	if err := j.Close(); err != nil {
 		f.Fatal(err)
 	}
-	whole, err := os.ReadFile(filepath.Join(dir, "0000000000000000.seg"))
+	first, err := os.ReadFile(filepath.Join(dir, "00.ring"))
 	if err != nil {
 		f.Fatal(err)
 	}
-	frames := whole[64:]
-	f.Add(frames)
-	f.Add(frames[:len(frames)-1])
-	holed := bytes.Clone(frames)
+	second, err := os.ReadFile(filepath.Join(dir, "01.ring"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(second)
+	f.Add(second[:len(second)-1])
+	f.Add(first)
+	holed := bytes.Clone(second)
 	holed[100] ^= 1
 	f.Add(holed)
 	f.Add([]byte{})
-	f.Add(binary.LittleEndian.AppendUint64(nil, 1<<63))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		valid, behind := journal.Scan(b, 0)
-		if valid > len(b) || behind != 0 && (behind <= valid || behind >= len(b)) {
-			t.Fatalf("%d bytes of %d are frames, and one follows at %d", valid, len(b), behind)
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "00.ring"), first)
+		write(t, filepath.Join(dir, "01.ring"), b)
+		cfg := journal.LocalConfig{Files: 3, FileBytes: max(small, len(b))}
+		j, err := tryOpen(dir, cfg)
+		if err != nil {
+			return
 		}
-		if again, more := journal.Scan(b[:valid], 0); again != valid || more != 0 {
-			t.Fatalf("of %d bytes that are frames, %d are, and one follows at %d", valid, again, more)
+		head, err := j.Head(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		if err := j.Follow(t.Context(), 0, func(lsn journal.LSN, f *journal.Frame) error {
+			if n++; n < 4 && !bytes.Equal(f.Body, frame(n).Body) {
+				return fmt.Errorf("frame %d reads differently", n)
+			}
+			if lsn == head {
+				return errEnough
+			}
+			return nil
+		}); !errors.Is(err, errEnough) {
+			t.Fatal(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n < 3 {
+			t.Fatalf("%d frames, want 3 at least", n)
+		}
+		j, err = tryOpen(dir, cfg)
+		if err != nil {
+			t.Fatalf("opened once, and then not again: %v", err)
+		}
+		if again, err := j.Head(t.Context()); err != nil || again != head {
+			t.Fatalf("ends at %d, %v; it ended at %d before", again, err, head)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
 		}
 	})
 }

@@ -1,12 +1,12 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -25,23 +25,33 @@ type Fsync struct {
 	Interval time.Duration
 }
 
+// Defaults of a ring.
+const (
+	DefaultFiles     = 3
+	DefaultFileBytes = 16 << 20
+
+	// MinFiles lets the ring go on in one file while another is read for a
+	// checkpoint.
+	MinFiles = 2
+)
+
 // LocalConfig holds the settings of a [Local] journal.
 type LocalConfig struct {
 	FS    vfs.FS // default vfs.OS
 	Fsync Fsync
-	// SegmentBytes is the size at which a new segment is begun. Default 64 MiB.
-	SegmentBytes int
+	// Files and FileBytes are the shape of the ring: what was not released yet
+	// is at most so much. A frame has to fit one file. Default 3 of 16 MiB. The
+	// files of a ring that had another shape are used as they are.
+	Files, FileBytes int
 	// TailBytes bounds the frames kept in memory for those who follow or read
 	// near the head. Default 16 MiB.
 	TailBytes int
-	// Store is the id of the store that the journal belongs to. A segment of
-	// another store is refused.
+	// Store is the id of the store that the journal belongs to, and the gateway
+	// of its frames. A frame of another store is refused.
 	Store [16]byte
-	// Checked is a position up to which the journal is known to be on disk,
-	// from a clean shutdown. The segment behind it is written anew when the
-	// journal is opened: after a failed fsync the page cache may show bytes
-	// that the disk does not have.
-	Checked LSN
+	// From is the position of the last snapshot: what lies before it is not
+	// needed.
+	From LSN
 	// Synced, if not nil, is told how long each fsync of frames took.
 	Synced func(took time.Duration)
 	Logger *slog.Logger // default slog.Default()
@@ -54,26 +64,26 @@ type Local struct {
 	cfg LocalConfig
 	log *slog.Logger
 
-	appending sync.Mutex // held by the one Append under way; guards buf and file
+	appending sync.Mutex // held by the one Append under way; guards buf, chain and durable
 	buf       []byte     // header scratch
-	file      vfs.File   // of the last segment
+	chain     uint32     // checksum of the last frame's header
+	durable   LSN        // on disk
 
-	mu       sync.Mutex // guards what follows
-	segments []segment  // in order; the last one grows
-	tail     tail
-	head     LSN
-	dirty    bool          // written but not synced
-	changed  chan struct{} // closed and replaced when head grows; nil until somebody waits
-	failed   error         // wraps ErrFailed or ErrClosed; no call succeeds any more
+	mu      sync.Mutex    // guards what follows
+	live    []*ringFile   // in order of their bases; the last one grows
+	free    []*ringFile   // hold nothing that is needed
+	indexes map[int]bool  // of the files that exist or are being made
+	making  chan struct{} // closed when prepare ends; nil while it does not run
+	crowded bool          // prepare has failed: files are made when they are needed
+	closing bool
+	tail    tail
+	head    LSN
+	dirty   bool          // written but not synced
+	changed chan struct{} // closed and replaced when head grows; nil until somebody waits
+	failed  error         // wraps ErrFailed or ErrClosed; no call succeeds any more
 
-	syncer sync.WaitGroup // the loop of Fsync.Interval
-	stop   chan struct{}  // closed by Close
-}
-
-type segment struct {
-	base LSN // position of the first frame
-	name string
-	file vfs.File // open for reading; of the last segment too
+	helpers sync.WaitGroup // the loop of Fsync.Interval, and prepare
+	stop    chan struct{}  // closed by Close
 }
 
 // CorruptError reports damage in front of valid data. It is found when a
@@ -85,7 +95,7 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("journal: %s is damaged at byte %d: %s; restore the data directory from a copy, or move it away to start empty", e.File, e.Offset, e.Reason)
+	return fmt.Sprintf("journal: %s is damaged at byte %d: %s; restore the data directory from a copy, or look at what can be saved with streamd check", e.File, e.Offset, e.Reason)
 }
 
 // OpenLocal opens the journal in dir, which must exist, and makes an empty one
@@ -94,101 +104,113 @@ func OpenLocal(dir string, cfg LocalConfig) (*Local, error) {
 	if cfg.FS == nil {
 		cfg.FS = vfs.OS
 	}
-	if cfg.SegmentBytes == 0 {
-		cfg.SegmentBytes = 64 << 20
-	}
-	if cfg.TailBytes == 0 {
-		cfg.TailBytes = 16 << 20
-	}
+	cfg.Files = max(cmp.Or(cfg.Files, DefaultFiles), MinFiles)
+	cfg.FileBytes = max(cmp.Or(cfg.FileBytes, DefaultFileBytes), 2*block)
+	cfg.TailBytes = cmp.Or(cfg.TailBytes, 16<<20)
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	l := &Local{dir: dir, cfg: cfg, log: cfg.Logger, stop: make(chan struct{})}
+	l := &Local{dir: dir, cfg: cfg, log: cfg.Logger, stop: make(chan struct{}), indexes: make(map[int]bool)}
 	if err := l.recover(); err != nil {
 		return nil, errors.Join(err, l.closeFiles())
 	}
 	if cfg.Fsync.Interval > 0 && !cfg.Fsync.Off {
-		l.syncer.Go(l.syncLoop)
+		l.helpers.Go(l.syncLoop)
 	}
 	return l, nil
 }
 
+// MaxBody returns the size of the largest frame body that fits the ring.
+func (l *Local) MaxBody() int { return min(l.cfg.FileBytes-headerSize, maxFrameBody) }
+
 // Append implements [Journal].
 func (l *Local) Append(_ context.Context, f *Frame) (LSN, error) {
-	if len(f.Body) > maxFrameBody {
-		return 0, fmt.Errorf("journal: frame of %d bytes is over the limit of %d", len(f.Body), maxFrameBody)
+	if len(f.Body) > l.MaxBody() {
+		return 0, fmt.Errorf("journal: frame of %d bytes is over the limit of %d", len(f.Body), l.MaxBody())
 	}
+	h := newHeader(f)
+	for {
+		lsn, err := l.append(h, f)
+		wait, ok := errors.AsType[*stillMaking](err)
+		if !ok {
+			return lsn, err
+		}
+		<-wait.done
+	}
+}
+
+func (l *Local) append(h header, f *Frame) (LSN, error) {
 	l.appending.Lock()
 	defer l.appending.Unlock()
 
 	l.mu.Lock()
-	start, base, failed := l.head, l.segments[len(l.segments)-1].base, l.failed
+	prev, failed := l.head, l.failed
+	file := l.live[len(l.live)-1]
 	l.mu.Unlock()
 	if failed != nil {
 		return 0, failed
 	}
-	if start > base && int(start-base)+headerSize+len(f.Body) > l.cfg.SegmentBytes {
-		if err := l.roll(start); errors.Is(err, syscall.ENOSPC) && !errors.Is(err, ErrFailed) {
+	h.start, h.chain, h.durable = blockUp(prev), l.chain, l.durable
+	if h.start > file.base && int(h.end()-file.base) > l.cfg.FileBytes {
+		err := l.roll(h.start)
+		if _, ok := errors.AsType[*stillMaking](err); ok {
+			return 0, err
+		}
+		if errors.Is(err, ErrFull) || errors.Is(err, syscall.ENOSPC) && !errors.Is(err, ErrFailed) {
 			return 0, fmt.Errorf("%w: %w", ErrFull, err)
 		} else if err != nil {
 			return 0, l.fail(err)
 		}
-		base = start
+		h.durable = l.durable
+		file = l.live[len(l.live)-1] // none but an Append changes it
 	}
-	durable := !l.cfg.Fsync.Off && l.cfg.Fsync.Interval == 0
-	if err := l.write(start, segmentHeader+int64(start-base), f, durable); err != nil {
-		return 0, l.giveUp(base, start, err)
+	if err := l.write(file, &h, f.Body); errors.Is(err, syscall.ENOSPC) {
+		return 0, fmt.Errorf("%w: %w", ErrFull, err) // the next frame is written over it
+	} else if err != nil {
+		return 0, l.fail(err)
 	}
-	if durable {
-		if err := l.sync(); err != nil {
+	if !l.cfg.Fsync.Off && l.cfg.Fsync.Interval == 0 {
+		if err := l.sync(file); err != nil {
 			return 0, l.fail(err) // final: the pages may be gone
 		}
+		l.durable = h.end()
 	}
+	l.chain = h.sum
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.head = start + LSN(headerSize+len(f.Body))
+	l.head = h.end()
 	l.dirty = true
-	l.tail.push(l.head, f)
+	l.tail.push(prev, l.head, f)
 	l.tail.shrink(l.cfg.TailBytes)
 	l.changed = wake(l.changed)
+	l.prepareSoon()
 	return l.head, nil
 }
 
-// sync forces the last segment to disk.
-func (l *Local) sync() error {
+// sync forces a file to disk.
+func (l *Local) sync(f *ringFile) error {
 	if l.cfg.Synced == nil {
-		return l.file.Sync()
+		return f.file.Sync()
 	}
 	began := time.Now()
-	err := l.file.Sync()
+	err := f.file.Sync()
 	l.cfg.Synced(time.Since(began))
 	return err
 }
 
-// write puts the frame at the given offset of the last segment.
-func (l *Local) write(start LSN, offset int64, f *Frame, durable bool) error {
-	l.buf = appendHeader(l.buf[:0], start, f, durable)
-	rest := f.Body
+// write puts a frame in its place.
+func (l *Local) write(file *ringFile, h *header, body []byte) error {
+	offset := int64(h.start - file.base)
+	l.buf = h.append(l.buf[:0])
+	rest := body
 	if len(rest) <= 64<<10 { // copying it costs less than a second system call
 		l.buf, rest = append(l.buf, rest...), nil
 	}
-	_, err := l.file.WriteAt(l.buf, offset)
+	_, err := file.file.WriteAt(l.buf, offset)
 	if err == nil && len(rest) > 0 {
-		_, err = l.file.WriteAt(rest, offset+headerSize)
+		_, err = file.file.WriteAt(rest, offset+headerSize)
 	}
 	return err
-}
-
-// giveUp handles a failed write at position start. A full disk is not the end:
-// what was written of the frame is cut off, and the next Append may succeed.
-func (l *Local) giveUp(base, start LSN, err error) error {
-	if !errors.Is(err, syscall.ENOSPC) {
-		return l.fail(err)
-	}
-	if terr := l.file.Truncate(segmentHeader + int64(start-base)); terr != nil {
-		return l.fail(errors.Join(err, terr))
-	}
-	return fmt.Errorf("%w: %w", ErrFull, err)
 }
 
 // fail makes err the answer to this call and all to come.
@@ -200,43 +222,6 @@ func (l *Local) fail(err error) error {
 	}
 	l.changed = wake(l.changed)
 	return l.failed
-}
-
-// roll begins a new segment at position base. The old one is synced first, so
-// that only the last segment can have a torn tail.
-func (l *Local) roll(base LSN) error {
-	if err := l.sync(); err != nil {
-		return fmt.Errorf("%w: %w", ErrFailed, err) // final, whatever the cause
-	}
-	s, f, err := l.create(base, nil)
-	if err != nil {
-		return err
-	}
-	old := l.file
-	l.file = f
-	l.mu.Lock()
-	l.segments = append(l.segments, s)
-	l.mu.Unlock()
-	return old.Close()
-}
-
-// create makes a segment that begins at base with the given frames, durably:
-// a file of the segment's name always has a whole header.
-func (l *Local) create(base LSN, frames []byte) (segment, vfs.File, error) {
-	name := filepath.Join(l.dir, fmt.Sprintf("%016x%s", uint64(base), segmentSuffix))
-	content := append(appendSegmentHeader(nil, base, l.cfg.Store), frames...)
-	if err := vfs.WriteFile(l.cfg.FS, name, content, 0o600); err != nil {
-		return segment{}, nil, err
-	}
-	w, err := l.cfg.FS.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
-		return segment{}, nil, err
-	}
-	r, err := vfs.Open(l.cfg.FS, name)
-	if err != nil {
-		return segment{}, nil, errors.Join(err, w.Close())
-	}
-	return segment{base, name, r}, w, nil
 }
 
 // Follow implements [Journal].
@@ -275,27 +260,27 @@ func (l *Local) Follow(ctx context.Context, from LSN, apply func(LSN, *Frame) er
 	}
 }
 
-// load reads the frame that begins at position start from its file.
-func (l *Local) load(start LSN) (entry, error) {
-	var head [headerSize]byte
-	s, err := l.readFull(head[:], start)
+// load reads the frame behind position from.
+func (l *Local) load(from LSN) (entry, error) {
+	start := blockUp(from)
+	head := make([]byte, headerSize)
+	file, err := l.readFull(head, start)
 	if err != nil {
 		return entry{}, err
 	}
-	offset := segmentHeader + int64(start-s.base)
-	h, ok := parseHeader(head[:], start)
-	if !ok {
-		return entry{}, &CorruptError{s.name, offset, "no frame where one was written"}
+	h, ok := parseHeader(head)
+	if !ok || h.start != start {
+		return entry{}, &CorruptError{file.name, int64(start - file.base), "no frame where one was written"}
 	}
-	b := make([]byte, headerSize+int(h.body))
-	if _, err := l.readFull(b, start); err != nil {
+	body := make([]byte, h.body)
+	if _, err := l.readFull(body, start+headerSize); err != nil {
 		return entry{}, err
 	}
-	f, end, ok := parseFrame(b, start)
-	if !ok {
-		return entry{}, &CorruptError{s.name, offset, "the frame fails its checksum"}
+	f := h.frame(body)
+	if f == nil {
+		return entry{}, &CorruptError{file.name, int64(start - file.base), "the frame fails its checksum"}
 	}
-	return entry{end, f}, nil
+	return entry{from, h.end(), f}, nil
 }
 
 // ReadAt implements [Reader].
@@ -313,27 +298,48 @@ func (l *Local) ReadAt(pos LSN, n int) ([]byte, error) {
 	return b, nil
 }
 
-// readFull fills b with the bytes at position pos. They lie in one segment.
-func (l *Local) readFull(b []byte, pos LSN) (segment, error) {
+// fileAt returns the file that position pos lies in. l.mu is held.
+func (l *Local) fileAt(pos LSN) *ringFile {
+	for i := len(l.live) - 1; i >= 0; i-- {
+		if l.live[i].base <= pos {
+			return l.live[i]
+		}
+	}
+	return nil
+}
+
+// Base returns the position at which the file begins that position pos lies in,
+// 0 if it was released. What lies before it can be released without the rest.
+func (l *Local) Base(pos LSN) LSN {
 	l.mu.Lock()
-	i := len(l.segments) - 1
-	for i >= 0 && l.segments[i].base > pos {
-		i--
+	defer l.mu.Unlock()
+	if f := l.fileAt(pos); f != nil {
+		return f.base
 	}
-	if i < 0 {
+	return 0
+}
+
+// readFull fills b with the bytes at position pos. They lie in one file.
+func (l *Local) readFull(b []byte, pos LSN) (ringFile, error) {
+	l.mu.Lock()
+	file := l.fileAt(pos)
+	if file == nil {
 		l.mu.Unlock()
-		return segment{}, fmt.Errorf("read at %d: %w", pos, ErrTrimmed)
+		return ringFile{}, fmt.Errorf("read at %d: %w", pos, ErrTrimmed)
 	}
-	s := l.segments[i]
+	as := *file
 	l.mu.Unlock()
-	_, err := s.file.ReadAt(b, segmentHeader+int64(pos-s.base))
+	_, err := as.file.ReadAt(b, int64(pos-as.base))
+	l.mu.Lock()
+	reused := l.fileAt(pos) != file // while it was read
+	l.mu.Unlock()
 	switch {
-	case errors.Is(err, os.ErrClosed): // released after it was looked up
-		return s, fmt.Errorf("read at %d: %w", pos, ErrTrimmed)
+	case reused:
+		return as, fmt.Errorf("read at %d: %w", pos, ErrTrimmed)
 	case err != nil:
-		return s, fmt.Errorf("read at %d: %w", pos, err)
+		return as, fmt.Errorf("read at %d: %w", pos, err)
 	}
-	return s, nil
+	return as, nil
 }
 
 // Head implements [Journal].
@@ -343,32 +349,20 @@ func (l *Local) Head(context.Context) (LSN, error) {
 	return l.head, l.failed
 }
 
-// Size returns how many bytes of frames the journal keeps.
-func (l *Local) Size() int64 {
+// Size returns how many bytes the files of the ring take that hold what was not
+// released, and all of them together, written or not.
+func (l *Local) Size() (live, all int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return int64(l.head - l.segments[0].base)
+	return int64(l.head - l.live[0].base), int64(len(l.indexes) * l.cfg.FileBytes)
 }
 
-// Release implements [Journal]. It removes the segments that lie wholly at or
-// below upTo, but never the last.
-func (l *Local) Release(_ context.Context, upTo LSN) error {
+// Room returns how many bytes can be appended before something is released.
+func (l *Local) Room() int64 {
 	l.mu.Lock()
-	n := 0
-	for n < len(l.segments)-1 && l.segments[n+1].base <= upTo {
-		n++
-	}
-	gone := l.segments[:n:n]
-	l.segments = l.segments[n:]
-	l.mu.Unlock()
-	var errs []error
-	for _, s := range gone {
-		errs = append(errs, s.file.Close(), l.cfg.FS.Remove(s.name))
-	}
-	if n > 0 {
-		errs = append(errs, l.cfg.FS.SyncDir(l.dir))
-	}
-	return errors.Join(errs...)
+	defer l.mu.Unlock()
+	used := int(blockUp(l.head) - l.live[len(l.live)-1].base)
+	return int64((l.cfg.Files-len(l.live))*l.cfg.FileBytes) + int64(max(l.cfg.FileBytes-used, 0))
 }
 
 // syncLoop syncs what was written, once an interval.
@@ -393,15 +387,17 @@ func (l *Local) flush() error {
 	l.appending.Lock()
 	defer l.appending.Unlock()
 	l.mu.Lock()
-	dirty, failed := l.dirty, l.failed
+	head, dirty, failed := l.head, l.dirty, l.failed
+	file := l.live[len(l.live)-1]
 	l.dirty = false
 	l.mu.Unlock()
 	if failed != nil || !dirty {
 		return failed
 	}
-	if err := l.sync(); err != nil {
+	if err := l.sync(file); err != nil {
 		return l.fail(err)
 	}
+	l.durable = head
 	return nil
 }
 
@@ -409,13 +405,14 @@ func (l *Local) flush() error {
 // that the journal has met, if any.
 func (l *Local) Close() error {
 	l.mu.Lock()
-	if errors.Is(l.failed, ErrClosed) {
+	if l.closing {
 		l.mu.Unlock()
 		return nil
 	}
+	l.closing = true
 	l.mu.Unlock()
 	close(l.stop)
-	l.syncer.Wait()
+	l.helpers.Wait()
 	err := l.flush()
 	l.mu.Lock()
 	l.failed = ErrClosed
@@ -428,13 +425,8 @@ func (l *Local) Close() error {
 
 func (l *Local) closeFiles() error {
 	var errs []error
-	if l.file != nil {
-		errs = append(errs, l.file.Close())
-	}
-	for _, s := range l.segments {
-		if s.file != nil {
-			errs = append(errs, s.file.Close())
-		}
+	for _, f := range slices.Concat(l.live, l.free) {
+		errs = append(errs, f.file.Close())
 	}
 	return errors.Join(errs...)
 }

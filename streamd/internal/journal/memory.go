@@ -24,8 +24,9 @@ func (m *Memory) Append(_ context.Context, f *Frame) (LSN, error) {
 	if m.closed {
 		return 0, ErrClosed
 	}
+	prev := m.head
 	m.head += LSN(headerSize + len(f.Body))
-	m.tail.push(m.head, f)
+	m.tail.push(prev, m.head, f)
 	m.changed = wake(m.changed)
 	return m.head, nil
 }
@@ -71,10 +72,11 @@ func (m *Memory) Head(context.Context) (LSN, error) {
 }
 
 // Size returns how many bytes of frames the journal keeps.
-func (m *Memory) Size() int64 {
+func (m *Memory) Size() (live, all int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return int64(m.tail.bytes + headerSize*len(m.tail.entries))
+	live = int64(m.tail.bytes + headerSize*len(m.tail.entries))
+	return live, live
 }
 
 // Release implements [Journal].
@@ -119,12 +121,12 @@ type tail struct {
 }
 
 type entry struct {
-	lsn   LSN
-	frame *Frame
+	prev, lsn LSN // positions of the frame before and of this one
+	frame     *Frame
 }
 
-func (t *tail) push(lsn LSN, f *Frame) {
-	t.entries = append(t.entries, entry{lsn, f})
+func (t *tail) push(prev, lsn LSN, f *Frame) {
+	t.entries = append(t.entries, entry{prev, lsn, f})
 	t.bytes += len(f.Body)
 }
 
@@ -153,7 +155,7 @@ func (t *tail) after(lsn LSN) (e entry, ok bool) {
 		return entry{}, false
 	}
 	e = t.entries[i]
-	return e, e.lsn-LSN(headerSize+len(e.frame.Body)) == lsn
+	return e, e.prev <= lsn
 }
 
 // read returns n bytes of a frame body at position pos.

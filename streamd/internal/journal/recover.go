@@ -1,181 +1,219 @@
 package journal
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
-
-	"github.com/streamkit/streamkit/internal/vfs"
 )
 
-// recover finds the segments, checks the last one and leaves the journal ready
-// to append.
+const chunk = 1 << 20 // bytes that recovery reads at once
+
+// found is a header on a block of a file.
+type found struct {
+	file   *ringFile
+	offset int64
+	header
+}
+
+// recover reads the files of the ring, follows the frames behind the last
+// snapshot and leaves the journal ready to append.
 func (l *Local) recover() error {
-	bases, err := l.list()
+	files, err := l.openFiles()
 	if err != nil {
 		return err
 	}
-	if len(bases) == 0 {
-		s, f, err := l.create(0, nil)
+	l.free = files // so that they are closed, whatever comes
+	var all []found
+	for _, f := range files {
+		headers, err := scanFile(f)
 		if err != nil {
-			return err
+			return fmt.Errorf("journal: cannot read %s: %w", f.name, err)
 		}
-		l.segments, l.file = []segment{s}, f
-		return nil
+		for _, h := range headers {
+			if h.id.Gateway != l.cfg.Store {
+				return fmt.Errorf("journal: %s belongs to another store; move it away", f.name)
+			}
+		}
+		all = append(all, headers...)
 	}
-	for i, s := range bases {
-		if s.file, err = vfs.Open(l.cfg.FS, s.name); err != nil {
-			return err
-		}
-		l.segments = append(l.segments, s)
-		if err := l.checkHeader(s); err != nil {
-			return err
-		}
-		if i == len(bases)-1 {
-			break
-		}
-		// A segment that is not the last was synced whole before the next one
-		// was made, so it must reach to it.
-		info, err := s.file.Stat()
-		if err != nil {
-			return err
-		}
-		if have, want := info.Size(), segmentHeader+int64(bases[i+1].base-s.base); have < want {
-			return &CorruptError{s.name, have, fmt.Sprintf("it ends early, %d bytes are missing", want-have)}
+	frames, err := follow(all, l.cfg.From)
+	if err != nil {
+		return err
+	}
+	l.head = l.cfg.From
+	for _, f := range frames {
+		l.head, l.chain = f.end(), f.sum
+		if n := len(l.live); n == 0 || l.live[n-1] != f.file {
+			l.live = append(l.live, f.file)
 		}
 	}
-	return l.recoverLast()
+	l.durable = l.head
+	l.free = slices.DeleteFunc(l.free, func(f *ringFile) bool { return slices.Contains(l.live, f) })
+	if err := l.dropSurplus(); err != nil {
+		return err
+	}
+	if len(l.live) == 0 {
+		return l.roll(blockUp(l.head))
+	}
+	return l.rewrite(l.live[len(l.live)-1], frames)
 }
 
-// list returns the segments by name, and removes what a crash left of one that
-// was being made.
-func (l *Local) list() ([]segment, error) {
+// openFiles opens the files of the ring, and removes what a crash left of one
+// that was being made.
+func (l *Local) openFiles() ([]*ringFile, error) {
 	entries, err := l.cfg.FS.ReadDir(l.dir)
 	if err != nil {
 		return nil, err
 	}
-	var segments []segment
-	for _, e := range entries { // in order of name, hence of position
+	var files []*ringFile
+	for _, e := range entries {
 		name := filepath.Join(l.dir, e.Name())
-		if strings.HasSuffix(e.Name(), segmentSuffix+".tmp") {
+		if strings.HasSuffix(e.Name(), ringSuffix+".tmp") {
 			if err := l.cfg.FS.Remove(name); err != nil {
-				return nil, err
+				return files, err
 			}
 			continue
 		}
-		digits, ok := strings.CutSuffix(e.Name(), segmentSuffix)
+		digits, ok := strings.CutSuffix(e.Name(), ringSuffix)
 		if !ok {
 			continue
 		}
-		base, err := strconv.ParseUint(digits, 16, 64)
-		if err != nil || len(digits) != 16 {
-			return nil, fmt.Errorf("journal: %s is not a segment of this format; move it away", name)
+		index, err := strconv.Atoi(digits)
+		if err != nil || index < 0 || ringName(l.dir, index) != name {
+			return files, fmt.Errorf("journal: %s is not a file of a ring; move it away", name)
 		}
-		segments = append(segments, segment{base: LSN(base), name: name})
+		f, err := l.cfg.FS.OpenFile(name, os.O_RDWR, 0)
+		if err != nil {
+			return files, err
+		}
+		l.indexes[index] = true
+		files = append(files, &ringFile{index: index, name: name, file: f})
 	}
-	return segments, nil
+	return files, nil
 }
 
-func (l *Local) checkHeader(s segment) error {
-	b := make([]byte, segmentHeader)
-	n, _ := s.file.ReadAt(b, 0) // a short read fails the check below
-	base, store, ok := parseSegmentHeader(b[:n])
-	switch {
-	case !ok && n == segmentHeader && string(b[:7]) == segmentMagic[:7] && b[7] != segmentMagic[7]:
-		return fmt.Errorf("journal: %s has format version %d, this program reads version %d; run the version that wrote it", s.name, b[7], segmentMagic[7])
-	case !ok || base != s.base:
-		return &CorruptError{s.name, 0, "the segment header is not valid"}
-	case store != l.cfg.Store:
-		return fmt.Errorf("journal: %s belongs to another store; move it away", s.name)
+// scanFile returns the frame headers on the blocks of a file. It sets the base
+// of the file, which the frames of its last turn have in common: those of
+// earlier turns have lower ones.
+func scanFile(f *ringFile) ([]found, error) {
+	var headers []found
+	buf := make([]byte, chunk)
+	for offset := int64(0); ; {
+		n, err := f.file.ReadAt(buf, offset)
+		for i := 0; i+headerSize <= n; i += block {
+			h, ok := parseHeader(buf[i:n])
+			if at := offset + int64(i); ok && h.start >= LSN(at) {
+				f.base = max(f.base, h.start-LSN(at))
+				headers = append(headers, found{f, at, h})
+			}
+		}
+		offset += int64(n)
+		switch {
+		case err == io.EOF:
+			return headers, nil
+		case err != nil:
+			return nil, err
+		}
 	}
-	return nil
 }
 
-// recoverLast reads the last segment, cuts its torn tail and writes what is
-// left anew unless it is known to be on disk.
-func (l *Local) recoverLast() error {
-	s := &l.segments[len(l.segments)-1]
-	content, err := vfs.ReadFile(l.cfg.FS, s.name)
-	if err != nil {
-		return err
+// follow returns the frames behind position from, in order. An error means that
+// one is missing that was on disk.
+func follow(all []found, from LSN) ([]found, error) {
+	byStart := make(map[LSN][]found, len(all))
+	for _, f := range all {
+		if f.start-LSN(f.offset) == f.file.base { // of its file's last turn
+			byStart[f.start] = append(byStart[f.start], f)
+		}
 	}
-	frames := content[segmentHeader:]
-	pos, behind := scan(frames, s.base)
-	l.head = s.base + LSN(pos)
-	if behind > 0 {
-		return &CorruptError{s.name, int64(segmentHeader + pos), fmt.Sprintf("a frame that is whole follows at byte %d", segmentHeader+behind)}
-	}
-	if torn := len(frames) - pos; torn > 0 {
-		l.log.Info("journal: cut a torn tail that was never acknowledged", slog.String("file", s.name), slog.Int("bytes", torn))
-	} else if l.head <= l.cfg.Checked {
-		l.file, err = l.cfg.FS.OpenFile(s.name, os.O_RDWR, 0)
-		return err
-	}
-	fresh, f, err := l.create(s.base, frames[:pos])
-	if errors.Is(err, syscall.ENOSPC) {
-		l.log.Warn("the disk is full; the last segment of the journal is used as it is", slog.String("file", s.name))
-		return l.reuseLast(int64(segmentHeader + pos))
-	}
-	if err != nil {
-		return err
-	}
-	old := s.file
-	*s, l.file = fresh, f
-	return old.Close()
-}
-
-// reuseLast makes the last segment end at the given size, without the room for
-// a second copy. It is what a server needs to start on a full disk, so that
-// what is stored can be read and expire.
-func (l *Local) reuseLast(size int64) (err error) {
-	if l.file, err = l.cfg.FS.OpenFile(l.segments[len(l.segments)-1].name, os.O_RDWR, 0); err != nil {
-		return err
-	}
-	if err := l.file.Truncate(size); err != nil {
-		return err
-	}
-	return l.file.Sync()
-}
-
-// scan returns how many bytes of b, which begins at position base, are whole
-// frames. behind is where a frame that was synced follows what is not, 0 if
-// there is none.
-func scan(b []byte, base LSN) (valid, behind int) {
-	for valid < len(b) {
-		_, end, ok := parseFrame(b[valid:], base+LSN(valid))
-		if !ok {
+	var frames []found
+	for next := blockUp(from); ; {
+		i := slices.IndexFunc(byStart[next], func(f found) bool {
+			return len(frames) == 0 || f.chain == frames[len(frames)-1].sum
+		})
+		if i < 0 {
 			break
 		}
-		valid = int(end - base)
+		f := byStart[next][i]
+		if whole, err := f.check(); err != nil {
+			return nil, fmt.Errorf("journal: cannot read %s: %w", f.file.name, err)
+		} else if !whole {
+			break
+		}
+		frames = append(frames, f)
+		next = blockUp(f.end())
 	}
-	if at, found := findFrame(b[valid:], base+LSN(valid)); found {
-		behind = valid + at
+	head := from
+	if len(frames) > 0 {
+		head = frames[len(frames)-1].end()
 	}
-	return valid, behind
+	for _, f := range all {
+		if f.durable > head {
+			return nil, lost(all, blockUp(head), f)
+		}
+	}
+	return frames, nil
 }
 
-// findFrame looks in b, whose first byte is at position start, for a whole
-// frame that was synced.
-func findFrame(b []byte, start LSN) (int, bool) {
-	for i := 1; i+headerSize <= len(b); i++ {
-		var place [8]byte
-		binary.LittleEndian.PutUint64(place[:], uint64(start)+uint64(i))
-		if !bytes.Equal(b[i+8:i+16], place[:]) {
-			continue
-		}
-		if h, ok := parseHeader(b[i:], start+LSN(i)); !ok || h.loose {
-			continue
-		}
-		if _, _, ok := parseFrame(b[i:], start+LSN(i)); ok {
-			return i, true
+// lost says where the frame at position next should be, which witness says was
+// on disk.
+func lost(all []found, next LSN, witness found) error {
+	where := witness // in this file, unless one is known that the position lies in
+	for _, f := range all {
+		if f.file.base <= next && (where.file.base > next || f.file.base > where.file.base) {
+			where = f
 		}
 	}
-	return 0, false
+	return &CorruptError{where.file.name, max(int64(next)-int64(where.file.base), 0), fmt.Sprintf(
+		"the frame at position %d is not whole, though %s says at byte %d that it was on disk", next, witness.file.name, witness.offset)}
+}
+
+// check reports whether the body of the frame is whole.
+func (f found) check() (bool, error) {
+	buf := make([]byte, min(chunk, int(f.body)))
+	sum := uint32(0)
+	for offset, rest := f.offset+headerSize, int(f.body); rest > 0; {
+		n, err := f.file.file.ReadAt(buf[:min(rest, len(buf))], offset)
+		if err != nil && !(err == io.EOF && n > 0) {
+			if err == io.EOF {
+				return false, nil // it ends early
+			}
+			return false, err
+		}
+		sum = crc32.Update(sum, castagnoli, buf[:n])
+		offset, rest = offset+int64(n), rest-n
+	}
+	return sum == f.crc, nil
+}
+
+// rewrite writes the frames of the last file once more, and syncs them.
+func (l *Local) rewrite(file *ringFile, frames []found) error {
+	buf := make([]byte, chunk)
+	first := slices.IndexFunc(frames, func(f found) bool { return f.file == file })
+	end := int64(l.head - file.base)
+	for at := frames[first].offset; at < end; {
+		n, err := file.file.ReadAt(buf[:min(int64(len(buf)), end-at)], at)
+		if err != nil && n == 0 {
+			return fmt.Errorf("journal: cannot read %s: %w", file.name, err)
+		}
+		if _, err := file.file.WriteAt(buf[:n], at); errors.Is(err, syscall.ENOSPC) {
+			l.log.Warn("the disk is full; the last file of the journal is used as it is", slog.String("file", file.name))
+			break
+		} else if err != nil {
+			return fmt.Errorf("journal: cannot write %s: %w", file.name, err)
+		}
+		at += int64(n)
+	}
+	if err := file.file.Sync(); err != nil {
+		return fmt.Errorf("journal: cannot sync %s: %w", file.name, err)
+	}
+	return nil
 }

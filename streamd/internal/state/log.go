@@ -19,7 +19,7 @@ type Ref struct {
 // Last returns the sequence index of the last record.
 func (r Ref) Last() uint64 { return r.First + uint64(r.Count) - 1 }
 
-// Log is the index of one shard's records.
+// Log is the index of one shard's records that were not forgotten.
 type Log struct {
 	refs []Ref // in order
 	last uint64
@@ -28,6 +28,10 @@ type Log struct {
 // Last returns the sequence index of the last record that the shard has ever
 // taken, 0 if none.
 func (l *Log) Last() uint64 { return l.last }
+
+// Refs returns the runs of the shard, in order. The caller may keep the slice,
+// but must not change it.
+func (l *Log) Refs() []Ref { return slices.Clip(l.refs) }
 
 func (l *Log) add(r Ref) {
 	l.refs = append(l.refs, r)
@@ -66,6 +70,23 @@ func (l *Log) firstAfter(ms int64) int {
 		return 1
 	})
 	return i
+}
+
+// forget drops the runs up to sequence index seq.
+func (l *Log) forget(seq uint64) {
+	i, _ := slices.BinarySearchFunc(l.refs, seq, func(r Ref, at uint64) int {
+		if r.First <= at {
+			return -1
+		}
+		return 1
+	})
+	switch {
+	case i == len(l.refs):
+		l.refs = nil
+	case i > 0:
+		// A new array: the old one may be in a snapshot, and is to be freed.
+		l.refs = slices.Clone(l.refs[i:])
+	}
 }
 
 // trim forgets the runs that arrived at ms or before.

@@ -120,6 +120,30 @@ func (st *State) Trim(now time.Time) {
 	}
 }
 
+// Horizons returns, for each stream by its id, the millisecond since the epoch at
+// or before which its records have left it at the given time.
+func (st *State) Horizons(now time.Time) map[uint64]int64 {
+	horizons := make(map[uint64]int64, len(st.streams))
+	for id, s := range st.streams {
+		horizons[id] = s.Horizon(now).UnixMilli()
+	}
+	return horizons
+}
+
+// Seq returns the sequence index of the last record of all.
+func (st *State) Seq() uint64 { return st.seq }
+
+// Forget drops the index of the records up to sequence index seq, because their
+// place has been taken down elsewhere. What a later frame does is the same with
+// and without them.
+func (st *State) Forget(seq uint64) {
+	for _, logs := range st.logs {
+		for _, l := range logs {
+			l.forget(seq)
+		}
+	}
+}
+
 // Oldest returns the journal position of the oldest record that is indexed. ok
 // is false if there is none.
 func (st *State) Oldest() (pos uint64, ok bool) {

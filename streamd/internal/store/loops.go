@@ -30,7 +30,6 @@ func (s *Store) submit(ctx context.Context, entries []byte, n int) ([]state.Outc
 func (s *Store) commit(ctx context.Context) {
 	id := journal.FrameID{Gateway: s.meta.ID, Session: s.session}
 	var prev uint32
-	refused := 0 // frames in a row, for want of room
 	for {
 		select {
 		case <-s.queue.ready:
@@ -47,6 +46,7 @@ func (s *Store) commit(ctx context.Context) {
 		body = state.BeginFrame(body, s.clock.Now())
 		for _, c := range calls {
 			body = append(body, c.entries...)
+			giveEntries(c.entries)
 			c.entries = nil
 		}
 		id.N++
@@ -55,14 +55,9 @@ func (s *Store) commit(ctx context.Context) {
 		switch {
 		case err == nil:
 			prev = journal.Checksum(body)
-			if refused > 0 {
-				s.log.Info("the disk of the data directory has room again", slog.Int("refused", refused))
-			}
-			refused = 0
+			s.noteRoom(nil)
 		case errors.Is(err, journal.ErrFull):
-			if refused++; refused == 1 {
-				s.log.Warn("the disk of the data directory is full; writes are refused until there is room", slog.Any("err", err))
-			}
+			s.noteRoom(err)
 			finish(s.frames.take(id.N), ErrFull)
 			id.N-- // nothing was stored under this number
 		default:
@@ -72,20 +67,61 @@ func (s *Store) commit(ctx context.Context) {
 	}
 }
 
-// append appends f until its fate is known.
+// noteRoom logs when the store begins to refuse writes, and when it ends to.
+// The commit loop calls it.
+func (s *Store) noteRoom(err error) {
+	if err == nil {
+		if s.refused > 0 {
+			s.log.Info("there is room again", slog.Int("refused", s.refused))
+		}
+		s.refused = 0
+		return
+	}
+	if s.refused++; s.refused == 1 {
+		s.log.Warn("no room for what is written; writes are refused until there is some", slog.Any("err", err))
+	}
+}
+
+// append appends f until its fate is known. A ring that is full is waited for
+// as long as checkpoints free some of it.
 func (s *Store) append(ctx context.Context, f *journal.Frame) error {
-	for {
+	for full := 0; ; {
 		_, err := s.j.Append(ctx, f)
-		if !errors.Is(err, journal.ErrUnknown) || ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case errors.Is(err, journal.ErrUnknown):
+		case errors.Is(err, journal.ErrFull) && s.opts.Dir != "" && full < maxStalls:
+			full++
+			if !s.waitCheckpoint(ctx) {
+				return err
+			}
+		default:
 			return err
 		}
 	}
 }
 
+// waitCheckpoint has a checkpoint written and reports whether it succeeded.
+func (s *Store) waitCheckpoint(ctx context.Context) bool {
+	began := time.Now()
+	defer func() { s.stalled.Add(int64(time.Since(began))) }()
+	ended := s.checkpoints.ask()
+	select {
+	case <-ended:
+	case <-s.failed:
+		return false
+	case <-ctx.Done():
+		return false
+	}
+	_, _, err := s.checkpoints.last()
+	return err == nil
+}
+
 // apply applies the journal from position from on until ctx ends or it fails.
 // It closes caughtUp once the state has reached position target.
 func (s *Store) apply(ctx context.Context, from, target journal.LSN) {
-	lastSnapshot := from
+	var file journal.LSN // of the journal's ring that the last frame lies in
 	if from >= target {
 		close(s.caughtUp)
 	}
@@ -97,12 +133,13 @@ func (s *Store) apply(ctx context.Context, from, target journal.LSN) {
 			close(s.caughtUp)
 			from = target
 		}
-		if s.opts.Dir != "" && lsn-lastSnapshot >= journal.LSN(s.opts.SnapshotBytes) {
-			lastSnapshot = lsn
-			s.mu.Lock() // a clone marks the tables' trees as shared
-			st := s.state.Clone()
-			s.mu.Unlock()
-			s.snapshots.start(s.log, st, lsn)
+		if s.ring != nil {
+			if base := s.ring.Base(lsn - 1); base != file {
+				if file != 0 {
+					s.checkpoints.ask() // the file before can be used again after it
+				}
+				file = base
+			}
 		}
 		return nil
 	})
@@ -133,6 +170,7 @@ func (s *Store) applyFrame(lsn journal.LSN, f *journal.Frame) error {
 			next++
 		}
 	})
+	s.at = lsn
 	s.mu.Unlock()
 	if err != nil {
 		finish(calls, ErrFailed)
@@ -188,26 +226,30 @@ func (s *Store) scheduleTrim() {
 			return
 		}
 		if err := s.trim(); err != nil {
-			s.log.Error("cannot remove expired journal segments", slog.Any("err", err))
+			s.log.Error("cannot free what has expired", slog.Any("err", err))
 		}
 		s.scheduleTrim()
 	})
 }
 
 func (s *Store) trim() error {
-	// A frame that raises a retention keeps what had not expired when it arrived,
-	// and may be on its way. What it keeps must not be freed before it is here.
-	now := s.clock.Now().Add(-trimLag)
-	s.mu.Lock()
-	s.state.Trim(now)
-	oldest, ok := s.state.Oldest()
-	s.mu.Unlock()
-	upTo := journal.LSN(s.applied.Load())
-	if s.opts.Dir != "" {
-		upTo = s.snapshots.released()
+	if s.opts.Dir == "" {
+		s.mu.Lock()
+		s.state.Trim(s.trimTime())
+		oldest, ok := s.state.Oldest()
+		upTo := s.at
+		s.mu.Unlock()
+		if ok {
+			upTo = min(upTo, journal.LSN(oldest))
+		}
+		return s.j.Release(context.Background(), upTo)
 	}
-	if ok {
-		upTo = min(upTo, journal.LSN(oldest))
+	s.mu.RLock()
+	horizons, applied := s.state.Horizons(s.trimTime()), s.at
+	s.mu.RUnlock()
+	lsn, at, err := s.checkpoints.last()
+	if err != nil || applied > lsn && s.clock.Now().Sub(at) >= checkpointEvery || len(s.runs.Dead(expired(horizons))) > 0 {
+		s.checkpoints.ask()
 	}
-	return s.j.Release(context.Background(), upTo)
+	return nil
 }

@@ -1,20 +1,23 @@
 package store
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/streamkit/streamkit/internal/vfs"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
+	"github.com/streamkit/streamkit/streamd/internal/runs"
 )
 
 // storeFormat is the version of the data directory's layout.
-const storeFormat = 1
+const storeFormat = 2
 
 // meta is the content of the file STORE: what the store is, for ever.
 type meta struct {
@@ -40,9 +43,11 @@ func (s *Store) openJournal() (journal.LSN, error) {
 		s.meta, s.j, s.bodies = newMeta(s.clock.Now()), m, m
 		return 0, nil
 	}
+	s.opts.RingFiles = cmp.Or(s.opts.RingFiles, journal.DefaultFiles)
+	s.opts.RingBytes = cmp.Or(s.opts.RingBytes, journal.DefaultFileBytes)
 	fsys, dir := s.opts.FS, s.opts.Dir
 	journalDir, snapDir := filepath.Join(dir, "journal"), filepath.Join(dir, "snap")
-	for _, d := range []string{dir, journalDir, snapDir} {
+	for _, d := range []string{dir, journalDir, snapDir, s.runsDir()} {
 		if err := fsys.MkdirAll(d, 0o700); err != nil {
 			return 0, fmt.Errorf("cannot make the data directory: %w; name another with --data, or make it writable", err)
 		}
@@ -59,22 +64,58 @@ func (s *Store) openJournal() (journal.LSN, error) {
 		return 0, err
 	}
 	s.snapshots = snapshots{fs: fsys, dir: snapDir}
-	st, from, err := s.snapshots.load(s.log)
+	st, from, m, err := s.snapshots.load(s.log)
 	if err != nil {
 		return 0, err
 	}
 	if st != nil {
 		s.state = st
 	}
-	local, err := journal.OpenLocal(journalDir, journal.LocalConfig{
-		FS: fsys, Fsync: s.opts.Fsync, SegmentBytes: s.opts.SegmentBytes,
-		Store: s.meta.ID, Checked: from, Synced: s.opts.Synced, Logger: s.log,
-	})
-	if err != nil {
+	if err := s.openRuns(m); err != nil {
 		return 0, err
 	}
-	s.j, s.bodies = local, local
+	s.ring, err = journal.OpenLocal(journalDir, journal.LocalConfig{
+		FS: fsys, Fsync: s.opts.Fsync, Files: s.opts.RingFiles, FileBytes: s.opts.RingBytes,
+		Store: s.meta.ID, From: from, Synced: s.opts.Synced, Logger: s.log,
+	})
+	if err != nil {
+		return 0, errors.Join(err, s.runs.Close())
+	}
+	s.j, s.bodies = s.ring, s.ring
 	return from, nil
+}
+
+func (s *Store) runsDir() string { return filepath.Join(s.opts.Dir, "runs") }
+
+// openRuns opens the runs of a manifest, and removes what is left of checkpoints
+// that did not come to their end.
+func (s *Store) openRuns(m manifest) (err error) {
+	s.footers = runs.NewCache(0)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.runs.Close())
+		}
+	}()
+	entries, err := s.opts.FS.ReadDir(s.runsDir())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !slices.Contains(m.Runs, e.Name()) {
+			if err := s.opts.FS.Remove(filepath.Join(s.runsDir(), e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	var live []*runs.Run
+	for _, name := range m.Runs {
+		r, err := runs.Open(s.opts.FS, filepath.Join(s.runsDir(), name), s.footers)
+		if err != nil {
+			return fmt.Errorf("a file of records cannot be read: %w; restore the data directory from a copy, or look at what can be saved with streamd check", err)
+		}
+		live = append(live, r)
+	}
+	return s.runs.Replace(nil, live)
 }
 
 func (s *Store) loadMeta(name string) error {

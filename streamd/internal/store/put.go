@@ -69,6 +69,9 @@ func (s *Store) Put(ctx context.Context, streamID uint64, recs []Record) ([]Stor
 	if len(recs) == 0 {
 		return nil, nil
 	}
+	if !s.room.admit(s) {
+		return nil, ErrFull
+	}
 	g := groupers.Get().(*grouper)
 	defer groupers.Put(g)
 	g.group(st, recs)
@@ -77,7 +80,7 @@ func (s *Store) Put(ctx context.Context, streamID uint64, recs []Record) ([]Stor
 	for i := range recs {
 		size += len(recs[i].PartitionKey) + len(recs[i].Data)
 	}
-	entries := make([]byte, 0, state.RecordsSize(len(recs), size)+(len(g.seen)-1)*state.RecordsSize(0, 0))
+	entries := takeEntries(state.RecordsSize(len(recs), size) + (len(g.seen)-1)*state.RecordsSize(0, 0))
 	next := g.order
 	for _, sh := range g.seen {
 		n := int(g.count[sh])

@@ -16,6 +16,30 @@ type call struct {
 	done     chan struct{} // closed when outcomes or err is set
 }
 
+// entriesPool holds buffers of encoded entries. The commit loop gives back what
+// it has copied into a frame; others are left to the garbage collector.
+var entriesPool = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxPooledEntries = 1 << 20
+
+// takeEntries returns an empty buffer for size bytes.
+func takeEntries(size int) []byte {
+	p := entriesPool.Get().(*[]byte)
+	b := *p
+	*p = nil
+	if cap(b) < size {
+		b = make([]byte, 0, size)
+	}
+	return b[:0]
+}
+
+func giveEntries(b []byte) {
+	if cap(b) > maxPooledEntries {
+		return
+	}
+	entriesPool.Put(&b)
+}
+
 // queue holds the calls that wait for the commit loop.
 type queue struct {
 	mu     sync.Mutex // guards what follows

@@ -2,13 +2,16 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 	"unsafe"
 
 	"github.com/streamkit/streamkit/streamd/internal/arn"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
+	"github.com/streamkit/streamkit/streamd/internal/runs"
 	"github.com/streamkit/streamkit/streamd/internal/state"
 )
 
@@ -38,14 +41,6 @@ func (s *Store) All() []*state.Stream {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.state.All()
-}
-
-// JournalBytes returns how much of the journal is kept, 0 if it does not say.
-func (s *Store) JournalBytes() int64 {
-	if j, ok := s.j.(interface{ Size() int64 }); ok {
-		return j.Size()
-	}
-	return 0
 }
 
 // Commitment returns an account's commitment to a minimum of throughput.
@@ -83,17 +78,65 @@ func (s *Store) Tip(streamID uint64, shard int) (state.Position, error) {
 // later; behind the last record if there is none.
 func (s *Store) Seek(streamID uint64, shard int, t time.Time) (state.Position, error) {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	_, l, err := s.shardLocked(streamID, shard)
+	st, l, err := s.shardLocked(streamID, shard)
 	if err != nil {
+		s.mu.RUnlock()
 		return state.Position{}, err
 	}
-	return l.Seek(t), nil
+	p := l.Seek(t)
+	horizon := st.Horizon(s.clock.Now()).UnixMilli()
+	s.mu.RUnlock()
+	// After the index: what moves meanwhile is found twice, not missed.
+	first, ok, err := s.runs.SeekTime(runKey(streamID, shard), max(t.UnixMilli(), horizon+1))
+	if err != nil {
+		s.log.Error("cannot read records", slog.Any("err", err))
+		return state.Position{}, err
+	}
+	if ok && first < p.Index {
+		return state.Position{Index: first}, nil
+	}
+	return p, nil
+}
+
+func runKey(streamID uint64, shard int) runs.Key {
+	return runs.Key{Stream: streamID, Shard: uint32(shard)}
+}
+
+// reading is a read under way.
+type reading struct {
+	ReadResult
+	req   ReadRequest
+	shard *state.Shard
+	bytes int // of data
+}
+
+// full reports whether the answer takes no more.
+func (r *reading) full() bool {
+	return len(r.Records) >= r.req.MaxRecords || r.bytes >= r.req.MaxBytes
+}
+
+// room is about how many bytes of records the answer can take.
+func (r *reading) room() int {
+	const most = 1 << 20
+	return min(r.req.MaxBytes-r.bytes, most)
 }
 
 // Read returns the records of a shard from a position on that are durable and
 // within retention.
 func (s *Store) Read(_ context.Context, req ReadRequest) (ReadResult, error) {
+	for {
+		res, err := s.read(req)
+		if errors.Is(err, journal.ErrTrimmed) {
+			continue // it has moved into a run since it was looked up
+		}
+		if err != nil {
+			s.log.Error("cannot read records", slog.Uint64("stream", req.StreamID), slog.Int("shard", req.Shard), slog.Any("err", err))
+		}
+		return res, err
+	}
+}
+
+func (s *Store) read(req ReadRequest) (ReadResult, error) {
 	now := s.clock.Now()
 	s.mu.RLock()
 	st, l, err := s.shardLocked(req.StreamID, req.Shard)
@@ -101,61 +144,112 @@ func (s *Store) Read(_ context.Context, req ReadRequest) (ReadResult, error) {
 		s.mu.RUnlock()
 		return ReadResult{}, err
 	}
-	refs := l.From(req.From, st.Horizon(now))
+	horizon := st.Horizon(now)
+	refs := l.From(req.From, horizon)
 	last := l.Last()
 	s.mu.RUnlock()
 
-	sh := &st.Shards[req.Shard]
-	res := ReadResult{Next: req.From}
-	bytes := 0
+	r := reading{ReadResult: ReadResult{Next: req.From}, req: req, shard: &st.Shards[req.Shard]}
+	if (len(refs) == 0 || refs[0].First > req.From.Index) && req.From.Index <= last {
+		// After the index: what moves meanwhile is found twice, not missed, and
+		// what is behind the answer's end is passed over.
+		if err := s.readRuns(&r, horizon.UnixMilli()); err != nil {
+			return ReadResult{}, err
+		}
+	}
+	r.presize(refs)
 	for _, ref := range refs {
-		more, err := s.readRun(&res, &bytes, req, ref, sh)
+		if r.full() {
+			break
+		}
+		b, err := s.bodies.ReadAt(journal.LSN(ref.Pos), int(ref.Size))
+		if err == nil && journal.Checksum(b) != ref.CRC {
+			err = fmt.Errorf("records at journal position %d fail their checksum", ref.Pos)
+		}
+		if err == nil {
+			err = r.add(ref.First, ref.Count, ref.Arrival, b)
+		}
 		if err != nil {
 			return ReadResult{}, err
 		}
-		if !more {
-			break
-		}
 	}
 	atTip := true // nothing found is nothing left: a read returns a record if there is one
-	if n := len(res.Records); n > 0 && res.Records[n-1].Index != last {
+	if n := len(r.Records); n > 0 && r.Records[n-1].Index < last {
 		atTip = false
-		res.BehindLatest = max(now.Sub(res.Records[n-1].Arrival), time.Millisecond)
+		r.BehindLatest = max(now.Sub(r.Records[n-1].Arrival), time.Millisecond)
 	}
-	res.Ended = atTip && !sh.IsOpen()
-	return res, nil
+	r.Ended = atTip && !r.shard.IsOpen()
+	return r.ReadResult, nil
 }
 
-// readRun adds records of one run to res. more says that the next run may be
-// read too.
-func (s *Store) readRun(res *ReadResult, bytes *int, req ReadRequest, ref state.Ref, sh *state.Shard) (more bool, err error) {
-	b, err := s.bodies.ReadAt(journal.LSN(ref.Pos), int(ref.Size))
-	if err == nil && journal.Checksum(b) != ref.CRC {
-		err = fmt.Errorf("records at journal position %d fail their checksum", ref.Pos)
+// readRuns adds what runs hold. horizon is the arrival of what is past
+// retention, in milliseconds.
+func (s *Store) readRuns(r *reading, horizon int64) error {
+	key := runKey(r.req.StreamID, r.req.Shard)
+	first, ok, err := s.runs.SeekTime(key, horizon+1)
+	if err != nil || !ok {
+		return err
 	}
-	if err != nil {
-		s.log.Error("cannot read records", slog.String("shard", sh.ID()), slog.Any("err", err))
-		return false, err
-	}
-	arrival := time.UnixMilli(ref.Arrival)
-	for i := range uint64(ref.Count) {
-		var r state.RecordView
-		if r, b = state.NextRecord(b); b == nil {
-			return false, fmt.Errorf("records at journal position %d do not decode", ref.Pos)
+	for from := max(first, r.req.From.Index); !r.full(); {
+		run, err := s.runs.Find(key, from)
+		if err != nil || run == nil {
+			return err
 		}
-		number := sh.Number(ref.First+i, arrival)
-		if state.At(number).Before(req.From) {
+		batches, err := run.Read(key, from, r.req.MaxRecords-len(r.Records), r.room())
+		run.Release()
+		if err != nil {
+			return err
+		}
+		for _, b := range batches {
+			if r.full() {
+				return nil
+			}
+			if err := r.add(b.First, b.Count, b.Arrival, b.Records); err != nil {
+				return err
+			}
+			from = b.Last() + 1
+		}
+	}
+	return nil
+}
+
+// presize makes room for as many records of refs as the answer can take.
+func (r *reading) presize(refs []state.Ref) {
+	n, bytes := 0, r.bytes
+	for _, ref := range refs {
+		if n += int(ref.Count); bytes+int(ref.Size) >= r.req.MaxBytes {
+			break
+		}
+		bytes += int(ref.Size)
+	}
+	if n = min(n, r.req.MaxRecords-len(r.Records)); n > 0 {
+		r.Records = slices.Grow(r.Records, n)
+	}
+}
+
+// add adds the records of one batch that the answer can take. b holds them, as
+// they lie in a frame.
+func (r *reading) add(first uint64, count uint32, ms int64, b []byte) error {
+	arrival := time.UnixMilli(ms)
+	for i := range uint64(count) {
+		var rec state.RecordView
+		if rec, b = state.NextRecord(b); b == nil {
+			return fmt.Errorf("the records from sequence index %d on do not decode", first)
+		}
+		number := r.shard.Number(first+i, arrival)
+		if state.At(number).Before(r.Next) {
 			continue
 		}
-		if n := len(res.Records); n == req.MaxRecords || n > 0 && *bytes+len(r.Data) > req.MaxBytes {
-			return false, nil
+		if n := len(r.Records); n == r.req.MaxRecords || n > 0 && r.bytes+len(rec.Data) > r.req.MaxBytes {
+			r.bytes = r.req.MaxBytes // full
+			return nil
 		}
-		*bytes += len(r.Data)
-		res.Records = append(res.Records, StoredRecord{
-			PartitionKey: unsafe.String(unsafe.SliceData(r.PartitionKey), len(r.PartitionKey)),
-			Data:         r.Data, Index: ref.First + i, Arrival: arrival,
+		r.bytes += len(rec.Data)
+		r.Records = append(r.Records, StoredRecord{
+			PartitionKey: unsafe.String(unsafe.SliceData(rec.PartitionKey), len(rec.PartitionKey)),
+			Data:         rec.Data, Index: first + i, Arrival: arrival,
 		})
-		res.Next = state.After(number)
+		r.Next = state.After(number)
 	}
-	return len(res.Records) < req.MaxRecords && *bytes < req.MaxBytes, nil
+	return nil
 }

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -10,33 +13,51 @@ import (
 
 	"github.com/streamkit/streamkit/internal/vfs"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
+	"github.com/streamkit/streamkit/streamd/internal/runs"
 	"github.com/streamkit/streamkit/streamd/internal/state"
 )
 
 const snapshotSuffix = ".snap"
 
+// A snapshot file is a manifest, and the state at one position of the journal:
+//
+//	magic "sdckpt", 0, version 1
+//	u32  length of the manifest, little-endian
+//	u32  CRC-32C of the bytes before and of the manifest
+//	     manifest, JSON
+//	     snapshot of the state, as its package has it
+const (
+	snapshotMagic  = "sdckpt\x00\x01"
+	snapshotHeader = 16
+)
+
+// manifest says what belongs to a snapshot beside it.
+type manifest struct {
+	Runs []string // names of the files
+}
+
 // snapshots keeps the last two snapshots of a store. The older one stands in if
-// the newer one cannot be read, so the journal behind it is kept too.
+// the newer one cannot be read, as far as the journal still has what came
+// between: else the journal says what it lacks.
 type snapshots struct {
 	fs  vfs.FS
 	dir string
 
-	mu      sync.Mutex // guards what follows
-	kept    []snapshot // oldest first
-	writing sync.WaitGroup
-	busy    bool
+	mu   sync.Mutex // guards what follows
+	kept []snapshot // oldest first
 }
 
 type snapshot struct {
-	lsn  journal.LSN
-	name string
+	lsn   journal.LSN
+	name  string
+	bytes int64
 }
 
 // load reads the newest snapshot that is whole. st is nil if there is none.
-func (ss *snapshots) load(log *slog.Logger) (st *state.State, lsn journal.LSN, err error) {
+func (ss *snapshots) load(log *slog.Logger) (st *state.State, lsn journal.LSN, m manifest, err error) {
 	entries, err := ss.fs.ReadDir(ss.dir)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, m, err
 	}
 	for _, e := range entries { // in order of name, hence of position
 		name := filepath.Join(ss.dir, e.Name())
@@ -45,7 +66,7 @@ func (ss *snapshots) load(log *slog.Logger) (st *state.State, lsn journal.LSN, e
 			ss.kept = append(ss.kept, snapshot{name: name})
 		case strings.HasSuffix(e.Name(), snapshotSuffix+".tmp"):
 			if err := ss.fs.Remove(name); err != nil {
-				return nil, 0, err
+				return nil, 0, m, err
 			}
 		}
 	}
@@ -53,61 +74,86 @@ func (ss *snapshots) load(log *slog.Logger) (st *state.State, lsn journal.LSN, e
 	for i := len(ss.kept) - 1; i >= 0; i-- {
 		b, err := vfs.ReadFile(ss.fs, ss.kept[i].name)
 		if err != nil {
-			return nil, 0, err
+			return nil, 0, m, err
 		}
-		if st, lsn, err = state.ReadSnapshot(b); err == nil {
+		if st, lsn, m, err = readSnapshot(b); err == nil {
 			ss.kept = ss.kept[:i+1]
-			ss.kept[i].lsn = lsn
-			return st, lsn, nil
+			ss.kept[i].lsn, ss.kept[i].bytes = lsn, int64(len(b))
+			return st, lsn, m, nil
 		}
 		log.Error("snapshot cannot be read; trying the one before it", slog.String("file", ss.kept[i].name), slog.Any("err", err))
 		errs = append(errs, fmt.Errorf("%s: %w", ss.kept[i].name, err))
 	}
 	if len(errs) > 0 {
-		return nil, 0, fmt.Errorf("no snapshot can be read; restore the data directory from a copy: %w", errors.Join(errs...))
+		return nil, 0, m, fmt.Errorf("no snapshot can be read; restore the data directory from a copy: %w", errors.Join(errs...))
 	}
-	return nil, 0, nil
+	return nil, 0, m, nil
 }
 
-// released returns the position up to which no snapshot needs the journal.
-func (ss *snapshots) released() journal.LSN {
+var errBadSnapshot = errors.New("store: snapshot is damaged")
+
+func readSnapshot(b []byte) (st *state.State, lsn journal.LSN, m manifest, err error) {
+	if len(b) < snapshotHeader || string(b[:6]) != snapshotMagic[:6] {
+		return nil, 0, m, errBadSnapshot
+	}
+	if b[7] != snapshotMagic[7] {
+		return nil, 0, m, fmt.Errorf("store: snapshot has format version %d, this program reads version %d; run the version that wrote it", b[7], snapshotMagic[7])
+	}
+	size := int(binary.LittleEndian.Uint32(b[8:]))
+	if size > len(b)-snapshotHeader {
+		return nil, 0, m, errBadSnapshot
+	}
+	text, rest := b[snapshotHeader:snapshotHeader+size], b[snapshotHeader+size:]
+	if binary.LittleEndian.Uint32(b[12:]) != manifestSum(b[:12], text) {
+		return nil, 0, m, errBadSnapshot
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, 0, m, fmt.Errorf("%w: %w", errBadSnapshot, err)
+	}
+	st, lsn, err = state.ReadSnapshot(rest)
+	return st, lsn, m, err
+}
+
+func manifestSum(head, text []byte) uint32 {
+	return journal.Checksum(append(head[:len(head):len(head)], text...))
+}
+
+func appendSnapshot(st *state.State, lsn journal.LSN, m manifest) ([]byte, error) {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	b := append([]byte(nil), snapshotMagic...)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(text)))
+	b = binary.LittleEndian.AppendUint32(b, manifestSum(b, text))
+	return st.AppendSnapshot(append(b, text...), lsn)
+}
+
+// has reports whether the last snapshot is at the given position.
+func (ss *snapshots) has(lsn journal.LSN) bool {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if len(ss.kept) < 2 {
-		return 0
-	}
-	return ss.kept[0].lsn
+	last := len(ss.kept) - 1
+	return last >= 0 && ss.kept[last].lsn == lsn
 }
 
-// start writes a snapshot in the background, unless one is being written.
-func (ss *snapshots) start(log *slog.Logger, st *state.State, lsn journal.LSN) {
+// size returns how many bytes the snapshots take.
+func (ss *snapshots) size() (bytes int64) {
 	ss.mu.Lock()
-	busy := ss.busy
-	ss.busy = true
-	ss.mu.Unlock()
-	if busy {
-		return
+	defer ss.mu.Unlock()
+	for _, k := range ss.kept {
+		bytes += k.bytes
 	}
-	ss.writing.Go(func() {
-		if err := ss.write(st, lsn); err != nil {
-			log.Error("cannot write a snapshot; the journal is kept meanwhile", slog.Any("err", err))
-		}
-		ss.mu.Lock()
-		ss.busy = false
-		ss.mu.Unlock()
-	})
+	return bytes
 }
 
 // write writes a snapshot and removes those before the last two.
-func (ss *snapshots) write(st *state.State, lsn journal.LSN) error {
-	ss.mu.Lock()
-	last := len(ss.kept) - 1
-	done := last >= 0 && ss.kept[last].lsn == lsn
-	ss.mu.Unlock()
-	if done {
-		return nil // nothing has happened since
+func (ss *snapshots) write(st *state.State, lsn journal.LSN, live []*runs.Run) error {
+	var m manifest
+	for _, r := range live {
+		m.Runs = append(m.Runs, filepath.Base(r.Name()))
 	}
-	b, err := st.AppendSnapshot(nil, lsn)
+	b, err := appendSnapshot(st, lsn, m)
 	if err != nil {
 		return err
 	}
@@ -116,15 +162,17 @@ func (ss *snapshots) write(st *state.State, lsn journal.LSN) error {
 		return err
 	}
 	ss.mu.Lock()
-	ss.kept = append(ss.kept, snapshot{lsn, name})
+	if n := len(ss.kept); n > 0 && ss.kept[n-1].name == name {
+		ss.kept = ss.kept[:n-1] // of the same position, with other runs
+	}
+	ss.kept = append(ss.kept, snapshot{lsn, name, int64(len(b))})
 	old := ss.kept[:max(len(ss.kept)-2, 0)]
 	ss.kept = ss.kept[len(old):]
 	ss.mu.Unlock()
-	var errs []error
 	for _, o := range old {
-		errs = append(errs, ss.fs.Remove(o.name))
+		if err := ss.fs.Remove(o.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
-
-func (ss *snapshots) wait() { ss.writing.Wait() }

@@ -25,6 +25,7 @@ import (
 	"github.com/streamkit/streamkit/internal/vfs"
 	"github.com/streamkit/streamkit/streamd/internal/clock"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
+	"github.com/streamkit/streamkit/streamd/internal/runs"
 	"github.com/streamkit/streamkit/streamd/internal/state"
 )
 
@@ -59,10 +60,13 @@ type Options struct {
 	Clock  *clock.Clock  // required; the caller closes it after the store
 	Logger *slog.Logger  // default slog.Default()
 
-	// SegmentBytes and SnapshotBytes set the size of a journal segment and how
-	// much of the journal may lie behind the last snapshot. Default 64 MiB each.
-	SegmentBytes  int
-	SnapshotBytes int
+	// RingFiles and RingBytes are the number and the size of the journal's
+	// files. Default 3 of 16 MiB.
+	RingFiles, RingBytes int
+
+	// MaxBytes bounds what the data directory takes; beyond it records are
+	// refused. 0 sets no bound.
+	MaxBytes int64
 
 	// Synced, if not nil, is told how long each fsync of the journal took.
 	Synced func(took time.Duration)
@@ -73,7 +77,8 @@ const (
 	maxQueueBytes = 64 << 20 // waiting to be written, beyond which callers get ErrFull
 	maxFrameBytes = 4 << 20  // of one frame, unless a single entry is larger
 	trimInterval  = time.Minute
-	trimLag       = time.Minute // see trim
+	trimLag       = time.Minute // see trimTime
+	maxStalls     = 3           // checkpoints that a frame waits for, if they free nothing for it
 )
 
 // Store is a server's streams and tables. It is safe for concurrent use.
@@ -88,8 +93,13 @@ type Store struct {
 
 	session uint64
 
-	mu    sync.RWMutex // guards state; taken for writing by the apply loop and by trimming alone
+	ring    *journal.Local // the journal of a data directory
+	runs    runs.Set
+	footers *runs.Cache
+
+	mu    sync.RWMutex // guards what follows; taken for writing by the apply loop, checkpoints and trimming alone
 	state *state.State
+	at    journal.LSN // position of the state
 
 	queue     queue
 	frames    frames // written by the commit loop, not applied yet
@@ -101,13 +111,20 @@ type Store struct {
 	failOnce  sync.Once
 	snapshots snapshots
 
-	stopCommit context.CancelFunc
-	stopApply  context.CancelFunc
-	commits    sync.WaitGroup
-	applies    sync.WaitGroup
-	closeOnce  sync.Once
-	closed     atomic.Bool
-	closeErr   error
+	checkpoints checkpoints
+	refused     int          // calls in a row, for want of room; the commit loop's alone
+	stalled     atomic.Int64 // ns that commits have waited for checkpoints
+	room        room
+
+	stopCommit     context.CancelFunc
+	stopApply      context.CancelFunc
+	stopCheckpoint context.CancelFunc
+	commits        sync.WaitGroup
+	applies        sync.WaitGroup
+	writes         sync.WaitGroup // of checkpoints
+	closeOnce      sync.Once
+	closed         atomic.Bool
+	closeErr       error
 }
 
 // Open opens the store in opts.Dir and makes it if it is not there. It returns
@@ -118,9 +135,6 @@ func Open(opts Options) (_ *Store, err error) {
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
-	}
-	if opts.SnapshotBytes == 0 {
-		opts.SnapshotBytes = 64 << 20
 	}
 	s := &Store{
 		opts: opts, log: opts.Logger, clock: opts.Clock, state: state.New(),
@@ -142,25 +156,34 @@ func Open(opts Options) (_ *Store, err error) {
 	}
 	s.session = uint64(head) + 1 // grows with every start that wrote anything
 	s.applied.Store(uint64(from))
+	s.at = from
+	s.checkpoints.init(from, s.clock.Now())
 
-	var ctx context.Context
-	ctx, s.stopApply = context.WithCancel(context.Background())
-	s.applies.Go(func() { s.apply(ctx, from, head) })
+	s.stopCheckpoint = run(&s.writes, s.checkpointLoop)
+	s.stopApply = run(&s.applies, func(ctx context.Context) { s.apply(ctx, from, head) })
 	select {
 	case <-s.caughtUp:
 	case <-s.failed:
 		s.stopApply()
 		s.applies.Wait()
-		return nil, errors.Join(s.failure, s.j.Close(), s.unlock())
+		s.stopCheckpoint()
+		s.writes.Wait()
+		return nil, errors.Join(s.failure, s.runs.Close(), s.j.Close(), s.unlock())
 	}
-	ctx, s.stopCommit = context.WithCancel(context.Background())
-	s.commits.Go(func() { s.commit(ctx) })
+	s.stopCommit = run(&s.commits, s.commit)
 	s.resumeTransitions()
 	s.scheduleTrim()
 	return s, nil
 }
 
-// Close writes a snapshot, so that the next start is quick, and frees
+// run starts a loop that ends with its context.
+func run(wg *sync.WaitGroup, loop func(ctx context.Context)) (stop context.CancelFunc) {
+	ctx, stop := context.WithCancel(context.Background())
+	wg.Go(func() { loop(ctx) })
+	return stop
+}
+
+// Close writes a checkpoint, so that the next start is quick, and frees
 // everything. Calls under way end with ErrClosed. A second call returns the
 // result of the first.
 func (s *Store) Close() error {
@@ -173,13 +196,14 @@ func (s *Store) Close() error {
 		s.stopApply()
 		s.applies.Wait()
 		s.frames.fail(ErrClosed)
+		s.stopCheckpoint()
+		s.writes.Wait()
 		if s.opts.Dir != "" && s.Err() == nil {
-			if err := s.snapshots.write(s.state.Clone(), journal.LSN(s.applied.Load())); err != nil {
-				s.log.Warn("cannot write a snapshot; nothing is lost, but the next start reads more of the journal", slog.Any("err", err))
+			if err := s.writeCheckpoint(s.state.Clone(), s.at); err != nil {
+				s.log.Warn("cannot write a checkpoint; nothing is lost, but the next start reads more of the journal", slog.Any("err", err))
 			}
 		}
-		s.snapshots.wait()
-		s.closeErr = errors.Join(s.j.Close(), s.unlock())
+		s.closeErr = errors.Join(s.runs.Close(), s.j.Close(), s.unlock())
 	})
 	return s.closeErr
 }

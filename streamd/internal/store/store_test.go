@@ -321,17 +321,32 @@ func TestATransitionIsScheduledBeforeItsAnswer(t *testing.T) {
 func copyDir(t testing.TB, from string) string {
 	t.Helper()
 	for {
-		to := t.TempDir()
+		to, before := t.TempDir(), names(t, from)
 		err := copyInto(to, from)
-		if err == nil {
+		if err == nil && slices.Equal(names(t, from), before) {
 			return to
 		}
-		// A snapshot got its name while the copy was at it: no moment had been
-		// like what was copied.
-		if !errors.Is(err, fs.ErrNotExist) {
+		// A checkpoint was at it while the copy was: no moment had been like what
+		// was copied.
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// names returns what lies in a directory and below.
+func names(t testing.TB, dir string) (names []string) {
+	t.Helper()
+	if err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		names = append(names, path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return names
 }
 
 func copyInto(to, from string) error {
@@ -361,11 +376,10 @@ func copyInto(to, from string) error {
 }
 
 // What was acknowledged is there after a crash at any moment, once, in order,
-// under its number; small segments and snapshots make rolls and checkpoints
-// part of the test.
+// under its number; a small ring makes checkpoints part of the test.
 func TestCrashKeepsWhatWasAcknowledged(t *testing.T) {
 	dir := t.TempDir()
-	small := store.Options{SegmentBytes: 4000, SnapshotBytes: 6000}
+	small := store.Options{RingFiles: 3, RingBytes: 16 << 10}
 	r := rand.New(rand.NewPCG(7, 7))
 	acked := make(map[string]store.Stored)
 	n := 0
@@ -450,32 +464,56 @@ func TestSecretStays(t *testing.T) {
 	}
 }
 
-func TestOldJournalGoes(t *testing.T) {
+// The ring goes round as checkpoints move records into runs, what runs hold is
+// read as before, and their files go when their records are past retention.
+func TestRecordsMoveIntoRunsAndGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		f := open(t, store.Options{Dir: dir, SegmentBytes: 4000, SnapshotBytes: 4000})
-		defer f.close()
-		s := f.create("s", 1)
-		segments := func() int {
-			names, err := filepath.Glob(filepath.Join(dir, "journal", "*.seg"))
+		opts := store.Options{Dir: dir, RingFiles: 3, RingBytes: 16 << 10}
+		f := open(t, opts)
+		defer func() { f.close() }()
+		s := f.create("s", 2)
+		files := func(pattern string) int {
+			names, err := filepath.Glob(filepath.Join(dir, pattern))
 			if err != nil {
 				t.Fatal(err)
 			}
 			return len(names)
 		}
-		for range 50 {
-			f.put(s, record("k", strings.Repeat("x", 1000)))
-			synctest.Wait()
+		var want []string
+		for n := range 100 {
+			want = append(want, fmt.Sprint(n, strings.Repeat("x", 1000)))
+			f.put(s, record("k", want[n]))
+			if n%10 == 0 {
+				synctest.Wait()
+			}
 		}
-		full := segments()
+		synctest.Wait()
+		shard := s.Route(record("k", "").HashKey)
+		if n := files("journal/*.ring"); n != 3 {
+			t.Errorf("%d files of the journal, want 3", n)
+		}
+		if n := files("runs/*"); n == 0 || n > 8 {
+			t.Errorf("%d runs, want some, and those merged with their neighbours", n)
+		}
+		if got := datas(f.all(s, shard, state.Position{})); !slices.Equal(got, want) {
+			t.Errorf("the shard holds %d records, want %d", len(got), len(want))
+		}
+		f.close()
+		f = open(t, opts)
+		if got := datas(f.all(s, shard, state.Position{})); !slices.Equal(got, want) {
+			t.Errorf("after a restart the shard holds %d records, want %d", len(got), len(want))
+		}
 		f.clock.Advance(25 * time.Hour)
 		f.put(s, record("k", "new"))
+		f.clock.Advance(2 * time.Minute)
 		synctest.Wait()
 		f.clock.Advance(2 * time.Minute)
-		if n := segments(); full < 10 || n > 3 {
-			t.Errorf("%d segments, and %d once their records are past retention", full, n)
+		synctest.Wait()
+		if n := files("runs/*"); n > 1 {
+			t.Errorf("%d runs once their records are past retention", n)
 		}
-		if got := datas(f.all(s, 0, state.Position{})); !slices.Equal(got, []string{"new"}) {
+		if got := datas(f.all(s, shard, state.Position{})); !slices.Equal(got, []string{"new"}) {
 			t.Errorf("the shard holds %v", got)
 		}
 	})
@@ -487,7 +525,7 @@ func TestDiskFaults(t *testing.T) {
 	fsys := vfstest.FS{FS: vfs.OS, Fault: func(op vfstest.Op, name string) error {
 		mu.Lock()
 		defer mu.Unlock()
-		if strings.HasSuffix(name, ".seg") && (op == vfstest.Write && errors.Is(fault, syscall.ENOSPC) || op == vfstest.Sync && errors.Is(fault, syscall.EIO)) {
+		if strings.HasSuffix(name, ".ring") && (op == vfstest.Write && errors.Is(fault, syscall.ENOSPC) || op == vfstest.Sync && errors.Is(fault, syscall.EIO)) {
 			return fault
 		}
 		return nil
@@ -551,6 +589,12 @@ func TestOperatorErrors(t *testing.T) {
 	used := t.TempDir()
 	f := open(t, store.Options{Dir: used})
 	f.put(f.create("s", 1), record("k", "a"))
+	f.close()
+	f = open(t, store.Options{Dir: used})
+	s, _ := f.Stream(key("s"))
+	f.put(s, record("k", "b"))
+	f.put(s, record("k", "c"))
+	crashed := copyDir(t, used)
 	if _, err := tryOpen(t, store.Options{Dir: used}); !errors.Is(err, vfs.ErrLocked) || !strings.Contains(err.Error(), "--data") {
 		t.Errorf("a directory in use: %v", err)
 	}
@@ -566,12 +610,13 @@ func TestOperatorErrors(t *testing.T) {
 	for name, damage := range map[string]func(dir string) error{
 		"the STORE file": func(dir string) error { return os.WriteFile(filepath.Join(dir, "STORE"), []byte("{"), 0o600) },
 		"every snapshot": func(dir string) error { return spoil(filepath.Join(dir, "snap", "*.snap")) },
-		"the journal":    func(dir string) error { return spoil(filepath.Join(dir, "journal", "*.seg")) },
-		"no journal": func(dir string) error {
-			return os.RemoveAll(filepath.Join(dir, "journal"))
+		"the journal":    func(dir string) error { return spoil(filepath.Join(dir, "journal", "00.ring")) },
+		"a run":          func(dir string) error { return spoil(filepath.Join(dir, "runs", "*.run")) },
+		"no runs": func(dir string) error {
+			return os.RemoveAll(filepath.Join(dir, "runs"))
 		},
 	} {
-		dir := copyDir(t, used)
+		dir := copyDir(t, crashed)
 		if err := damage(dir); err != nil {
 			t.Fatal(err)
 		}
