@@ -37,7 +37,7 @@ type header struct {
 
 // newHeader describes f, and leaves out its place.
 func newHeader(f *Frame) header {
-	return header{id: f.ID, prev: f.Prev, body: uint32(len(f.Body)), crc: Checksum(f.Body)}
+	return header{id: f.ID, prev: f.Prev, body: uint32(len(f.Body)), crc: f.Sum}
 }
 
 // append writes the header and notes its checksum.
@@ -90,5 +90,5 @@ func (h header) frame(body []byte) *Frame {
 	if Checksum(body) != h.crc {
 		return nil
 	}
-	return &Frame{ID: h.id, Prev: h.prev, Body: body}
+	return &Frame{ID: h.id, Prev: h.prev, Sum: h.crc, Body: body}
 }

@@ -24,11 +24,17 @@ type FrameID struct {
 	N       uint64   // counts the frames of a session, from 1
 }
 
-// Frame is what a journal stores as a whole or not at all.
+// Frame is what a journal stores as a whole or not at all. [NewFrame] makes one.
 type Frame struct {
 	ID   FrameID
-	Prev uint32 // CRC-32C of the body of the author's previous frame: a chain for each author
+	Prev uint32 // Sum of the author's previous frame: a chain for each author
+	Sum  uint32 // CRC-32C of Body, which is long to find out
 	Body []byte
+}
+
+// NewFrame returns a frame with its checksum.
+func NewFrame(id FrameID, prev uint32, body []byte) *Frame {
+	return &Frame{ID: id, Prev: prev, Sum: Checksum(body), Body: body}
 }
 
 // Journal orders frames and makes them durable. All methods are safe for

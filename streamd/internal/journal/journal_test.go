@@ -53,11 +53,10 @@ func tryOpen(dir string, cfg journal.LocalConfig) (*journal.Local, error) {
 }
 
 func frame(n int) *journal.Frame {
-	return &journal.Frame{
-		ID:   journal.FrameID{Gateway: store, Session: 7, N: uint64(n)},
-		Prev: uint32(n) * 3,
-		Body: bytes.Repeat([]byte{byte(n)}, 20+n*13%180),
-	}
+	return journal.NewFrame(
+		journal.FrameID{Gateway: store, Session: 7, N: uint64(n)}, uint32(n)*3,
+		bytes.Repeat([]byte{byte(n)}, 20+n*13%180),
+	)
 }
 
 func fill(t *testing.T, j journal.Journal, from, to int) []journal.LSN {

@@ -195,7 +195,7 @@ func (st *State) Apply(lsn journal.LSN, f *journal.Frame, outcome func(Outcome))
 	if len(f.Body) < arrivalSize {
 		return errBadFrame
 	}
-	st.authors[f.ID.Gateway] = author{f.ID.Session, f.ID.N, journal.Checksum(f.Body)}
+	st.authors[f.ID.Gateway] = author{f.ID.Session, f.ID.N, f.Sum}
 	st.arrival = max(st.arrival, int64(binary.LittleEndian.Uint64(f.Body)))
 	base := uint64(lsn) - uint64(len(f.Body))
 	for rest := f.Body[arrivalSize:]; len(rest) > 0; {

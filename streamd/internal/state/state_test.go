@@ -41,7 +41,7 @@ func newMachine(t testing.TB) *machine {
 func (m *machine) apply(entries []byte) []state.Outcome {
 	m.t.Helper()
 	m.n++
-	f := &journal.Frame{ID: journal.FrameID{N: m.n, Session: 1}, Body: append(state.BeginFrame(nil, m.now), entries...)}
+	f := journal.NewFrame(journal.FrameID{N: m.n, Session: 1}, 0, append(state.BeginFrame(nil, m.now), entries...))
 	m.lsn += journal.LSN(64 + len(f.Body))
 	m.frames = append(m.frames, f)
 	var outcomes []state.Outcome
@@ -468,10 +468,10 @@ func FuzzApply(f *testing.F) {
 		if err != nil {
 			panic(err)
 		}
-		if err := st.Apply(100, &journal.Frame{ID: journal.FrameID{N: 1}, Body: first}, nil); err != nil {
+		if err := st.Apply(100, journal.NewFrame(journal.FrameID{N: 1}, 0, first), nil); err != nil {
 			panic(err)
 		}
-		_ = st.Apply(100+journal.LSN(len(body)), &journal.Frame{ID: journal.FrameID{N: 2}, Body: body}, nil) // must not panic
+		_ = st.Apply(100+journal.LSN(len(body)), journal.NewFrame(journal.FrameID{N: 2}, 0, body), nil) // must not panic
 	})
 }
 

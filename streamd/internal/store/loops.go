@@ -51,10 +51,11 @@ func (s *Store) commit(ctx context.Context) {
 		}
 		id.N++
 		s.frames.add(id.N, calls)
-		err := s.append(ctx, &journal.Frame{ID: id, Prev: prev, Body: body})
+		f := journal.NewFrame(id, prev, body)
+		err := s.append(ctx, f)
 		switch {
 		case err == nil:
-			prev = journal.Checksum(body)
+			prev = f.Sum
 			s.noteRoom(nil)
 		case errors.Is(err, journal.ErrFull):
 			s.noteRoom(err)
