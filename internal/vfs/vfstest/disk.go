@@ -41,9 +41,8 @@ var ErrPowerOff = errors.New("vfstest: the power is off")
 //     other. A rename inside one directory is one change: both of its names or
 //     neither, as every file system of today does it.
 //
-// That is more than a file system with a journal loses, which would keep such
-// changes in order; no program should live on that order unless it knows the
-// file system.
+// That is more than a file system with a journal loses, which keeps the changes
+// to names in order; see [Disk.OrderNames].
 //
 // A Sync that fails is final, as with Linux: what it was to write is never
 // written, though reading still shows it, and a later Sync that succeeds says
@@ -53,6 +52,7 @@ type Disk struct {
 	root  *directory
 	locks map[string]bool
 	off   bool
+	order bool
 	hook  func(op Op, name string) error
 	room  int64 // in blocks; negative: without bound
 	used  int64 // blocks
@@ -70,6 +70,14 @@ func (d *Disk) SetHook(hook func(op Op, name string) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.hook = hook
+}
+
+// OrderNames has cuts keep the first of a directory's changes alone, up to any
+// of them, as ext4, XFS, btrfs and NTFS do, in place of any of them.
+func (d *Disk) OrderNames() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.order = true
 }
 
 // SetRoom bounds the bytes of all files, in whole blocks. A write that needs
@@ -106,7 +114,7 @@ func (d *Disk) TakeOver() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.off = true
-	return &Disk{root: d.root, locks: make(map[string]bool), room: d.room, used: d.used}
+	return &Disk{root: d.root, locks: make(map[string]bool), room: d.room, used: d.used, order: d.order}
 }
 
 // Cut returns a disk as a power cut at this moment could have left d. percent
@@ -116,8 +124,8 @@ func (d *Disk) TakeOver() *Disk {
 func (d *Disk) Cut(r *rand.Rand, percent int) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := &cutter{r: r, percent: percent, files: make(map[*node]*node)}
-	cut := &Disk{root: c.directory(d.root), locks: make(map[string]bool), room: d.room}
+	c := &cutter{r: r, percent: percent, order: d.order, files: make(map[*node]*node)}
+	cut := &Disk{root: c.directory(d.root), locks: make(map[string]bool), room: d.room, order: d.order}
 	for _, n := range c.files {
 		cut.used += n.allocated()
 	}

@@ -1,0 +1,21 @@
+package crashtest_test
+
+// What the suite could do to the store and does not, because the store does not
+// withstand it. Each is to be made true, and then to go.
+const (
+	// looseNames lets each change of a directory survive a cut for itself.
+	// Without it a directory keeps the first of its changes, as on the file
+	// systems that have a journal.
+	//
+	// Of two journal segments that were removed, the older may then come back
+	// alone, and the journal takes the gap for damage and does not open.
+	looseNames = false
+
+	// killedBeforeSyncDir lets a process be killed between the renaming of a
+	// file and the sync of its directory.
+	//
+	// If that file is a new segment of the journal that the last snapshot reaches
+	// up to, the next process writes to it without ever syncing its name, and a
+	// power cut takes what that process has acknowledged.
+	killedBeforeSyncDir = false
+)
