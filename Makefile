@@ -16,10 +16,11 @@ FUZZTIME ?= 10s
 BENCH    ?= .
 BENCH_ROUNDS  ?= 3
 BENCH_SECONDS ?= 3
+CUTS     ?= 100000
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race short fuzz bench microbench lint fmt tidy-check cover integration ci
+.PHONY: help demo build test race short fuzz bench microbench lint fmt tidy-check cover integration crash ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +80,10 @@ microbench: ## benchmarks of packages; BENCH=regexp PKG=./producer
 
 lint: ## golangci-lint, and vet for the other systems
 	$(TOOL) golangci-lint run
+	@for m in $(TESTED); do \
+		echo "lint module $$m"; \
+		(cd $$m && $(GO) tool -modfile=$(CURDIR)/internal/tools/go.mod golangci-lint run) || exit 1; \
+	done
 	GOOS=darwin CGO_ENABLED=0 $(GO) vet $(PKG)
 	GOOS=windows CGO_ENABLED=0 $(GO) vet $(PKG)
 
@@ -100,6 +105,9 @@ cover: ## tests with coverage, total at the end; report in cover.out
 
 integration: ## real binaries, real clients, killed processes
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./integration/...
+
+crash: ## cut the power of streamd's store CUTS times (100000), a quarter more on Pebble's disk
+	cd streamd/internal/crashtest && CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestPowerCut' -cuts $(CUTS) .
 
 ci: tidy-check lint build race ## what a change must pass; needs a C compiler
 	$(MAKE) fuzz FUZZTIME=3s

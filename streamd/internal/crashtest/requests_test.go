@@ -42,8 +42,6 @@ type item struct {
 	underway bool // a request that makes it n+1 has no answer
 }
 
-const tableName = "leases"
-
 // setUp makes the streams and the table, before anything is parked.
 func (s *story) setUp() {
 	create := `{"TableName":"leases","KeySchema":[{"AttributeName":"k","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"k","AttributeType":"S"}],"BillingMode":"PAY_PER_REQUEST"}`
