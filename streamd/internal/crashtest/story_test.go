@@ -22,8 +22,8 @@ const dataDir = "/data"
 // few requests. What the store calls them is known here alone.
 func tiny(r *rand.Rand) store.Options {
 	return store.Options{
-		SegmentBytes:  2000 + r.IntN(20_000),
-		SnapshotBytes: 2000 + r.IntN(20_000),
+		RingFiles: 2 + r.IntN(3),
+		RingBytes: 16<<10 + r.IntN(8)<<12,
 	}
 }
 

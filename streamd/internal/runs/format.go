@@ -4,8 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
+
+	"github.com/streamkit/streamkit/streamd/internal/journal"
 )
 
 // The layout on disk; doc.go draws it. All of it is part of the format.
@@ -18,9 +19,7 @@ const (
 	markEvery    = 64 << 10
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+func checksum(b []byte) uint32 { return journal.Checksum(b) }
 
 // ErrDamaged is wrapped by the errors of a run that does not read as it was
 // written.
