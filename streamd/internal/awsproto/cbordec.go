@@ -201,7 +201,7 @@ func (d *cborDecoder) member(m *shape.Member, in any, depth int) (conversion *aw
 			if !ok {
 				return nil, false
 			}
-			return decodeBlob(f, text, true)
+			return decodeBlob(f, text, 0, true)
 		}
 	case *shape.Int:
 		if foundByCBOR(c) == foundNumber {

@@ -16,46 +16,50 @@ var strictBase64 = base64.StdEncoding.Strict()
 // decoding in place runs ahead of itself in the first quanta when it fails.
 const overlap = 12
 
-// blob reads base64 text and decodes it over itself.
+// blob reads base64 text and decodes it over itself. It looks at each byte twice:
+// where the text ends, and what it stands for. Whatever is not base64, an escape
+// too, ends the decoding and is looked at once more.
 func (d *jsonDecoder) blob(f *shape.Blob) (conversion *awserr.Error, ok bool) {
 	start := d.i + 1
 	n := bytes.IndexByte(d.b[start:], '"')
 	if n < 0 {
 		return nil, false
 	}
-	text, escaped := d.b[start:start+n:start+n], false
-	if bytes.IndexByte(text, '\\') >= 0 {
-		escaped = true
-		if text, ok = d.str(); !ok {
-			return nil, false
-		}
-	} else {
+	text := d.b[start : start+n : start+n]
+	quanta := decodeQuanta(text)
+	rest := text[4*quanta:]
+	if bytes.IndexByte(rest, '\\') < 0 {
 		d.i = start + n + 1
+		return decodeBlob(f, text, quanta, false)
 	}
-	return decodeBlob(f, text, escaped)
+	copy(text, base64.StdEncoding.AppendEncode(nil, text[:3*quanta])) // as it was
+	if text, ok = d.str(); !ok {
+		return nil, false
+	}
+	return decodeBlob(f, text, decodeQuanta(text), true)
 }
 
-// decodeBlob decodes base64 text over itself. escaped says that the text may
-// hold what JSON has only in escapes.
-func decodeBlob(f *shape.Blob, text []byte, escaped bool) (conversion *awserr.Error, ok bool) {
+// decodeBlob decodes base64 text over itself, of which so many quanta have been
+// decoded. escaped says that the text may hold what JSON has only in escapes.
+func decodeBlob(f *shape.Blob, text []byte, quanta int, escaped bool) (conversion *awserr.Error, ok bool) {
+	rest := text[4*quanta:]
+	var head [overlap]byte
+	copy(head[:], rest)
+	whole := 0 // quanta of the rest that were decoded in full
 	// The decoder passes over line ends, and a text with one could not be shown
 	// as it was.
-	if len(text)%4 != 0 || bytes.IndexByte(text, '\n') >= 0 || bytes.IndexByte(text, '\r') >= 0 {
-		return badBlob(text, escaped)
+	if len(text)%4 == 0 && bytes.IndexByte(rest, '\n') < 0 && bytes.IndexByte(rest, '\r') < 0 {
+		size, err := strictBase64.Decode(text[3*quanta:], rest)
+		if err == nil {
+			size += 3 * quanta
+			f.V, f.Set = text[:size:size], true
+			return nil, true
+		}
+		whole = size / 3
 	}
-	var head [overlap]byte
-	copy(head[:], text)
-	quanta := decodeQuanta(text)
-	size, err := strictBase64.Decode(text[3*quanta:], text[4*quanta:])
-	size += 3 * quanta
-	if err == nil {
-		f.V, f.Set = text[:size:size], true
-		return nil, true
-	}
-	whole := size / 3 // quanta that were decoded in full
-	original := base64.StdEncoding.AppendEncode(nil, text[:3*whole])
-	original = append(original, text[min(4*whole, len(text)):]...)
-	copy(original, head[:min(overlap, len(text))])
+	original := base64.StdEncoding.AppendEncode(nil, text[:3*(quanta+whole)])
+	original = append(original, text[min(4*(quanta+whole), len(text)):]...)
+	copy(original[4*quanta:], head[:min(overlap, len(rest))])
 	return badBlob(original, escaped)
 }
 
