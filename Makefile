@@ -107,7 +107,7 @@ integration: ## real binaries, real clients, killed processes
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./integration/...
 
 crash: ## cut the power of streamd's store CUTS times (100000), a quarter more on Pebble's disk
-	cd streamd/internal/crashtest && CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestPowerCut' -cuts $(CUTS) .
+	cd streamd/internal/crashtest && CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestPowerCut' . -cuts $(CUTS)
 
 ci: tidy-check lint build race ## what a change must pass; needs a C compiler
 	$(MAKE) fuzz FUZZTIME=3s

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -30,10 +31,18 @@ type process struct {
 // start runs a binary of ours with args and the additional environment env.
 func start(t *testing.T, name string, env []string, args ...string) *process {
 	t.Helper()
+	return startUnder(t, nil, name, env, args...)
+}
+
+// startUnder runs it with a command in front, which ends by becoming what it is
+// given.
+func startUnder(t *testing.T, front []string, name string, env []string, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, name: name, done: make(chan struct{})}
 	// No context: the process must outlive a test's own, to be stopped in order
 	// by a cleanup.
-	p.cmd = exec.Command(bin(t, name), args...) //nolint:noctx // killed by the cleanup below
+	line := slices.Concat(front, []string{bin(t, name)}, args)
+	p.cmd = exec.Command(line[0], line[1:]...) //nolint:noctx // killed by the cleanup below
 	p.cmd.Env = append(cleanEnv(), env...)
 	p.cmd.Dir = t.TempDir()
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out

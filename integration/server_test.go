@@ -25,12 +25,15 @@ type server struct {
 	admin   string
 	dataDir string
 	client  *http.Client
+	front   []string        // command in front of streamd
+	starts  []time.Duration // how long each start took until it was ready
 }
 
-// startServer runs streamd on a fresh data directory.
-func startServer(t *testing.T) *server {
+// startServer runs streamd on a fresh data directory, with a command in front if
+// one is given.
+func startServer(t *testing.T, front ...string) *server {
 	t.Helper()
-	s := &server{t: t, addr: freeAddr(t), admin: freeAddr(t), dataDir: t.TempDir(), client: producer.HTTPClient()}
+	s := &server{t: t, front: front, addr: freeAddr(t), admin: freeAddr(t), dataDir: t.TempDir(), client: producer.HTTPClient()}
 	t.Cleanup(s.client.CloseIdleConnections)
 	s.start()
 	return s
@@ -39,7 +42,7 @@ func startServer(t *testing.T) *server {
 // start runs the process and waits until it is ready.
 func (s *server) start() {
 	s.t.Helper()
-	s.process = start(s.t, "streamd", nil, "--listen", s.addr, "--admin", s.admin, "--data", s.dataDir)
+	s.process = startUnder(s.t, s.front, "streamd", nil, "--listen", s.addr, "--admin", s.admin, "--data", s.dataDir)
 	began := time.Now()
 	eventually(s.t, 20*time.Second, "streamd ready", func() error {
 		if s.ended() {
@@ -47,7 +50,8 @@ func (s *server) start() {
 		}
 		return httpOK(s.t.Context(), "http://"+s.admin+"/readyz")
 	})
-	s.t.Logf("streamd ready after %v", time.Since(began).Round(time.Millisecond))
+	s.starts = append(s.starts, time.Since(began).Round(time.Millisecond))
+	s.t.Logf("streamd ready after %v", s.starts[len(s.starts)-1])
 }
 
 // url is the endpoint for clients.

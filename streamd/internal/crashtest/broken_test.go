@@ -81,7 +81,7 @@ func TestUncheckedChecksumsAreCaught(t *testing.T) {
 	if err := os.WriteFile(overlayFile, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlayFile, "-run", "^TestPowerCut$", "-cuts", strconv.Itoa(brokenBy), ".")
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-overlay", overlayFile, "-run", "^TestPowerCut$", ".", "-cuts", strconv.Itoa(brokenBy))
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
 	if _, failed := errors.AsType[*exec.ExitError](err); !failed || !strings.Contains(string(out), "again: go test") {

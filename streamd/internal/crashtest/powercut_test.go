@@ -58,7 +58,7 @@ func tellMany(t *testing.T, cfg config, cuts int) {
 func report(t *testing.T, bad *failure) {
 	t.Helper()
 	if bad != nil {
-		t.Errorf("%s\nafter %d cuts; again: go test -C streamd/internal/crashtest -run '^%s$' -seed %d -v", bad.text, bad.cuts, rootName(t), bad.seed)
+		t.Errorf("%s\nafter %d cuts; again: go test -C streamd/internal/crashtest -v -run '^%s$' . -seed %d", bad.text, bad.cuts, rootName(t), bad.seed)
 	}
 }
 

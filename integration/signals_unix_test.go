@@ -1,0 +1,134 @@
+//go:build unix
+
+package integration_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+)
+
+// TestServerStoppedDuringPuts holds streamd for a moment again and again while
+// clients are at work, lets it go on, or kills it as it stands.
+func TestServerStoppedDuringPuts(t *testing.T) {
+	needProcesses(t)
+	round := 0
+	underFire(t, func(s *server) {
+		if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		pause(t.Context(), time.Duration(50+rand.IntN(200))*time.Millisecond)
+		if round++; round%3 == 0 {
+			s.kill()
+			s.start()
+			return
+		}
+		if err := s.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestSecondServerOnTheDirectory starts a second process on the data of one that
+// runs. It must go, and not have touched anything.
+func TestSecondServerOnTheDirectory(t *testing.T) {
+	needProcesses(t)
+	s := startServer(t)
+	s.createStream("orders", 1)
+	second := start(t, "streamd", nil, "--listen", freeAddr(t), "--admin", "off", "--data", s.dataDir)
+	err := second.wait(10 * time.Second)
+	if code, ok := errors.AsType[*exec.ExitError](err); !ok || code.ExitCode() != 1 || !strings.Contains(second.out.String(), "in use by another process") {
+		t.Errorf("the second server ended with %v:\n%s", err, second.out.String())
+	}
+	s.createStream("more", 1)
+	s.kill()
+	s.start()
+	if err := s.awaitActive(t.Context(), "more"); err != nil {
+		t.Error(err)
+	}
+}
+
+// keepsDescriptors says that streamd keeps descriptors for files of its own, so
+// that connections cannot take what its journal needs.
+//
+// It does not: it ends when there is none left for the next segment.
+const keepsDescriptors = false
+
+// TestServerWithoutDescriptors takes all descriptors that streamd may have, by
+// connecting to it. Who is connected must be served, and so must the next when
+// the others have gone.
+func TestServerWithoutDescriptors(t *testing.T) {
+	needProcesses(t)
+	s := startServer(t, "sh", "-c", `ulimit -n 64 && exec "$0" "$@"`)
+	s.createStream("orders", 1)
+	put := func(size int) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		in := &kinesis.PutRecordsInput{StreamName: aws.String("orders")}
+		for left := size; left > 0; left -= 500_000 {
+			in.Records = append(in.Records, types.PutRecordsRequestEntry{Data: make([]byte, min(left, 500_000)), PartitionKey: aws.String("k")})
+		}
+		_, err := s.kinesis().PutRecords(ctx, in, noRetry)
+		return err
+	}
+	if err := put(1); err != nil {
+		t.Fatal(err)
+	}
+	var conns []net.Conn
+	for range 100 {
+		var d net.Dialer
+		conn, err := d.DialContext(t.Context(), "tcp", s.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	served := 0
+	for _, conn := range conns {
+		if err := conn.SetDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if served == 0 {
+			_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			if n, _ := conn.Read(make([]byte, 1)); n > 0 {
+				served++
+			}
+		}
+	}
+	if served == 0 {
+		t.Error("not one of the connections is served")
+	}
+	size := 100
+	if keepsDescriptors {
+		size = 4 << 20 // 80 MiB in all: more than a segment
+	}
+	for i := range 20 {
+		if err := put(size); err != nil {
+			t.Fatalf("put %d of %d bytes, while connections have all descriptors: %v", i, size, err)
+		}
+	}
+	for _, conn := range conns {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	eventually(t, 10*time.Second, "another client is served", func() error {
+		if s.ended() {
+			return fmt.Errorf("%w: streamd ended: %w", errGiveUp, s.err)
+		}
+		s.client.CloseIdleConnections()
+		return put(100)
+	})
+}
