@@ -172,13 +172,19 @@ func operation[I any](name string, s shape.Struct, do func(context.Context, arn.
 
 // Table answers a DynamoDB operation.
 func (a *API) Table(ctx context.Context, scope arn.Scope, op string, body []byte) (resp table.Response, err error) {
-	r, err := table.Parse(op, body)
+	r, err := table.Accept(op, body)
 	if err != nil {
 		return resp, err
 	}
 	if a.cfg.AdmitTable != nil {
-		if refused := a.cfg.AdmitTable(ctx, scope, op, r.Table()); refused != nil {
-			return resp, refused
+		names := r.Tables()
+		if len(names) == 0 {
+			names = []string{""}
+		}
+		for _, name := range names {
+			if refused := a.cfg.AdmitTable(ctx, scope, op, name); refused != nil {
+				return resp, refused
+			}
 		}
 	}
 	resp, err = a.engine.Table(ctx, scope, r)

@@ -21,82 +21,123 @@ func (d *data) getItem(r *Request) (Response, error) {
 	return res, nil
 }
 
-// putItem does PutItem.
-func (d *data) putItem(r *Request) (Response, error) {
-	if err := d.schema.checkItem(r.p.item); err != nil {
+// change is a write of one item that was found right but is not done. place is
+// empty if the key of the item was wrong.
+type change struct {
+	place string
+	hash  int
+	old   *stored
+	item  []attr // nil for none afterwards
+	size  int
+	kept  bool // nothing changes
+}
+
+// largest returns the size that the capacity of a write is counted by.
+func (c *change) largest() int {
+	if c.old != nil {
+		return max(c.size, c.old.size)
+	}
+	return c.size
+}
+
+// prepare finds out what a write, or a check of a condition, would do.
+func (d *data) prepare(r *Request) (change, error) {
+	switch r.op {
+	case opPutItem:
+		return d.preparePut(r)
+	case opUpdateItem:
+		return d.prepareUpdate(r)
+	default:
+		return d.prepareDelete(r)
+	}
+}
+
+// commit does what was prepared.
+func (d *data) commit(c *change) {
+	switch {
+	case c.kept:
+	case c.item != nil:
+		d.put(c.place, c.hash, c.old, c.item, c.size)
+	case c.old != nil:
+		d.remove(c.place, c.old)
+	}
+}
+
+// write does PutItem, UpdateItem or DeleteItem.
+func (d *data) write(r *Request) (Response, error) {
+	c, err := d.prepare(r)
+	if err != nil {
 		return nil, err
+	}
+	d.commit(&c)
+	return d.written(r, &c), nil
+}
+
+func (d *data) preparePut(r *Request) (change, error) {
+	if err := d.schema.checkItem(r.p.item); err != nil {
+		return change{}, err
 	}
 	if err := d.checkIndexes(r.p.item); err != nil {
-		return nil, err
+		return change{}, err
 	}
-	place, hash := d.place(r.p.item)
-	old, err := d.current(place, r)
-	if err != nil {
-		return nil, err
+	c, err := d.current(r.p.item, r)
+	if err == nil {
+		c.item, c.size = own(r.p.item), sizeOf(r.p.item)
 	}
-	size := sizeOf(r.p.item)
-	d.put(place, hash, old, own(r.p.item), size)
-	return d.written(r, old, nil, size), nil
+	return c, err
 }
 
-// deleteItem does DeleteItem.
-func (d *data) deleteItem(r *Request) (Response, error) {
+// prepareDelete prepares DeleteItem, and a check of a condition.
+func (d *data) prepareDelete(r *Request) (change, error) {
 	if err := d.schema.checkKey(r.p.key); err != nil {
-		return nil, err
+		return change{}, err
 	}
-	place, _ := d.place(r.p.key)
-	old, err := d.current(place, r)
-	if err != nil {
-		return nil, err
-	}
-	if old != nil {
-		d.remove(place, old)
-	}
-	return d.written(r, old, nil, 0), nil
+	c, err := d.current(r.p.key, r)
+	c.kept = r.op == opConditionCheck
+	return c, err
 }
 
-// updateItem does UpdateItem.
-func (d *data) updateItem(r *Request) (Response, error) {
+func (d *data) prepareUpdate(r *Request) (change, error) {
 	if err := d.schema.checkKey(r.p.key); err != nil {
-		return nil, err
+		return change{}, err
 	}
 	if r.update != nil {
 		for i := range r.update.actions {
 			if name := r.update.actions[i].path[0].name; d.schema.has(name) {
-				return nil, invalidParameter("Cannot update attribute %s. This attribute is part of the key", name)
+				return change{}, invalidParameter("Cannot update attribute %s. This attribute is part of the key", name)
 			}
 		}
 	}
-	place, hash := d.place(r.p.key)
-	old, err := d.current(place, r)
+	c, err := d.current(r.p.key, r)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	var base []attr
-	if old != nil {
-		base = old.attrs
+	if c.old != nil {
+		base = c.old.attrs
 	} else {
 		if !r.update.creates() {
-			return d.written(r, nil, nil, 0), nil
+			c.kept = true
+			return c, nil
 		}
 		base = own(r.p.key)
 	}
 	item, err := r.update.apply(base)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	if tooDeep(item, maxNesting) {
-		return nil, invalid("Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit")
+		return c, invalid("Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit")
 	}
 	size := sizeOf(item)
 	if size > maxItemSize {
-		return nil, errUpdateSize
+		return c, errUpdateSize
 	}
 	if err := d.checkIndexes(item); err != nil {
-		return nil, err
+		return c, err
 	}
-	d.put(place, hash, old, item, size)
-	return d.written(r, old, item, size), nil
+	c.item, c.size = item, size
+	return c, nil
 }
 
 // tooDeep reports whether a value is inside more than limit lists and maps.
@@ -106,46 +147,45 @@ func tooDeep(attrs []attr, limit int) bool {
 	})
 }
 
-// current returns the item at a place, nil if there is none, or the error for
-// a condition that does not hold for it.
-func (d *data) current(place string, r *Request) (*stored, error) {
-	old, _ := d.items.Get(place)
+// current returns a change of the item whose key is in the given attributes. The
+// error is that of a condition that does not hold for what is there.
+func (d *data) current(key []attr, r *Request) (change, error) {
+	var c change
+	c.place, c.hash = d.place(key)
+	c.old, _ = d.items.Get(c.place)
 	var attrs []attr
-	if old != nil {
-		attrs = old.attrs
+	if c.old != nil {
+		attrs = c.old.attrs
 	}
 	if r.condition.holds(attrs) {
-		return old, nil
+		return c, nil
 	}
 	err := awserr.New(codeCondition, "The conditional request failed")
-	if old != nil && r.p.returnOnFail == "ALL_OLD" {
+	if c.old != nil && r.p.returnOnFail == "ALL_OLD" {
 		err.Members = string(appendAttrs([]byte(`,"Item":`), attrs))
 	}
-	return nil, err
+	return c, err
 }
 
-// written returns the answer to a write of an item of the given new size.
-func (d *data) written(r *Request, old *stored, item []attr, size int) Response {
+// written returns the answer to a write that was done.
+func (d *data) written(r *Request, c *change) Response {
 	res := &itemResponse{member: "Attributes"}
-	if old != nil {
-		size = max(size, old.size)
-	}
-	res.capacity = d.capacity(r, float64(max(1, (size+1023)/1024)))
+	res.capacity = d.capacity(r, writeUnits(c.largest()))
 	switch r.p.returnValues {
 	case "ALL_OLD":
-		if res.has = old != nil; res.has {
-			res.attrs = old.attrs
+		if res.has = c.old != nil; res.has {
+			res.attrs = c.old.attrs
 		}
 	case "UPDATED_OLD":
-		if old != nil {
-			res.attrs = project(old.attrs, r.update.paths())
+		if c.old != nil {
+			res.attrs = project(c.old.attrs, r.update.paths())
 			res.has = r.update != nil && len(res.attrs) > 0
 		}
 	case "ALL_NEW":
-		res.attrs, res.has = item, item != nil
+		res.attrs, res.has = c.item, c.item != nil
 	case "UPDATED_NEW":
-		if item != nil {
-			res.attrs = project(item, r.update.paths())
+		if c.item != nil {
+			res.attrs = project(c.item, r.update.paths())
 			res.has = r.update != nil && len(res.attrs) > 0
 		}
 	}

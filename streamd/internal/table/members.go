@@ -15,10 +15,10 @@ type member struct {
 
 // members are the members of all operations by name.
 var members = map[string]member{
-	"TableName": {opsNamed, func(p *params, r *reader) { p.tableName, p.hasTable = r.optString() }},
+	"TableName": {opsNamed | opConditionCheck | inTransaction, func(p *params, r *reader) { p.tableName, p.hasTable = r.optString() }},
 
-	"Key":               {opGetItem | opUpdateItem | opDeleteItem, func(p *params, r *reader) { p.key = r.attrs(&p.keyInvalid) }},
-	"Item":              {opPutItem, func(p *params, r *reader) { p.item = r.attrs(&p.itemInvalid) }},
+	"Key":               {opGetItem | opUpdateItem | opDeleteItem | opConditionCheck | inBatchWrite | inTransaction, func(p *params, r *reader) { p.key = r.attrs(&p.keyInvalid) }},
+	"Item":              {opPutItem | inBatchWrite | inTransaction, func(p *params, r *reader) { p.item = r.attrs(&p.itemInvalid) }},
 	"ExclusiveStartKey": {opsReadingMany, func(p *params, r *reader) { p.startKey = r.attrs(&p.startInvalid) }},
 
 	"Expected":            {opsWriting, func(p *params, r *reader) { p.legacy(r, "Expected", &p.expected) }},
@@ -26,34 +26,34 @@ var members = map[string]member{
 	"QueryFilter":         {opQuery, func(p *params, r *reader) { p.legacy(r, "QueryFilter", &p.filterCondition) }},
 	"KeyConditions":       {opQuery, func(p *params, r *reader) { p.legacy(r, "KeyConditions", &p.keyConditions) }},
 	"AttributeUpdates":    {opUpdateItem, readAttributeUpdates},
-	"AttributesToGet":     {opGetItem | opsReadingMany, readAttributesToGet},
+	"AttributesToGet":     {opGetItem | opsReadingMany | inBatchGet, readAttributesToGet},
 	"ConditionalOperator": {opsWriting | opsReadingMany, readConditionalOperator},
 
-	"ConditionExpression":       {opsWriting, func(p *params, r *reader) { p.expression(r, "ConditionExpression", &p.conditionExpr) }},
-	"UpdateExpression":          {opUpdateItem, func(p *params, r *reader) { p.expression(r, "UpdateExpression", &p.updateExpr) }},
+	"ConditionExpression":       {opsWriting | opConditionCheck | inTransaction, func(p *params, r *reader) { p.expression(r, "ConditionExpression", &p.conditionExpr) }},
+	"UpdateExpression":          {opUpdateItem | inTransaction, func(p *params, r *reader) { p.expression(r, "UpdateExpression", &p.updateExpr) }},
 	"FilterExpression":          {opsReadingMany, func(p *params, r *reader) { p.expression(r, "FilterExpression", &p.filterExpr) }},
 	"KeyConditionExpression":    {opQuery, func(p *params, r *reader) { p.expression(r, "KeyConditionExpression", &p.keyExpr) }},
-	"ProjectionExpression":      {opGetItem | opsReadingMany, func(p *params, r *reader) { p.expression(r, "ProjectionExpression", &p.projectionExpr) }},
-	"ExpressionAttributeNames":  {opsOfItems, readNames},
-	"ExpressionAttributeValues": {opsWriting | opsReadingMany, readValues},
+	"ProjectionExpression":      {opGetItem | opsReadingMany | inBatchGet | inTransaction, func(p *params, r *reader) { p.expression(r, "ProjectionExpression", &p.projectionExpr) }},
+	"ExpressionAttributeNames":  {opsOfItems | opConditionCheck | inBatchGet | inTransaction, readNames},
+	"ExpressionAttributeValues": {opsWriting | opsReadingMany | opConditionCheck | inTransaction, readValues},
 
 	"ReturnValues": {opsWriting, func(p *params, r *reader) {
 		p.enum(r, &p.returnValues, "returnValues", "ALL_NEW", "UPDATED_OLD", "ALL_OLD", "NONE", "UPDATED_NEW")
 	}},
-	"ReturnValuesOnConditionCheckFailure": {opsWriting, func(p *params, r *reader) {
+	"ReturnValuesOnConditionCheckFailure": {opsWriting | opConditionCheck | inTransaction, func(p *params, r *reader) {
 		p.enum(r, &p.returnOnFail, "returnValuesOnConditionCheckFailure", "ALL_OLD", "NONE")
 	}},
-	"ReturnConsumedCapacity": {opsOfItems, func(p *params, r *reader) {
+	"ReturnConsumedCapacity": {opsOfItems | opsComposite, func(p *params, r *reader) {
 		p.enum(r, &p.capacity, "returnConsumedCapacity", "INDEXES", "TOTAL", "NONE")
 	}},
-	"ReturnItemCollectionMetrics": {opsWriting, func(p *params, r *reader) {
+	"ReturnItemCollectionMetrics": {opsWriting | opBatchWriteItem | opTransactWriteItems, func(p *params, r *reader) {
 		var ignored string
 		p.enum(r, &ignored, "returnItemCollectionMetrics", "SIZE", "NONE")
 	}},
 	"Select": {opsReadingMany, func(p *params, r *reader) {
 		p.enum(r, &p.selects, "select", "SPECIFIC_ATTRIBUTES", "COUNT", "ALL_ATTRIBUTES", "ALL_PROJECTED_ATTRIBUTES")
 	}},
-	"ConsistentRead":   {opGetItem | opsReadingMany, func(p *params, r *reader) { p.consistent, _ = r.optBool() }},
+	"ConsistentRead":   {opGetItem | opsReadingMany | inBatchGet, func(p *params, r *reader) { p.consistent, _ = r.optBool() }},
 	"IndexName":        {opsReadingMany, func(p *params, r *reader) { p.index, _ = r.optString() }},
 	"ScanIndexForward": {opQuery, func(p *params, r *reader) { v, ok := r.optBool(); p.backward = ok && !v }},
 	"Limit": {opsReadingMany | opListTables, func(p *params, r *reader) {
@@ -90,9 +90,21 @@ var members = map[string]member{
 			p.table.protect = &v
 		}
 	}},
-	"Tags":                    {opCreateTable, readTags},
-	"StreamSpecification":     {opCreateTable | opUpdateTable, readStreamSpecification},
-	"ExclusiveStartTableName": {opListTables, func(p *params, r *reader) { p.table.after, _ = r.optString() }},
+	"RequestItems":       {opBatchGetItem | opBatchWriteItem, readRequestItems},
+	"TransactItems":      {opsTransacting, readTransactItems},
+	"ClientRequestToken": {opTransactWriteItems, readToken},
+
+	"ResourceArn":                      {opsOfTags, func(p *params, r *reader) { p.table.resource, p.table.hasResource = r.optString() }},
+	"Tags":                             {opCreateTable | opTagResource, readTags},
+	"TagKeys":                          {opUntagResource, readTagKeys},
+	"TimeToLiveSpecification":          {opUpdateTimeToLive, readTimeToLive},
+	"PointInTimeRecoverySpecification": {opUpdateContinuousBackups, readBackups},
+	"ReplicaUpdates":                   {opUpdateTable, refuse("ReplicaUpdates")},
+	"GlobalTableWitnessUpdates":        {opUpdateTable, refuse("GlobalTableWitnessUpdates")},
+	"MultiRegionConsistency":           {opUpdateTable, refuse("MultiRegionConsistency")},
+	"ResourcePolicy":                   {opCreateTable, refuse("ResourcePolicy")},
+	"StreamSpecification":              {opCreateTable | opUpdateTable, readStreamSpecification},
+	"ExclusiveStartTableName":          {opListTables, func(p *params, r *reader) { p.table.after, _ = r.optString() }},
 }
 
 const (

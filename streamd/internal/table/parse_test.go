@@ -15,7 +15,7 @@ func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct {
 		name, op, body, want string
 	}{
-		{"unknown operation", "BatchGetItem", `{}`, "UnknownOperationException: The operation BatchGetItem is not supported."},
+		{"unknown operation", "ExecuteStatement", `{}`, "UnknownOperationException: The operation ExecuteStatement is not supported."},
 		{"no body", "GetItem", ``, ser},
 		{"no object", "GetItem", `[]`, ser},
 		{"cut", "GetItem", `{"TableName":"tab`, ser},

@@ -10,7 +10,7 @@ import (
 )
 
 // operations is a set of operations.
-type operations uint16
+type operations uint32
 
 const (
 	opCreateTable operations = 1 << iota
@@ -24,14 +24,38 @@ const (
 	opDeleteItem
 	opScan
 	opQuery
+	opBatchGetItem
+	opBatchWriteItem
+	opTransactGetItems
+	opTransactWriteItems
+	opTagResource
+	opUntagResource
+	opListTagsOfResource
+	opUpdateTimeToLive
+	opDescribeTimeToLive
+	opUpdateContinuousBackups
+	opDescribeContinuousBackups
+	opDescribeLimits
 
-	opsMutating = opCreateTable | opUpdateTable | opDeleteTable | opPutItem | opUpdateItem | opDeleteItem
-	opsNamed    = opsOfTables&^opListTables | opsOfItems // have a TableName
+	// The rest stand inside of others only: a check of an item, and marks of
+	// the members that operations have there.
+	opConditionCheck
+	inBatchGet
+	inBatchWrite
+	inTransaction
+
+	opsMutating = opCreateTable | opUpdateTable | opDeleteTable | opsWriting | opBatchWriteItem | opTransactWriteItems |
+		opTagResource | opUntagResource | opUpdateTimeToLive | opUpdateContinuousBackups
+	opsNamed    = opsOfTables&^opListTables | opsOfItems | opsOfSettings // have a TableName
 	opsOfTables = opCreateTable | opUpdateTable | opDeleteTable | opDescribeTable | opListTables
 	opsOfItems  = opGetItem | opsWriting | opsReadingMany
 	opsWriting  = opPutItem | opUpdateItem | opDeleteItem
 
 	opsReadingMany = opScan | opQuery
+	opsComposite   = opBatchGetItem | opBatchWriteItem | opTransactGetItems | opTransactWriteItems
+	opsTransacting = opTransactGetItems | opTransactWriteItems
+	opsOfTags      = opTagResource | opUntagResource | opListTagsOfResource
+	opsOfSettings  = opUpdateTimeToLive | opDescribeTimeToLive | opUpdateContinuousBackups | opDescribeContinuousBackups
 )
 
 var operationNames = map[string]operations{
@@ -39,6 +63,12 @@ var operationNames = map[string]operations{
 	"DescribeTable": opDescribeTable, "ListTables": opListTables,
 	"GetItem": opGetItem, "PutItem": opPutItem, "UpdateItem": opUpdateItem, "DeleteItem": opDeleteItem,
 	"Scan": opScan, "Query": opQuery,
+	"BatchGetItem": opBatchGetItem, "BatchWriteItem": opBatchWriteItem,
+	"TransactGetItems": opTransactGetItems, "TransactWriteItems": opTransactWriteItems,
+	"TagResource": opTagResource, "UntagResource": opUntagResource, "ListTagsOfResource": opListTagsOfResource,
+	"UpdateTimeToLive": opUpdateTimeToLive, "DescribeTimeToLive": opDescribeTimeToLive,
+	"UpdateContinuousBackups": opUpdateContinuousBackups, "DescribeContinuousBackups": opDescribeContinuousBackups,
+	"DescribeLimits": opDescribeLimits,
 }
 
 // A Request is one request, checked as far as that can be done without the
@@ -66,13 +96,34 @@ func (r *Request) Consistent() bool { return r.p.consistent }
 // Op returns the name of the operation.
 func (r *Request) Op() string { return r.name }
 
-// Table returns the name of the table that the request is about, empty if it
-// names none.
-func (r *Request) Table() string {
-	if i := strings.LastIndexByte(r.p.tableName, '/'); i >= 0 && strings.HasPrefix(r.p.tableName, "arn:") {
-		return r.p.tableName[i+1:]
+// Tables returns the names of the tables that the request is about: one for
+// most, none or several for some.
+func (r *Request) Tables() []string {
+	if r.op&opsComposite == 0 {
+		if name := r.tableName(); name != "" {
+			return []string{name}
+		}
+		return nil
 	}
-	return r.p.tableName
+	var names []string
+	for _, q := range r.p.subs {
+		if name := q.tableName(); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// tableName returns the name of the table that the request itself names.
+func (r *Request) tableName() string {
+	name := r.p.tableName
+	if r.op&opsOfTags != 0 {
+		name = r.p.table.resource
+	}
+	if i := strings.LastIndexByte(name, '/'); i >= 0 && strings.HasPrefix(name, "arn:") {
+		return name[i+1:]
+	}
+	return name
 }
 
 // Body returns the body that was parsed.
@@ -114,6 +165,16 @@ type params struct {
 	hasTotal       bool
 
 	table *tableParams // of the operations on whole tables
+
+	subs     []*Request // what an operation on several items is made of
+	readPart func(q *Request, in *reader, name string, place operations)
+	hasSubs  bool
+	writes   bool     // the parts are writes
+	uneven   bool     // an element has none, or several, of what it must have one of
+	batch    [][]attr // of a part of BatchGetItem: the keys
+	hasBatch bool
+	token    string // ClientRequestToken
+	prefix   string // of a part: what the names of its members begin with
 }
 
 // Parse reads the body of a request of the given operation, such as "PutItem",
@@ -131,21 +192,15 @@ func Parse(op string, body []byte) (*Request, error) {
 	if !utf8.Valid(body) {
 		return nil, awserr.New(codeSerialization, "")
 	}
-	if r.op&opsOfTables != 0 {
+	if r.op&(opsOfTables|opsOfTags|opsOfSettings) != 0 {
 		r.p.table = &tableParams{}
 	}
+	r.p.readPart, r.p.writes = (*Request).read, r.Mutates()
 	in := &reader{s: string(body)}
 	if in.peek() != tokenObject {
 		return nil, awserr.New(codeSerialization, "")
 	}
-	in.object(func(name string) {
-		m, ok := members[name]
-		if !ok || m.ops&r.op == 0 {
-			in.skip()
-			return
-		}
-		m.read(&r.p, in)
-	})
+	in.object(func(name string) { r.read(in, name, 0) })
 	if in.err == nil && in.peek() != tokenEnd {
 		in.fail("")
 	}
@@ -156,6 +211,17 @@ func Parse(op string, body []byte) (*Request, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// read reads a member of the request. place is what the request is a part of,
+// 0 if it is none.
+func (r *Request) read(in *reader, name string, place operations) {
+	m, ok := members[name]
+	if !ok || m.ops&r.op == 0 || m.ops&place != place {
+		in.skip()
+		return
+	}
+	m.read(&r.p, in)
 }
 
 // printable returns s as it may stand in a message.
@@ -169,7 +235,7 @@ func printable(s string) string {
 // require notes that a condition on a parameter is not met, in DynamoDB's form.
 func (p *params) require(ok bool, value, at, constraint string) {
 	if !ok && len(p.constraint) < 10 {
-		p.constraint = append(p.constraint, fmt.Sprintf("Value %s at '%s' failed to satisfy constraint: %s", value, at, constraint))
+		p.constraint = append(p.constraint, fmt.Sprintf("Value %s at '%s%s' failed to satisfy constraint: %s", value, p.prefix, at, constraint))
 	}
 }
 
@@ -181,31 +247,56 @@ func (r *Request) check() error {
 	if err := r.checkTableName(); err != nil {
 		return err
 	}
-	if r.op&(opGetItem|opUpdateItem|opDeleteItem) != 0 {
-		p.require(p.key != nil, "null", "key", "Member must not be null")
+	r.requireMembers()
+	for _, q := range p.subs {
+		if err := q.checkTableName(); err != nil {
+			return err
+		}
+		q.requireMembers()
+		p.constraint = append(p.constraint, q.p.constraint...)
 	}
-	if r.op == opPutItem {
-		p.require(p.item != nil, "null", "item", "Member must not be null")
-	}
-	if r.op == opCreateTable {
-		p.table.requireForCreate(p)
-	}
-	if n := len(p.constraint); n > 0 {
+	if n := min(len(p.constraint), 10); n > 0 {
 		s := ""
 		if n > 1 {
 			s = "s"
 		}
-		return invalid("%d validation error%s detected: %s", n, s, strings.Join(p.constraint, "; "))
+		return invalid("%d validation error%s detected: %s", n, s, strings.Join(p.constraint[:n], "; "))
 	}
 	switch {
 	case r.op&opsOfItems != 0:
 		return r.checkItems()
+	case r.op&opsComposite != 0:
+		return r.checkParts()
 	case r.op == opCreateTable:
 		return p.table.checkCreate()
 	case r.op == opUpdateTable:
 		return p.table.checkUpdate()
+	case r.op&opsOfTags != 0:
+		return r.checkTags()
 	}
 	return nil
+}
+
+// requireMembers notes which members are missing.
+func (r *Request) requireMembers() {
+	p := &r.p
+	if r.op&(opGetItem|opUpdateItem|opDeleteItem|opConditionCheck) != 0 && !p.hasBatch {
+		p.require(p.key != nil, "null", "key", "Member must not be null")
+	}
+	switch r.op {
+	case opPutItem:
+		p.require(p.item != nil, "null", "item", "Member must not be null")
+	case opCreateTable:
+		p.table.requireForCreate(p)
+	case opUpdateTimeToLive:
+		p.table.requireTimeToLive(p)
+	case opUpdateContinuousBackups:
+		p.table.requireBackups(p)
+	case opBatchGetItem, opBatchWriteItem:
+		p.require(p.hasSubs, "null", "requestItems", "Member must not be null")
+	case opTransactGetItems, opTransactWriteItems:
+		p.require(p.hasSubs, "null", "transactItems", "Member must not be null")
+	}
 }
 
 // isTableName reports whether s has the characters of names of tables and

@@ -78,7 +78,7 @@ func (d *data) capacity(r *Request, units float64) capacity {
 // readCapacity returns what reading bytes of items used: half a unit for each
 // 4 KiB begun, twice that for consistent reads.
 func (d *data) readCapacity(r *Request, bytes int) capacity {
-	units := float64(max(1, (bytes+4095)/4096))
+	units := readUnits(bytes)
 	if !r.p.consistent {
 		units /= 2
 	}

@@ -20,6 +20,7 @@ import (
 // may run side by side. Clone counts as a write.
 type Set struct {
 	tables btree.Map[string, *data] // by tableKey
+	tokens tokens
 }
 
 // NewSet returns a Set without tables.
@@ -33,6 +34,7 @@ func scopeKey(s arn.Scope) string { return s.Account + "/" + s.Region + "/" }
 // tables, not of items. Either may be changed without the other seeing it.
 func (s *Set) Clone() *Set {
 	c := NewSet()
+	c.tokens = s.tokens.clone()
 	s.tables.Scan(func(key string, d *data) bool {
 		c.tables.Set(key, d.clone())
 		return true
@@ -51,7 +53,13 @@ func (s *Set) Apply(at time.Time, scope arn.Scope, r *Request) (Response, error)
 		return s.alter(at, scope, r)
 	case opDeleteTable:
 		return s.drop(scope, r)
-	case opPutItem, opUpdateItem, opDeleteItem:
+	case opBatchWriteItem:
+		return s.batchWrite(scope, r)
+	case opTransactWriteItems:
+		return s.transactWrite(at, scope, r)
+	case opTagResource, opUntagResource:
+		return s.applyTags(scope, r)
+	case opPutItem, opUpdateItem, opDeleteItem, opUpdateTimeToLive, opUpdateContinuousBackups:
 	default:
 		return s.Read(at, scope, r)
 	}
@@ -60,20 +68,29 @@ func (s *Set) Apply(at time.Time, scope arn.Scope, r *Request) (Response, error)
 		return nil, err
 	}
 	switch r.op {
-	case opPutItem:
-		return d.putItem(r)
-	case opUpdateItem:
-		return d.updateItem(r)
+	case opUpdateTimeToLive:
+		return d.setTimeToLive(r)
+	case opUpdateContinuousBackups:
+		return d.setBackups(at, r), nil
 	default:
-		return d.deleteItem(r)
+		return d.write(r)
 	}
 }
 
 // Read answers a request that changes nothing. The error is an
 // [*awserr.Error].
-func (s *Set) Read(_ time.Time, scope arn.Scope, r *Request) (Response, error) {
-	if r.op == opListTables {
+func (s *Set) Read(at time.Time, scope arn.Scope, r *Request) (Response, error) {
+	switch r.op {
+	case opListTables:
 		return s.list(scope, r), nil
+	case opDescribeLimits:
+		return body(accountLimits), nil
+	case opBatchGetItem:
+		return s.batchGet(scope, r)
+	case opTransactGetItems:
+		return s.transactGet(scope, r)
+	case opListTagsOfResource:
+		return s.listTags(scope, r)
 	}
 	d, err := s.find(scope, r)
 	if err != nil {
@@ -82,6 +99,10 @@ func (s *Set) Read(_ time.Time, scope arn.Scope, r *Request) (Response, error) {
 	switch r.op {
 	case opDescribeTable:
 		return body(append(d.appendDescription([]byte(`{"Table":`), "ACTIVE"), '}')), nil
+	case opDescribeTimeToLive:
+		return d.describeTimeToLive(), nil
+	case opDescribeContinuousBackups:
+		return d.describeBackups(at), nil
 	case opGetItem:
 		return d.getItem(r)
 	case opScan:
@@ -105,7 +126,10 @@ func (s *Set) find(scope arn.Scope, r *Request) (*data, error) {
 	if d, ok := s.tables.Get(scopeKey(scope) + name); ok && name != "" {
 		return d, nil
 	}
-	if r.op&opsOfTables != 0 {
+	if r.op&(opUpdateContinuousBackups|opDescribeContinuousBackups) != 0 {
+		return nil, awserr.New("TableNotFoundException", "Table not found: %s", r.p.tableName)
+	}
+	if r.op&(opsOfTables|opsOfSettings) != 0 {
 		return nil, awserr.New(codeNotFound, "Requested resource not found: Table: %s not found", r.p.tableName)
 	}
 	return nil, awserr.New(codeNotFound, "Requested resource not found")

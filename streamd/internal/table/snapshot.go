@@ -8,11 +8,12 @@ import (
 	"github.com/streamkit/streamkit/streamd/internal/arn"
 )
 
-// The form of a snapshot, version 1. Numbers are unsigned varints, texts are a
+// The form of a snapshot, version 2. Numbers are unsigned varints, texts are a
 // length and bytes, lists are a count and elements.
 //
-//	snapshot   "SDT1"  list of table
+//	snapshot   "SDT2"  list of table  list of token, by age
 //	table      account region name id created since flags read write
+//	           attribute of TTL  since when there are backups
 //	           list of definition  list of key part  list of tag  list of index
 //	           list of item, in the order of their places
 //	definition name kind            key part   name kind
@@ -20,16 +21,22 @@ import (
 //	index      name flags projection read write  list of key part  list of text
 //	item       list of attribute
 //	attribute  name value
+//	token      account region name  time  digest, 32 bytes
 //	value      kind, and then      BOOL  0 or 1      NULL  nothing
 //	           S N B  text         SS NS BS L  list of value
 //	           M  list of attribute
 //
-// A table's ARN and the content of indexes follow from the rest.
-const snapshotMagic = "SDT1"
+// A table's ARN and the content of indexes follow from the rest. Version 1 has
+// "SDT1", no tokens, and of tables no TTL and no backups.
+const (
+	snapshotMagic  = "SDT2"
+	snapshotMagic1 = "SDT1"
+)
 
 const (
 	flagProtect = 1 << iota
 	flagOnDemand
+	flagTimeToLive
 )
 
 var errSnapshot = errors.New("table: damaged snapshot; restore the data directory from a copy")
@@ -43,7 +50,7 @@ func (s *Set) AppendSnapshot(dst []byte) []byte {
 		dst = d.appendSnapshot(dst, key)
 		return true
 	})
-	return dst
+	return s.tokens.appendSnapshot(dst)
 }
 
 func (d *data) appendSnapshot(dst []byte, key string) []byte {
@@ -62,8 +69,13 @@ func (d *data) appendSnapshot(dst []byte, key string) []byte {
 	if d.onDemand {
 		flags |= flagOnDemand
 	}
+	if d.ttl.enabled {
+		flags |= flagTimeToLive
+	}
 	dst = append(dst, flags)
 	dst = d.throughput.appendSnapshot(dst)
+	dst = appendText(dst, d.ttl.attribute)
+	dst = binary.AppendUvarint(dst, uint64(d.backups))
 	dst = binary.AppendUvarint(dst, uint64(len(d.definitions)))
 	for _, a := range d.definitions {
 		dst = append(appendText(dst, a.name), byte(a.kind))
@@ -149,10 +161,12 @@ func appendSnapshotAttrs(dst []byte, attrs []attr, named bool) []byte {
 // ReadSnapshot returns the Set whose snapshot b is. It keeps nothing of b.
 func ReadSnapshot(b []byte) (*Set, error) {
 	r := &snapshotReader{s: string(b)}
-	if len(r.s) < len(snapshotMagic) || r.s[:len(snapshotMagic)] != snapshotMagic {
-		return nil, errSnapshot
+	var known bool
+	if r.s, known = strings.CutPrefix(r.s, snapshotMagic); !known {
+		if r.s, r.first = strings.CutPrefix(r.s, snapshotMagic1); !r.first {
+			return nil, errSnapshot
+		}
 	}
-	r.s = r.s[len(snapshotMagic):]
 	s := NewSet()
 	for range r.count() {
 		scope := arn.Scope{Account: r.text(), Region: r.text()}
@@ -163,6 +177,9 @@ func ReadSnapshot(b []byte) (*Set, error) {
 		d.arn = scope.Table(d.name)
 		s.tables.Set(scopeKey(scope)+d.name, d)
 	}
+	if !r.first {
+		r.tokens(&s.tokens)
+	}
 	if r.bad || len(r.s) > 0 {
 		return nil, errSnapshot
 	}
@@ -172,8 +189,9 @@ func ReadSnapshot(b []byte) (*Set, error) {
 // snapshotReader reads a snapshot. Once something was wrong it returns
 // nothing but zeros.
 type snapshotReader struct {
-	s   string
-	bad bool
+	s     string
+	bad   bool
+	first bool // of version 1
 }
 
 func (r *snapshotReader) fail() {
@@ -230,6 +248,10 @@ func (r *snapshotReader) table() *data {
 	flags := r.byte()
 	d.protect, d.onDemand = flags&flagProtect != 0, flags&flagOnDemand != 0
 	d.throughput = r.throughput()
+	if !r.first {
+		d.ttl = timeToLive{r.text(), flags&flagTimeToLive != 0}
+		d.backups = int64(r.number())
+	}
 	for range r.count() {
 		d.definitions = append(d.definitions, definition{r.text(), kind(r.byte())})
 	}

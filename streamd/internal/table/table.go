@@ -29,6 +29,8 @@ type data struct {
 	throughput    throughput
 	protect       bool
 	tags          []tag
+	ttl           timeToLive
+	backups       int64 // ms; since when points in time could be restored, 0 for not
 
 	items   btree.Map[string, *stored] // by place
 	bytes   int64

@@ -50,6 +50,17 @@ type tableParams struct {
 	tags        []tag
 	stream      bool
 	after       string // ExclusiveStartTableName
+
+	refused []string // members that [Accept] refuses
+
+	resource    string // ResourceArn
+	hasResource bool
+	hasTags     bool // Tags or TagKeys were given
+	tagKeys     []string
+	ttl         timeToLive
+	hasTTL      [3]bool // the specification, its attribute, its switch
+	backups     *bool
+	hasBackups  bool
 }
 
 func (p *params) text(r *reader, dst *string) bool {
@@ -214,7 +225,8 @@ func readIndexUpdates(p *params, r *reader) {
 }
 
 func readTags(p *params, r *reader) {
-	r.optArray(func() {
+	p.table.tags = nil
+	p.table.hasTags = r.optArray(func() {
 		var t tag
 		r.optObject(func(member string) {
 			switch member {

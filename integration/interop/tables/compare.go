@@ -1,0 +1,52 @@
+package tables
+
+import (
+	"bytes"
+	"fmt"
+)
+
+// Difference is a request to which streamd and another server gave different
+// answers.
+type Difference struct {
+	At           int // place in the corpus
+	Request      Request
+	Ours, Theirs Answer
+	Decision     string // name of the decision that explains it, empty if none does
+}
+
+// String returns d over some lines.
+func (d Difference) String() string {
+	return fmt.Sprintf("#%d %s %s\n   ours   %s\n   theirs %s\n   %s", d.At, d.Request.Op, d.Request.Body, d.Ours, d.Theirs, d.Decision)
+}
+
+// Compare returns where the answers to a list of requests differ. The first
+// decision that explains a difference is named in it.
+func Compare(server string, list []Request, ours, theirs []Answer) []Difference {
+	var found []Difference
+	for i, r := range list {
+		a, b := ours[i], theirs[i]
+		if a.Status == b.Status && a.Type == b.Type && a.Message == b.Message && bytes.Equal(a.Body, b.Body) {
+			continue
+		}
+		d := Difference{At: i, Request: r, Ours: a, Theirs: b}
+		for _, x := range Decisions[server] {
+			if x.explains(r, a, b) {
+				d.Decision = x.Name
+				break
+			}
+		}
+		found = append(found, d)
+	}
+	return found
+}
+
+// A Decision is a way in which streamd answers differently on purpose.
+type Decision struct {
+	Name string // what differs
+	Why  string
+
+	explains func(r Request, ours, theirs Answer) bool
+}
+
+// Decisions are the differences from each of the other servers.
+var Decisions = map[string][]Decision{}
