@@ -21,6 +21,10 @@ type Answer struct {
 	Body    json.RawMessage `json:"body,omitempty"` // the rest, in one order
 }
 
+func (a Answer) same(b Answer) bool {
+	return a.Status == b.Status && a.Type == b.Type && a.Message == b.Message && bytes.Equal(a.Body, b.Body)
+}
+
 // String returns a as one line.
 func (a Answer) String() string {
 	return strings.TrimRight(fmt.Sprintf("%d %s %s %s", a.Status, a.Type, a.Message, a.Body), " ")
@@ -45,6 +49,104 @@ func Play(ctx context.Context, s Server, list []Request) ([]Answer, error) {
 	return answers, nil
 }
 
+// Record plays requests to a server and, beside it, to streamd. Where a write
+// was answered differently the two may hold different items from then on, and
+// all that follows would differ for no reason of its own. So the items that the
+// write was about are taken out of both, by requests that become a part of the
+// list. The requests and the answers of both are returned.
+func Record(ctx context.Context, theirs, ours Server, list []Request) (played []Request, a, b []Answer, err error) {
+	both := func(r Request) error {
+		x, err := theirs.play(ctx, r)
+		if err != nil {
+			return err
+		}
+		y, err := ours.play(ctx, r)
+		played, a, b = append(played, r), append(a, x), append(b, y)
+		return err
+	}
+	for i, r := range list {
+		if err := both(r); err != nil {
+			return nil, nil, nil, fmt.Errorf("request %d, %s: %w", i, r.Op, err)
+		}
+		if last := len(played) - 1; a[last].same(b[last]) || !writes[r.Op] {
+			continue
+		}
+		for _, sync := range undo(r) {
+			if err := both(sync); err != nil {
+				return nil, nil, nil, fmt.Errorf("request %d, %s: %w", i, r.Op, err)
+			}
+		}
+	}
+	return played, a, b, nil
+}
+
+// writes are the operations that change what later requests are answered.
+var writes = map[string]bool{
+	"GetItem": true, // shows what the write before it left
+	"PutItem": true, "UpdateItem": true, "DeleteItem": true, "BatchWriteItem": true, "TransactWriteItems": true,
+	"CreateTable": true, "UpdateTable": true, "DeleteTable": true,
+}
+
+// undo returns requests after which it does not matter whether r was done.
+func undo(r Request) (list []Request) {
+	var m any
+	if json.Unmarshal([]byte(r.Body), &m) != nil {
+		return nil
+	}
+	if strings.HasSuffix(r.Op, "Table") {
+		body, _ := m.(map[string]any)
+		if name, _ := body["TableName"].(string); strings.HasPrefix(name, "extra") {
+			return []Request{{Op: "DeleteTable", Body: `{"TableName":` + quote(name) + `}`, Sync: true}}
+		}
+		return nil
+	}
+	deletions(m, "", func(table string, item map[string]any) {
+		i := slices.IndexFunc(schemas, func(s schema) bool { return s.name == table })
+		if i < 0 {
+			return
+		}
+		key := map[string]any{}
+		for _, name := range schemas[i].keys {
+			if item[name] == nil {
+				return
+			}
+			key[name] = item[name]
+		}
+		body, err := json.Marshal(map[string]any{"TableName": table, "Key": key})
+		if err == nil {
+			list = append(list, Request{Op: "DeleteItem", Body: string(body), Sync: true})
+		}
+	})
+	return list
+}
+
+// deletions calls f for each item or key inside of a body.
+func deletions(v any, table string, f func(table string, item map[string]any)) {
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			deletions(e, table, f)
+		}
+	case map[string]any:
+		if name, ok := v["TableName"].(string); ok {
+			table = name
+		}
+		for _, name := range []string{"Item", "Key"} {
+			if item, ok := v[name].(map[string]any); ok {
+				f(table, item)
+				delete(v, name)
+			}
+		}
+		for name, inside := range v {
+			if _, ok := inside.([]any); ok && table == "" {
+				deletions(inside, name, f) // RequestItems
+				continue
+			}
+			deletions(inside, table, f)
+		}
+	}
+}
+
 // maxPages ends the reading of pages that never ends.
 const maxPages = 1000
 
@@ -52,6 +154,11 @@ func (s Server) play(ctx context.Context, r Request) (Answer, error) {
 	status, m, err := s.send(ctx, r.Op, r.Body)
 	if err != nil {
 		return Answer{}, err
+	}
+	if status == http.StatusOK && strings.HasSuffix(r.Op, "Table") && r.Op != "DescribeTable" {
+		if err := s.settle(ctx, r.Body); err != nil {
+			return Answer{}, err
+		}
 	}
 	for range maxPages {
 		last, more := m["LastEvaluatedKey"]
@@ -70,6 +177,25 @@ func (s Server) play(ctx context.Context, r Request) (Answer, error) {
 		join(m, next)
 	}
 	return Answer{}, fmt.Errorf("no end after %d pages", maxPages)
+}
+
+// settle waits until a table has been made, changed or removed.
+func (s Server) settle(ctx context.Context, body string) error {
+	var in struct{ TableName string }
+	if err := json.Unmarshal([]byte(body), &in); err != nil {
+		return err
+	}
+	for range maxPages {
+		_, m, err := s.send(ctx, "DescribeTable", `{"TableName":`+quote(in.TableName)+`}`)
+		if err != nil {
+			return err
+		}
+		t, there := m["Table"].(map[string]any)
+		if !there || t["TableStatus"] == "ACTIVE" {
+			return nil
+		}
+	}
+	return fmt.Errorf("table %s does not become active", in.TableName)
 }
 
 // join adds a page to those before it.
@@ -95,6 +221,12 @@ func join(m, next map[string]any) {
 	delete(m, "ConsumedCapacity") // of one page, so it says nothing of all
 }
 
+// noJSON is the member for a body that is no object.
+const noJSON = "(body)"
+
+// noAnswer is the message where no answer came, or the connection broke.
+const noAnswer = "no answer"
+
 // authorization is a signature in form only: these servers look no closer.
 const authorization = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261126/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=0000000000000000000000000000000000000000000000000000000000000000"
 
@@ -108,6 +240,9 @@ func (s Server) send(ctx context.Context, op, body string) (status int, m map[st
 	req.Header.Set("X-Amz-Date", "20261126T000000Z")
 	req.Header.Set("Authorization", authorization)
 	resp, err := s.Client.Do(req)
+	if err != nil && ctx.Err() == nil {
+		return 0, map[string]any{"message": noAnswer}, nil // some fail inside and leave the client waiting
+	}
 	if err != nil {
 		return 0, nil, err
 	}
@@ -121,7 +256,7 @@ func (s Server) send(ctx context.Context, op, body string) (status int, m map[st
 		d := json.NewDecoder(bytes.NewReader(b))
 		d.UseNumber()
 		if err := d.Decode(&m); err != nil {
-			m = map[string]any{"message": string(b)}
+			m = map[string]any{noJSON: string(b)}
 		}
 	}
 	return resp.StatusCode, m, nil
@@ -146,6 +281,14 @@ func normal(r Request, status int, m map[string]any) (Answer, error) {
 	for _, at := range sortedLists[r.Op] {
 		sortAt(m, strings.Split(at, "."))
 	}
+	for _, name := range []string{"Table", "TableDescription"} {
+		if t, ok := m[name].(map[string]any); ok {
+			steady(t)
+		}
+	}
+	if r.Op == "TagResource" || r.Op == "UntagResource" {
+		delete(m, noJSON) // nothing, or an empty text
+	}
 	v := tidy(m)
 	if len(m) > 0 {
 		var err error
@@ -154,6 +297,23 @@ func normal(r Request, status int, m map[string]any) (Answer, error) {
 		}
 	}
 	return a, nil
+}
+
+// steady takes out of a description of a table in which state the table is, and
+// what only one of the servers has.
+func steady(t map[string]any) {
+	for _, name := range []string{"TableStatus", "DeletionProtectionEnabled", "TableThroughputModeSummary", "ItemCount", "TableSizeBytes"} {
+		delete(t, name)
+	}
+	for _, kind := range []string{"GlobalSecondaryIndexes", "LocalSecondaryIndexes"} {
+		list, _ := t[kind].([]any)
+		for _, x := range list {
+			x, _ := x.(map[string]any)
+			for _, name := range []string{"IndexStatus", "ItemCount", "IndexSizeBytes"} {
+				delete(x, name)
+			}
+		}
+	}
 }
 
 // sortedLists are the lists whose order the API leaves open, by operation; *

@@ -19,6 +19,9 @@ func (s *Set) batchWrite(scope arn.Scope, r *Request) (Response, error) {
 	changes := make([]change, len(r.p.subs))
 	seen := make(map[string]bool, len(r.p.subs))
 	for i, q := range r.p.subs {
+		if q.op == opPutItem && !tables[i].schema.fits(q.p.item) {
+			return nil, errKeyMismatch // in other words than PutItem
+		}
 		c, err := tables[i].prepare(q)
 		if err != nil {
 			return nil, err

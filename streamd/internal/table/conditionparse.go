@@ -1,6 +1,9 @@
 package table
 
-import "slices"
+import (
+	"encoding/base64"
+	"slices"
+)
 
 // parseCondition reads a condition, filter or key condition expression. msg is
 // what is wrong with it, empty if nothing is.
@@ -263,7 +266,11 @@ func (p *parser) checkBounds(low, high *operand) {
 		return
 	}
 	form := func(v *value) string {
-		return "AttributeValue: {" + v.kind.String() + ":" + v.text + "}"
+		s := v.text
+		if v.kind == kindB {
+			s = base64.StdEncoding.EncodeToString([]byte(s))
+		}
+		return "AttributeValue: {" + v.kind.String() + ":" + s + "}"
 	}
 	what := ""
 	if c, ok := compareValues(&low.value, &high.value); !ok {

@@ -116,15 +116,15 @@ func (d *data) prepareUpdate(r *Request) (change, error) {
 	if c.old != nil {
 		base = c.old.attrs
 	} else {
-		if !r.update.creates() {
-			c.kept = true
-			return c, nil
-		}
 		base = own(r.p.key)
 	}
 	item, err := r.update.apply(base)
 	if err != nil {
 		return c, err
+	}
+	if c.old == nil && !r.update.creates() {
+		c.kept = true
+		return c, nil
 	}
 	if tooDeep(item, maxNesting) {
 		return c, invalid("Nesting Levels have exceeded supported limits: Attributes in the item have nested levels beyond supported limit")

@@ -218,8 +218,8 @@ func TestKeyErrors(t *testing.T) {
 	for _, tt := range []struct{ name, op, body, want string }{
 		{"wrong name", "GetItem", `"Key":{"h":{"S":"a"},"x":{"N":"1"}}`, validation + "The provided key element does not match the schema"},
 		{"wrong type", "GetItem", `"Key":{"h":{"S":"a"},"r":{"S":"1"}}`, validation + "The provided key element does not match the schema"},
-		{"part missing", "GetItem", `"Key":{"h":{"S":"a"}}`, validation + "The number of conditions on the keys is invalid"},
-		{"part too many", "DeleteItem", `"Key":{"h":{"S":"a"},"r":{"N":"1"},"x":{"N":"1"}}`, validation + "The number of conditions on the keys is invalid"},
+		{"part missing", "GetItem", `"Key":{"h":{"S":"a"}}`, validation + "The provided key element does not match the schema"},
+		{"part too many", "DeleteItem", `"Key":{"h":{"S":"a"},"r":{"N":"1"},"x":{"N":"1"}}`, validation + "The provided key element does not match the schema"},
 		{"empty string", "UpdateItem", `"Key":{"h":{"S":""},"r":{"N":"1"}}`, validation + "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: h"},
 		{"long hash key", "GetItem", `"Key":{"h":{"S":"` + long + `"},"r":{"N":"1"}}`, parameters + "Size of hashkey has exceeded the maximum size limit of2048 bytes"},
 		{"item without", "PutItem", `"Item":{"h":{"S":"a"}}`, parameters + "Missing the key r in the item"},

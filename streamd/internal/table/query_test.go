@@ -130,7 +130,7 @@ func TestQueryErrors(t *testing.T) {
 		{"h = :e", "", "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain an empty string value. Key: h"},
 		{"h = :h AND begins_with(r, :n)", "", "Invalid KeyConditionExpression: Incorrect operand type for operator or function; operator or function: begins_with, operand type: N"},
 		{"h = :h", `,"FilterExpression":"r = x"`, "Filter Expression can only contain non-primary key attributes: Primary key attribute: r"},
-		{"h = :h", `,"ExclusiveStartKey":{"h":{"S":"x"}}`, "The provided starting key is invalid: The number of conditions on the keys is invalid"},
+		{"h = :h", `,"ExclusiveStartKey":{"h":{"S":"x"}}`, "The provided starting key is invalid: The provided key element does not match the schema"},
 		{"h = :h", `,"ExclusiveStartKey":{"h":{"S":"y"},"r":{"N":"1"}}`, "The provided starting key is outside query boundaries based on provided conditions"},
 		{"h = :h", `,"Select":"SPECIFIC_ATTRIBUTES"`, "Must specify the AttributesToGet or ProjectionExpression when choosing to get SPECIFIC_ATTRIBUTES"},
 		{"h = :h", `,"Select":"COUNT","ProjectionExpression":"a"`, "Cannot specify the ProjectionExpression when choosing to get COUNT"},

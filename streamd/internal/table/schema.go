@@ -98,7 +98,7 @@ func successor(prefix []byte) string {
 // checkKey returns the error for a Key that does not fit the schema.
 func (s keySchema) checkKey(key []attr) error {
 	if len(key) != len(s) {
-		return invalid("The number of conditions on the keys is invalid")
+		return errKeyMismatch
 	}
 	for i, p := range s {
 		v := find(key, p.name)
@@ -110,6 +110,16 @@ func (s keySchema) checkKey(key []attr) error {
 		}
 	}
 	return nil
+}
+
+// fits reports whether an item has the attributes of the key, in their types.
+func (s keySchema) fits(item []attr) bool {
+	for _, p := range s {
+		if v := find(item, p.name); v == nil || v.kind != p.kind {
+			return false
+		}
+	}
+	return true
 }
 
 // checkItem returns the error for an item that lacks a proper key.

@@ -1,5 +1,5 @@
-// Command compare plays the corpus of a server to it, live, and writes what it
-// answered, or prints where two servers' answers differ.
+// Command compare plays the corpus of a server to it and to streamd, live, prints
+// where their answers differ, and writes what the server answered to a file.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/streamkit/streamkit/integration/interop/tables"
 )
@@ -24,15 +25,16 @@ func run() error {
 	corpus := flag.String("corpus", "dynalite", "whose corpus: dynalite or moto")
 	url := flag.String("url", "", "where the server listens that is compared with")
 	record := flag.String("record", "", "file to write its answers to")
-	with := flag.String("with", "", "where streamd listens; empty: only record")
+	with := flag.String("with", "", "where streamd listens")
 	all := flag.Bool("all", false, "print what the decisions explain too")
 	flag.Parse()
 	ctx := context.Background()
+	client := &http.Client{Timeout: 500 * time.Millisecond} // for servers that do not answer
 	list, ok := tables.Corpora()[*corpus]
 	if !ok {
 		return fmt.Errorf("there is no corpus %q", *corpus)
 	}
-	theirs, err := tables.Play(ctx, tables.Server{URL: *url, Client: http.DefaultClient}, list)
+	list, theirs, ours, err := tables.Record(ctx, tables.Server{URL: *url, Client: client}, tables.Server{URL: *with, Client: client}, list)
 	if err != nil {
 		return err
 	}
@@ -44,13 +46,6 @@ func run() error {
 		if err := os.WriteFile(*record, b.Bytes(), 0o644); err != nil {
 			return err
 		}
-	}
-	if *with == "" {
-		return nil
-	}
-	ours, err := tables.Play(ctx, tables.Server{URL: *with, Client: http.DefaultClient}, list)
-	if err != nil {
-		return err
 	}
 	differ := 0
 	for _, d := range tables.Compare(*corpus, list, ours, theirs) {
