@@ -20,6 +20,8 @@ import (
 // Engine is what the operations need of the store.
 type Engine interface {
 	Now() time.Time
+	// Aging returns the time by which records and shards expire.
+	Aging() time.Time
 	// Stream returns the stream of a name. It is there while it is DELETING.
 	Stream(key state.StreamKey) (*state.Stream, bool)
 	StreamByID(id uint64) (*state.Stream, bool)

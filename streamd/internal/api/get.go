@@ -66,7 +66,7 @@ func (a *API) getShardIterator(_ context.Context, scope arn.Scope, in *getIterat
 	}
 	now := a.engine.Now()
 	s, ok := a.engine.Stream(key)
-	if !ok || !usable(s) || shard >= len(s.Shards) || s.Expired(shard, now) {
+	if !ok || !usable(s) || shard >= len(s.Shards) || s.Expired(shard, a.engine.Aging()) {
 		return nil, shardDoesNotExist(key, shard)
 	}
 	from, err := a.position("GetShardIterator", s, shard, &in.startInput)

@@ -41,9 +41,9 @@ func (f shardFilter) shows(sh *state.Shard) bool {
 // page returns the indexes of the shards behind index after that f shows, and
 // whether there are more than limit.
 func (a *API) page(s *state.Stream, f shardFilter, after, limit int) (shards []int, more bool) {
-	now := a.engine.Now()
+	aging := a.engine.Aging()
 	for i := after + 1; i < len(s.Shards); i++ {
-		if s.Expired(i, now) || !f.shows(&s.Shards[i]) {
+		if s.Expired(i, aging) || !f.shows(&s.Shards[i]) {
 			continue
 		}
 		if len(shards) == limit {
@@ -238,8 +238,8 @@ func (a *API) filter(s *state.Stream, in *shardFilterInput) (f shardFilter, afte
 	case byTime != in.Timestamp.Set:
 		return f, 0, invalidArgument("Timestamp must be given in a ShardFilter of type AT_TIMESTAMP or FROM_TIMESTAMP, and in no other.")
 	}
-	now := a.engine.Now()
-	horizon := s.Horizon(now)
+	now, aging := a.engine.Now(), a.engine.Aging()
+	horizon := s.Horizon(aging)
 	if first := s.Shards[0].Opened; first.After(horizon) {
 		horizon = first
 	}

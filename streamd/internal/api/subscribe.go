@@ -84,7 +84,7 @@ func (a *API) subscribeToShard(ctx context.Context, _ arn.Scope, in *subscribeIn
 	if err != nil {
 		return nil, err
 	}
-	if shard >= len(s.Shards) || s.Expired(shard, now) {
+	if shard >= len(s.Shards) || s.Expired(shard, a.engine.Aging()) {
 		return nil, shardDoesNotExist(key, shard)
 	}
 	from, err := a.position("SubscribeToShard", s, shard, &in.Start.V)

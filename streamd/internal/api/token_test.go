@@ -18,6 +18,7 @@ type engine struct {
 }
 
 func (e *engine) Now() time.Time   { return e.now }
+func (e *engine) Aging() time.Time { return e.now }
 func (e *engine) Secret() [32]byte { return e.secret }
 
 var issued = time.UnixMilli(1700000000123)

@@ -45,15 +45,15 @@ var faultTable = []struct {
 	{"a full disk, until there is room again", true, fullDisk},
 	{"a full disk at the start", true, fullAtStart},
 	{"a disk that stands still", true, slowDisk},
-	{"damage to the file that says whose store it is", false, func(t *testing.T) error { return damage(t, true, "STORE") }},
+	{"damage to the file that says whose store it is", true, func(t *testing.T) error { return damage(t, true, "STORE") }},
 	{"damage to a snapshot", true, func(t *testing.T) error { return damage(t, true, ".snap") }},
 	{"damage to the journal of a store that was closed in order", true, func(t *testing.T) error { return damage(t, true, "/journal/") }},
 	{"damage to the journal of a store that was killed", true, func(t *testing.T) error { return damage(t, false, "/journal/") }},
 	{"a clock that jumps back", true, func(t *testing.T) error { return clockJumps(t, 2*time.Hour, 0) }},
-	{"a clock that jumps forward", false, func(t *testing.T) error { return clockJumps(t, 0, 48*time.Hour) }},
+	{"a clock that jumps forward", true, func(t *testing.T) error { return clockJumps(t, 0, 48*time.Hour) }},
 	{"a second process on the directory", true, secondProcess},
 	{"a format of another time", true, unknownFormat},
-	{"a power cut after the first start in a new directory", false, newDirectory},
+	{"a power cut after the first start in a new directory", true, newDirectory},
 }
 
 func TestFaultTable(t *testing.T) {
@@ -230,6 +230,9 @@ func fullDisk(t *testing.T) error {
 		return fmt.Errorf("reading on a full disk: %w", err)
 	}
 	r.disk.SetRoom(-1)
+	time.Sleep(2 * time.Second)
+	_ = r.put(3, 1000) // may be refused, and has it tried again
+	synctest.Wait()
 	if err := r.put(3, 1000); err != nil {
 		return fmt.Errorf("a put once there is room again: %w", err)
 	}
@@ -281,7 +284,7 @@ func slowDisk(t *testing.T) error {
 	if err != nil {
 		return err
 	}
-	r.opts.SegmentBytes, r.opts.SnapshotBytes = 0, 0
+	r.opts.RingFiles, r.opts.RingBytes = 0, 0
 	if err := r.close(); err != nil {
 		return err
 	}
@@ -337,7 +340,6 @@ func damage(t *testing.T, closed bool, part string) error {
 	if err != nil {
 		return err
 	}
-	r.opts.SnapshotBytes = 6000
 	for range 4 {
 		if err := r.put(2, 60); err != nil {
 			return err
@@ -375,6 +377,9 @@ func damage(t *testing.T, closed bool, part string) error {
 			return err
 		}
 		for i := range b {
+			if i%4096 > 160 && i%13 > 0 {
+				continue // frames begin on blocks, and what is in them is much alike
+			}
 			places++
 			r.disk = base.Cut(rand.New(rand.NewPCG(1, 1)), 100)
 			if err := flip(r.disk, name, i, 1<<(i%8)); err != nil {
@@ -523,18 +528,18 @@ func unknownFormat(t *testing.T) error {
 		if err != nil {
 			return err
 		}
-		var at int
+		at, bits := 0, byte('1'^'9')
 		switch {
 		case bytes.HasPrefix(b, []byte("sd")): // magic, zero, version
 			at = 7
-		case bytes.Contains(b, []byte(`"Format":1,`)):
-			at = bytes.Index(b, []byte(`"Format":1,`)) + len(`"Format":`)
+		case bytes.Contains(b, []byte(`"Format":2,`)):
+			at, bits = bytes.Index(b, []byte(`"Format":2,`))+len(`"Format":`), '2'^'9'
 		default:
 			continue
 		}
 		tried++
 		r.disk = base.Cut(rand.New(rand.NewPCG(1, 1)), 100)
-		if err := flip(r.disk, name, at, 0x08); err != nil { // 1 becomes 9
+		if err := flip(r.disk, name, at, bits); err != nil {
 			return err
 		}
 		if err := r.open(); err == nil || !strings.Contains(err.Error(), "9") || !strings.Contains(err.Error(), "run the version that wrote it") {

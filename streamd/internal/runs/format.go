@@ -99,11 +99,11 @@ func appendFileHeader(dst []byte, id ID) []byte {
 }
 
 func parseFileHeader(b []byte) (id ID, err error) {
-	if len(b) < headerSize || string(b[:6]) != fileMagic[:6] || binary.LittleEndian.Uint32(b[36:]) != checksum(b[:36]) {
-		return ID{}, errors.New("the header is not valid")
+	if len(b) >= headerSize && string(b[:7]) == fileMagic[:7] && b[7] != fileMagic[7] {
+		return ID{}, fmt.Errorf("it has format version %d, this program reads version %d; run the version that wrote it", b[7], fileMagic[7])
 	}
-	if b[7] != fileMagic[7] {
-		return ID{}, fmt.Errorf("format version %d, this program reads version %d; run the version that wrote it", b[7], fileMagic[7])
+	if len(b) < headerSize || string(b[:8]) != fileMagic || binary.LittleEndian.Uint32(b[36:]) != checksum(b[:36]) {
+		return ID{}, errors.New("the header is not valid")
 	}
 	return ID{
 		First: binary.LittleEndian.Uint64(b[8:]), Last: binary.LittleEndian.Uint64(b[16:]),

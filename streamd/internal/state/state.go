@@ -130,6 +130,10 @@ func (st *State) Horizons(now time.Time) map[uint64]int64 {
 	return horizons
 }
 
+// LastArrival returns the greatest time of arrival of a frame; the epoch if there
+// was none.
+func (st *State) LastArrival() time.Time { return time.UnixMilli(st.arrival) }
+
 // Seq returns the sequence index of the last record of all.
 func (st *State) Seq() uint64 { return st.seq }
 

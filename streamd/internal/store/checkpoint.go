@@ -132,20 +132,24 @@ func (s *Store) writeCheckpoint(st *state.State, lsn journal.LSN) error {
 			fresh = append(fresh, merged)
 		}
 	}
+	named := false
 	if err == nil {
 		st.Forget(st.Seq())
 		live := slices.DeleteFunc(s.runs.Live(), func(r *runs.Run) bool { return slices.Contains(old, r) })
-		err = s.snapshots.write(st, lsn, append(live, fresh...))
+		named, err = s.snapshots.write(st, lsn, append(live, fresh...))
+	}
+	if err != nil && !named {
+		return errors.Join(err, remove(fresh))
 	}
 	if err != nil {
-		return errors.Join(err, remove(fresh))
+		return err // and the runs stay: the next start knows whether they are needed
 	}
 	// In this order a reader, who looks at the index first, finds all.
 	err = s.runs.Replace(old, fresh)
 	s.mu.Lock()
 	s.state.Forget(st.Seq())
 	s.mu.Unlock()
-	return errors.Join(err, s.j.Release(context.Background(), lsn))
+	return errors.Join(err, s.j.Release(context.Background(), lsn), s.snapshots.prune())
 }
 
 // writeRuns writes the records that st has an index of, a run for each length of
@@ -219,7 +223,7 @@ func (s *Store) writeRun(st *state.State, class uint32, streams []*state.Stream)
 // trimTime is the time at which what is removed for good is past retention. A
 // frame that raises a retention keeps what had not expired when it arrived, and
 // may be on its way: what it keeps must not be gone before it is here.
-func (s *Store) trimTime() time.Time { return s.clock.Now().Add(-trimLag) }
+func (s *Store) trimTime() time.Time { return s.Aging().Add(-trimLag) }
 
 // expired reports of what a run holds of a stream whether nothing of it can be
 // read any more.

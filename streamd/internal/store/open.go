@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rand"
 	"encoding/json"
@@ -25,6 +26,17 @@ type meta struct {
 	ID      [16]byte
 	Created time.Time
 	Secret  [32]byte
+	Sum     uint32 // CRC-32C of the JSON with Sum 0
+}
+
+func (m meta) encode() ([]byte, error) {
+	m.Sum = 0
+	b, err := json.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	m.Sum = journal.Checksum(b)
+	return json.Marshal(m)
 }
 
 func newMeta(now time.Time) meta {
@@ -47,7 +59,10 @@ func (s *Store) openJournal() (journal.LSN, error) {
 	s.opts.RingBytes = cmp.Or(s.opts.RingBytes, journal.DefaultFileBytes)
 	fsys, dir := s.opts.FS, s.opts.Dir
 	journalDir, snapDir := filepath.Join(dir, "journal"), filepath.Join(dir, "snap")
-	for _, d := range []string{dir, journalDir, snapDir, s.runsDir()} {
+	if err := makeDir(fsys, dir); err != nil {
+		return 0, fmt.Errorf("cannot make the data directory: %w; name another with --data, or make it writable", err)
+	}
+	for _, d := range []string{journalDir, snapDir, s.runsDir()} {
 		if err := fsys.MkdirAll(d, 0o700); err != nil {
 			return 0, fmt.Errorf("cannot make the data directory: %w; name another with --data, or make it writable", err)
 		}
@@ -83,6 +98,27 @@ func (s *Store) openJournal() (journal.LSN, error) {
 	}
 	s.j, s.bodies = s.ring, s.ring
 	return from, nil
+}
+
+// makeDir makes a directory and those above it, durably: what is in it must not
+// go with its name.
+func makeDir(fsys vfs.FS, dir string) error {
+	var missing []string
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		if _, err := fsys.Stat(d); !errors.Is(err, fs.ErrNotExist) || d == filepath.Dir(d) {
+			break // also if it cannot be told: making it will
+		}
+		missing = append(missing, d)
+	}
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, d := range missing {
+		if err := fsys.SyncDir(filepath.Dir(d)); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) runsDir() string { return filepath.Join(s.opts.Dir, "runs") }
@@ -122,7 +158,7 @@ func (s *Store) loadMeta(name string) error {
 	b, err := vfs.ReadFile(s.opts.FS, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		s.meta = newMeta(s.clock.Now())
-		if b, err = json.Marshal(s.meta); err != nil {
+		if b, err = s.meta.encode(); err != nil {
 			return err
 		}
 		if err := vfs.WriteFile(s.opts.FS, name, b, 0o600); err != nil {
@@ -133,7 +169,11 @@ func (s *Store) loadMeta(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(b, &s.meta); err != nil {
+	err = json.Unmarshal(b, &s.meta)
+	if again, eerr := s.meta.encode(); err == nil && s.meta.Format == storeFormat && (eerr != nil || !bytes.Equal(again, b)) {
+		err = errors.New("it fails its checksum")
+	}
+	if err != nil {
 		return fmt.Errorf("%s is damaged (%w); restore the data directory from a copy, or move it away to start empty", name, err)
 	}
 	if s.meta.Format != storeFormat {

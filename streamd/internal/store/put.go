@@ -70,6 +70,9 @@ func (s *Store) Put(ctx context.Context, streamID uint64, recs []Record) ([]Stor
 		return nil, nil
 	}
 	if !s.room.admit(s) {
+		if s.Err() != nil {
+			return nil, ErrFailed
+		}
 		return nil, ErrFull
 	}
 	g := groupers.Get().(*grouper)

@@ -57,7 +57,7 @@ func (s *Store) shardLocked(streamID uint64, shard int) (*state.Stream, *state.L
 		return nil, nil, ErrNoStream
 	}
 	l := s.state.Log(streamID, shard)
-	if l == nil || st.Expired(shard, s.clock.Now()) {
+	if l == nil || st.Expired(shard, s.Aging()) {
 		return nil, nil, ErrNoShard
 	}
 	return st, l, nil
@@ -84,7 +84,7 @@ func (s *Store) Seek(streamID uint64, shard int, t time.Time) (state.Position, e
 		return state.Position{}, err
 	}
 	p := l.Seek(t)
-	horizon := st.Horizon(s.clock.Now()).UnixMilli()
+	horizon := st.Horizon(s.Aging()).UnixMilli()
 	s.mu.RUnlock()
 	// After the index: what moves meanwhile is found twice, not missed.
 	first, ok, err := s.runs.SeekTime(runKey(streamID, shard), max(t.UnixMilli(), horizon+1))
@@ -144,7 +144,7 @@ func (s *Store) read(req ReadRequest) (ReadResult, error) {
 		s.mu.RUnlock()
 		return ReadResult{}, err
 	}
-	horizon := st.Horizon(now)
+	horizon := st.Horizon(s.Aging())
 	refs := l.From(req.From, horizon)
 	last := l.Last()
 	s.mu.RUnlock()

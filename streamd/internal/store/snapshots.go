@@ -81,6 +81,9 @@ func (ss *snapshots) load(log *slog.Logger) (st *state.State, lsn journal.LSN, m
 			ss.kept[i].lsn, ss.kept[i].bytes = lsn, int64(len(b))
 			return st, lsn, m, nil
 		}
+		if errors.Is(err, errVersion) {
+			return nil, 0, m, fmt.Errorf("%s: %w", ss.kept[i].name, err)
+		}
 		log.Error("snapshot cannot be read; trying the one before it", slog.String("file", ss.kept[i].name), slog.Any("err", err))
 		errs = append(errs, fmt.Errorf("%s: %w", ss.kept[i].name, err))
 	}
@@ -90,14 +93,17 @@ func (ss *snapshots) load(log *slog.Logger) (st *state.State, lsn journal.LSN, m
 	return nil, 0, m, nil
 }
 
-var errBadSnapshot = errors.New("store: snapshot is damaged")
+var (
+	errBadSnapshot = errors.New("store: snapshot is damaged")
+	errVersion     = errors.New("run the version that wrote it")
+)
 
 func readSnapshot(b []byte) (st *state.State, lsn journal.LSN, m manifest, err error) {
 	if len(b) < snapshotHeader || string(b[:6]) != snapshotMagic[:6] {
 		return nil, 0, m, errBadSnapshot
 	}
 	if b[7] != snapshotMagic[7] {
-		return nil, 0, m, fmt.Errorf("store: snapshot has format version %d, this program reads version %d; run the version that wrote it", b[7], snapshotMagic[7])
+		return nil, 0, m, fmt.Errorf("store: snapshot has format version %d, this program reads version %d; %w", b[7], snapshotMagic[7], errVersion)
 	}
 	size := int(binary.LittleEndian.Uint32(b[8:]))
 	if size > len(b)-snapshotHeader {
@@ -147,25 +153,34 @@ func (ss *snapshots) size() (bytes int64) {
 	return bytes
 }
 
-// write writes a snapshot and removes those before the last two.
-func (ss *snapshots) write(st *state.State, lsn journal.LSN, live []*runs.Run) error {
+// write writes a snapshot. named says that it may have got its name, whatever
+// the error: then what it names must stay.
+func (ss *snapshots) write(st *state.State, lsn journal.LSN, live []*runs.Run) (named bool, err error) {
 	var m manifest
 	for _, r := range live {
 		m.Runs = append(m.Runs, filepath.Base(r.Name()))
 	}
 	b, err := appendSnapshot(st, lsn, m)
 	if err != nil {
-		return err
+		return false, err
 	}
 	name := filepath.Join(ss.dir, fmt.Sprintf("%016x%s", uint64(lsn), snapshotSuffix))
 	if err := vfs.WriteFile(ss.fs, name, b, 0o600); err != nil {
-		return err
+		_, serr := ss.fs.Stat(name)
+		return !errors.Is(serr, fs.ErrNotExist), err
 	}
 	ss.mu.Lock()
 	if n := len(ss.kept); n > 0 && ss.kept[n-1].name == name {
 		ss.kept = ss.kept[:n-1] // of the same position, with other runs
 	}
 	ss.kept = append(ss.kept, snapshot{lsn, name, int64(len(b))})
+	ss.mu.Unlock()
+	return true, nil
+}
+
+// prune removes the snapshots before the last two.
+func (ss *snapshots) prune() error {
+	ss.mu.Lock()
 	old := ss.kept[:max(len(ss.kept)-2, 0)]
 	ss.kept = ss.kept[len(old):]
 	ss.mu.Unlock()

@@ -111,6 +111,7 @@ type Store struct {
 	failOnce  sync.Once
 	snapshots snapshots
 
+	aging       aging
 	checkpoints checkpoints
 	refused     int          // calls in a row, for want of room; the commit loop's alone
 	stalled     atomic.Int64 // ns that commits have waited for checkpoints
@@ -154,6 +155,7 @@ func Open(opts Options) (_ *Store, err error) {
 		err := fmt.Errorf("store: the snapshot in %s is at journal position %d, but the journal ends at %d; restore the data directory from a copy", opts.Dir, from, head)
 		return nil, errors.Join(err, s.j.Close(), s.unlock())
 	}
+	s.aging.log = s.log
 	s.session = uint64(head) + 1 // grows with every start that wrote anything
 	s.applied.Store(uint64(from))
 	s.at = from
@@ -170,6 +172,7 @@ func Open(opts Options) (_ *Store, err error) {
 		s.writes.Wait()
 		return nil, errors.Join(s.failure, s.runs.Close(), s.j.Close(), s.unlock())
 	}
+	s.aging.start(s.state.LastArrival(), s.clock.Now())
 	s.stopCommit = run(&s.commits, s.commit)
 	s.resumeTransitions()
 	s.scheduleTrim()
