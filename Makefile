@@ -20,7 +20,7 @@ CUTS     ?= 100000
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race short fuzz bench microbench lint fmt tidy-check cover integration crash ci
+.PHONY: help demo build test race short fuzz bench microbench lint fmt tidy-check cover integration interop crash ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +108,9 @@ integration: ## real binaries, real clients, killed processes
 
 crash: ## cut the power of streamd's store CUTS times (100000), a quarter more on Pebble's disk
 	cd streamd/internal/crashtest && CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestPowerCut' . -cuts $(CUTS)
+
+interop: ## tables beside dynalite and moto, live, and their answers recorded anew; needs node, npm, python3, curl; TABLES=URL for another server
+	sh integration/interop/tables.sh
 
 ci: tidy-check lint build race ## what a change must pass; needs a C compiler
 	$(MAKE) fuzz FUZZTIME=3s

@@ -27,7 +27,7 @@ func Compare(server string, list []Request, ours, theirs []Answer) []Difference 
 		}
 		d := Difference{At: i, Request: r, Ours: a, Theirs: b}
 		for _, x := range Decisions[server] {
-			if x.explains(r, a, b) {
+			if x.explains(d) {
 				d.Decision = x.Name
 				break
 			}
@@ -36,14 +36,3 @@ func Compare(server string, list []Request, ours, theirs []Answer) []Difference 
 	}
 	return found
 }
-
-// A Decision is a way in which streamd answers differently on purpose.
-type Decision struct {
-	Name string // what differs
-	Why  string
-
-	explains func(r Request, ours, theirs Answer) bool
-}
-
-// Decisions are the differences from each of the other servers.
-var Decisions = map[string][]Decision{}

@@ -34,7 +34,7 @@ func (g *generator) path() string {
 
 // literal returns a placeholder for a value.
 func (g *generator) literal(v string) string {
-	if g.chance(1) {
+	if !g.calm && g.chance(1) {
 		return ":undefined"
 	}
 	for i, w := range g.values {

@@ -289,6 +289,18 @@ func normal(r Request, status int, m map[string]any) (Answer, error) {
 	if r.Op == "TagResource" || r.Op == "UntagResource" {
 		delete(m, noJSON) // nothing, or an empty text
 	}
+	for _, name := range []string{"ConsumedCapacity", "ItemCollectionMetrics"} {
+		switch v := m[name].(type) { // some say at length that there is nothing
+		case []any:
+			if len(v) == 0 {
+				delete(m, name)
+			}
+		case map[string]any:
+			if len(v) == 0 {
+				delete(m, name)
+			}
+		}
+	}
 	v := tidy(m)
 	if len(m) > 0 {
 		var err error
@@ -302,14 +314,28 @@ func normal(r Request, status int, m map[string]any) (Answer, error) {
 // steady takes out of a description of a table in which state the table is, and
 // what only one of the servers has.
 func steady(t map[string]any) {
-	for _, name := range []string{"TableStatus", "DeletionProtectionEnabled", "TableThroughputModeSummary", "ItemCount", "TableSizeBytes"} {
+	for _, name := range []string{
+		"TableStatus", "DeletionProtectionEnabled", "TableThroughputModeSummary", "ItemCount", "TableSizeBytes",
+		"WarmThroughput", "TableClassSummary",
+	} {
 		delete(t, name)
+	}
+	if m, ok := t["BillingModeSummary"].(map[string]any); ok {
+		delete(m, "LastUpdateToPayPerRequestDateTime")
+		if m["BillingMode"] == "PROVISIONED" { // which is said of some tables, and of others not
+			delete(t, "BillingModeSummary")
+		}
+	}
+	if m, ok := t["ProvisionedThroughput"].(map[string]any); ok {
+		for _, name := range []string{"LastDecreaseDateTime", "LastIncreaseDateTime", "NumberOfDecreasesToday"} {
+			delete(m, name)
+		}
 	}
 	for _, kind := range []string{"GlobalSecondaryIndexes", "LocalSecondaryIndexes"} {
 		list, _ := t[kind].([]any)
 		for _, x := range list {
 			x, _ := x.(map[string]any)
-			for _, name := range []string{"IndexStatus", "ItemCount", "IndexSizeBytes"} {
+			for _, name := range []string{"IndexStatus", "ItemCount", "IndexSizeBytes", "ProvisionedThroughput"} {
 				delete(x, name)
 			}
 		}

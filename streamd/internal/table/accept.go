@@ -19,6 +19,9 @@ func Accept(op string, body []byte) (*Request, error) {
 	if r.p.table != nil && len(r.p.table.refused) > 0 {
 		return nil, invalid("%s is not supported here: leave it out", strings.Join(r.p.table.refused, ", "))
 	}
+	if t := r.p.table; r.op == opUpdateTable && t.billing == billingProvisioned && t.throughput == nil {
+		return nil, invalidParameter("ProvisionedThroughput must be specified when BillingMode is PROVISIONED")
+	}
 	return r, nil
 }
 

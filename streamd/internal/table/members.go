@@ -59,6 +59,7 @@ var members = map[string]member{
 	"Limit": {opsReadingMany | opListTables, func(p *params, r *reader) {
 		if p.limit, p.hasLimit = r.optInt(false); p.hasLimit {
 			p.require(p.limit >= 1, quotedInt(p.limit), "limit", "Member must have value greater than or equal to 1")
+			p.require(p.table == nil || p.limit <= maxListTables, quotedInt(p.limit), "limit", "Member must have value less than or equal to 100")
 		}
 	}},
 	"Segment": {opScan, func(p *params, r *reader) {

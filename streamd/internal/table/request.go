@@ -249,8 +249,10 @@ func (r *Request) check() error {
 	}
 	r.requireMembers()
 	for _, q := range p.subs {
-		if err := q.checkTableName(); err != nil {
-			return err
+		if r.op&opsTransacting != 0 { // of batches the names are keys of a map
+			if err := q.checkTableName(); err != nil {
+				return err
+			}
 		}
 		q.requireMembers()
 		p.constraint = append(p.constraint, q.p.constraint...)
@@ -470,17 +472,13 @@ func (r *Request) compileExpressions() error {
 		}
 		r.condition = c
 	}
+	var keys *condition
 	if p.keyExpr.given {
 		c, msg := parseCondition(p.keyExpr.text, ph)
-		if msg == "" {
-			r.keys, msg = keyConditions(nil, c)
-			if msg != "" {
-				return invalid("%s", msg)
-			}
-		}
 		if msg != "" {
 			return invalid("Invalid KeyConditionExpression: %s", msg)
 		}
+		keys = c
 	}
 	if p.filterExpr.given {
 		c, msg := parseCondition(p.filterExpr.text, ph)
@@ -496,11 +494,17 @@ func (r *Request) compileExpressions() error {
 		}
 		r.projection = paths
 	}
-	if keys := unused(ph.names, ph.usedNames); keys != "" {
-		return invalid("Value provided in ExpressionAttributeNames unused in expressions: keys: {%s}", keys)
+	if list := unused(ph.names, ph.usedNames); list != "" {
+		return invalid("Value provided in ExpressionAttributeNames unused in expressions: keys: {%s}", list)
 	}
-	if keys := unused(ph.values, ph.usedValues); keys != "" {
-		return invalid("Value provided in ExpressionAttributeValues unused in expressions: keys: {%s}", keys)
+	if list := unused(ph.values, ph.usedValues); list != "" {
+		return invalid("Value provided in ExpressionAttributeValues unused in expressions: keys: {%s}", list)
+	}
+	if keys != nil {
+		var msg string
+		if r.keys, msg = keyConditions(nil, keys); msg != "" {
+			return invalid("%s", msg)
+		}
 	}
 	return nil
 }

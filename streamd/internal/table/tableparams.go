@@ -43,6 +43,7 @@ type tableParams struct {
 	defined     bool // AttributeDefinitions were given
 	keys        []keyElement
 	indexes     []indexParams
+	noIndexes   string   // the name of a list of indexes that is empty
 	drops       []string // names of indexes to delete
 	billing     string
 	throughput  *throughput
@@ -74,21 +75,21 @@ func readAttributeDefinitions(p *params, r *reader) {
 	p.table.defined = r.optArray(func() {
 		at := "attributeDefinitions." + strconv.Itoa(len(list)+1) + ".member."
 		var d definition
-		var name, typ bool
+		var s string
+		var name bool
 		r.optObject(func(member string) {
 			switch member {
 			case "AttributeName":
 				name = p.text(r, &d.name)
 			case "AttributeType":
-				var s string
 				p.enum(r, &s, at+"attributeType", "B", "N", "S")
-				d.kind, typ = kindOf(s)
+				d.kind, _ = kindOf(s)
 			default:
 				r.skip()
 			}
 		})
 		p.require(name, "null", at+"attributeName", "Member must not be null")
-		p.require(typ || d.kind != 0, "null", at+"attributeType", "Member must not be null")
+		p.require(s != "", "null", at+"attributeType", "Member must not be null")
 		list = append(list, d)
 	})
 	p.table.definitions = list
@@ -96,7 +97,7 @@ func readAttributeDefinitions(p *params, r *reader) {
 
 func (p *params) keySchema(r *reader, where string) []keyElement {
 	var keys []keyElement
-	if r.optArray(func() {
+	if given := r.optArray(func() {
 		at := where + "." + strconv.Itoa(len(keys)+1) + ".member."
 		var k keyElement
 		var name bool
@@ -113,7 +114,10 @@ func (p *params) keySchema(r *reader, where string) []keyElement {
 		p.require(name, "null", at+"attributeName", "Member must not be null")
 		p.require(k.keyType != "", "null", at+"keyType", "Member must not be null")
 		keys = append(keys, k)
-	}) {
+	}); given {
+		if keys == nil {
+			keys = []keyElement{}
+		}
 		p.require(len(keys) >= 1, "'[]'", where, "Member must have length greater than or equal to 1")
 		p.require(len(keys) <= 2, "'[…]'", where, "Member must have length less than or equal to 2")
 	}
@@ -152,10 +156,12 @@ func (p *params) indexes(r *reader, where string, local bool) {
 	if r.optArray(func() {
 		n++
 		p.table.indexes = append(p.table.indexes, p.readIndex(r, where+"."+strconv.Itoa(n)+".member", local))
-	}) {
-		p.require(n > 0, "'[]'", where, "Member must have length greater than or equal to 1")
+	}) && n == 0 {
+		p.table.noIndexes = upperFirst(where)
 	}
 }
+
+func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
 
 func (p *params) readIndex(r *reader, where string, local bool) indexParams {
 	x := indexParams{local: local}
@@ -271,6 +277,9 @@ func (t *tableParams) checkCreate() error {
 	}
 	if err := t.checkKeys(t.keys); err != nil {
 		return err
+	}
+	if t.noIndexes != "" {
+		return invalidParameter("List of %s is empty", t.noIndexes)
 	}
 	seen := map[string]bool{}
 	used := map[string]bool{}

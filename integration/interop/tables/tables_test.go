@@ -1,0 +1,102 @@
+package tables_test
+
+import (
+	"os"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/streamkit/streamkit/integration/interop/tables"
+	"github.com/streamkit/streamkit/streamd/streamdtest"
+)
+
+// TestRecordings plays each corpus to streamd and compares the answers with
+// those that another server gave. A difference must have its decision, and a
+// decision must have a difference.
+func TestRecordings(t *testing.T) {
+	for name, corpus := range tables.Corpora() {
+		t.Run(name, func(t *testing.T) {
+			f, err := os.Open("testdata/" + name + ".jsonl.gz")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			list, theirs, err := tables.Read(f, corpus)
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				srv := streamdtest.New(t)
+				ours, err := tables.Play(t.Context(), tables.Server{URL: srv.Endpoint(), Client: srv.HTTPClient()}, list)
+				if err != nil {
+					t.Fatal(err)
+				}
+				check(t, name, tables.Compare(name, list, ours, theirs))
+			})
+		})
+	}
+}
+
+func check(t *testing.T, name string, differences []tables.Difference) {
+	t.Helper()
+	var used []string
+	wrong := 0
+	for _, d := range differences {
+		used = append(used, d.Decision)
+		if d.Decision == "" {
+			if wrong++; wrong <= 10 {
+				t.Errorf("no decision explains %v", d)
+			}
+		}
+	}
+	if wrong > 10 {
+		t.Errorf("and %d more", wrong-10)
+	}
+	for _, x := range tables.Decisions[name] {
+		if !slices.Contains(used, x.Name) {
+			t.Errorf("the decision about %s explains no difference", x.Name)
+		}
+	}
+}
+
+// TestCompareSeesChanges is the test of the test: an answer that is changed in
+// any part is a difference that no decision explains.
+func TestCompareSeesChanges(t *testing.T) {
+	list := []tables.Request{{Op: "GetItem", Body: `{"TableName":"leases"}`}}
+	answer := tables.Answer{Status: 400, Type: "ValidationException", Message: "a", Body: []byte(`{"b":1}`)}
+	for name, change := range map[string]func(a *tables.Answer){
+		"status":  func(a *tables.Answer) { a.Status = 500 },
+		"type":    func(a *tables.Answer) { a.Type = "ResourceNotFoundException" },
+		"message": func(a *tables.Answer) { a.Message = "b" },
+		"body":    func(a *tables.Answer) { a.Body = []byte(`{"b":2}`) },
+		"none":    func(*tables.Answer) {},
+	} {
+		changed := answer
+		change(&changed)
+		found := tables.Compare("dynalite", list, []tables.Answer{answer}, []tables.Answer{changed})
+		if want := name != "none"; want != (len(found) == 1 && found[0].Decision == "") {
+			t.Errorf("%s: found %v", name, found)
+		}
+	}
+}
+
+// TestCorpusIsWide counts what the corpora ask for: all operations, and enough
+// right and wrong requests.
+func TestCorpusIsWide(t *testing.T) {
+	count := map[string]int{}
+	for _, corpus := range tables.Corpora() {
+		for _, r := range corpus {
+			count[r.Op]++
+		}
+	}
+	for _, op := range []string{
+		"CreateTable", "UpdateTable", "DeleteTable", "DescribeTable", "ListTables",
+		"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Scan", "Query", "BatchGetItem", "BatchWriteItem",
+		"TransactGetItems", "TransactWriteItems", "TagResource", "UntagResource", "ListTagsOfResource",
+		"UpdateTimeToLive", "DescribeTimeToLive", "UpdateContinuousBackups", "DescribeContinuousBackups",
+	} {
+		if count[op] < 5 {
+			t.Errorf("%d requests of %s", count[op], op)
+		}
+	}
+}
