@@ -3,6 +3,7 @@ package streamd_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"math"
 	"net/http"
@@ -45,7 +46,7 @@ type plainEvent struct {
 }
 
 type plainChild struct {
-	ShardId      string //nolint:revive // as the API writes it
+	ShardID      string `json:"ShardId"`
 	ParentShards []string
 	HashKeyRange struct{ StartingHashKey, EndingHashKey string }
 }
@@ -105,7 +106,7 @@ func (r *rig) subscribeRaw(ctype, consumer, start string) *rawStream {
 func (s *rawStream) next() (m message) {
 	s.t.Helper()
 	got, err := s.d.Decode(s.resp.Body, nil)
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return m
 	} else if err != nil {
 		s.t.Fatal(err)
