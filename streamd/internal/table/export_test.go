@@ -33,3 +33,6 @@ func ParseExpressions(src string) {
 
 // ItemSize returns the size of the item that a PutItem request has.
 func ItemSize(r *Request) int { return sizeOf(r.p.item) }
+
+// Tokens returns how many transactions are remembered under a token.
+func Tokens(s *Set) int { return s.tokens.byAge.Len() }

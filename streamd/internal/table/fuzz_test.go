@@ -15,7 +15,8 @@ import (
 // The same bytes must always give the same answer and the same tables, valid
 // JSON, and a snapshot that can be read.
 func FuzzRequest(f *testing.F) {
-	ops := []string{"CreateTable", "UpdateTable", "DeleteTable", "DescribeTable", "ListTables", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "Scan", "Query"}
+	ops := []string{"CreateTable", "UpdateTable", "DeleteTable", "DescribeTable", "ListTables", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "Scan", "Query",
+		"BatchGetItem", "BatchWriteItem", "TransactGetItems", "TransactWriteItems", "TagResource", "UntagResource", "UpdateTimeToLive", "UpdateContinuousBackups"}
 	for i, body := range []string{
 		modelTable,
 		`{"TableName":"tab","GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"owners"}}],"DeletionProtectionEnabled":true}`,
@@ -28,6 +29,14 @@ func FuzzRequest(f *testing.F) {
 		`{"TableName":"tab","Key":{"h":{"S":"a"},"r":{"N":"1"}},"Expected":{"n":{"ComparisonOperator":"BETWEEN","AttributeValueList":[{"N":"1"},{"N":"2"}]}},"ConditionalOperator":"OR","ReturnValuesOnConditionCheckFailure":"ALL_OLD"}`,
 		`{"TableName":"tab","Segment":0,"TotalSegments":2,"Limit":1,"ExclusiveStartKey":{"h":{"S":"a"},"r":{"N":"1"}},"FilterExpression":"contains(ss, :x) AND begins_with(h, :x)","ExpressionAttributeValues":{":x":{"S":"x"}},"ReturnConsumedCapacity":"INDEXES"}`,
 		`{"TableName":"tab","IndexName":"owners","KeyConditions":{"owner_id":{"ComparisonOperator":"EQ","AttributeValueList":[{"S":"w"}]}},"ScanIndexForward":false,"Select":"COUNT"}`,
+		`{"RequestItems":{"tab":{"Keys":[{"h":{"S":"a"},"r":{"N":"1"}}],"ProjectionExpression":"n"}},"ReturnConsumedCapacity":"TOTAL"}`,
+		`{"RequestItems":{"tab":[{"PutRequest":{"Item":{"h":{"S":"a"},"r":{"N":"7"}}}},{"DeleteRequest":{"Key":{"h":{"S":"a"},"r":{"N":"1"}}}}]}}`,
+		`{"TransactItems":[{"Get":{"TableName":"tab","Key":{"h":{"S":"a"},"r":{"N":"1"}},"ProjectionExpression":"n"}}]}`,
+		`{"ClientRequestToken":"t","TransactItems":[{"Update":{"TableName":"tab","Key":{"h":{"S":"a"},"r":{"N":"1"}},"UpdateExpression":"ADD n :n","ExpressionAttributeValues":{":n":{"N":"1"}}}},{"ConditionCheck":{"TableName":"tab","Key":{"h":{"S":"a"},"r":{"N":"2"}},"ConditionExpression":"attribute_exists(h)"}},{"Put":{"TableName":"tab","Item":{"h":{"S":"b"},"r":{"N":"1"}}}}]}`,
+		`{"ResourceArn":"arn:aws:dynamodb:us-east-1:000000000000:table/tab","Tags":[{"Key":"a","Value":"b"}]}`,
+		`{"ResourceArn":"arn:aws:dynamodb:us-east-1:000000000000:table/tab","TagKeys":["a"]}`,
+		`{"TableName":"tab","TimeToLiveSpecification":{"AttributeName":"t","Enabled":true}}`,
+		`{"TableName":"tab","PointInTimeRecoverySpecification":{"PointInTimeRecoveryEnabled":true}}`,
 	} {
 		f.Add(uint8(i), []byte(body))
 	}

@@ -31,8 +31,9 @@ func (p *params) readObject(q *Request, r *reader, place operations) bool {
 // of BatchWriteItem a map of lists of writes.
 func readRequestItems(p *params, r *reader) {
 	p.subs = nil
-	bad := false
+	bad, n := false, 0
 	p.hasSubs = r.optObject(func(table string) {
+		n++
 		// Of a name that stands twice in the JSON the last counts.
 		p.subs = slices.DeleteFunc(p.subs, func(q *Request) bool { return q.p.tableName == table })
 		bad = bad || !isTableName(tableOfARN(table)) || len(table) < minTableName
@@ -58,7 +59,7 @@ func readRequestItems(p *params, r *reader) {
 		return
 	}
 	p.require(!bad, "'{…}'", "requestItems", "Map keys must satisfy constraint: [Member must have length less than or equal to 255, Member must have length greater than or equal to 3, Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+]")
-	p.require(len(p.subs) > 0, "'{}'", "requestItems", "Member must have length greater than or equal to 1")
+	p.require(n > 0, "'{}'", "requestItems", "Member must have length greater than or equal to 1")
 }
 
 // tableOfARN returns the name in the ARN of a table, and other text as it is.

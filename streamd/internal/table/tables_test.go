@@ -101,7 +101,7 @@ func TestCreateTableErrors(t *testing.T) {
 	for _, tt := range []struct{ name, body, want string }{
 		{"no definitions", hash + "," + units, one + "Value null at 'attributeDefinitions' failed to satisfy constraint: Member must not be null"},
 		{"no key", defK + "," + units, one + "Value null at 'keySchema' failed to satisfy constraint: Member must not be null"},
-		{"empty key", defK + `,"KeySchema":[],` + units, validation + "2 validation errors detected: Value '[]' at 'keySchema' failed to satisfy constraint: Member must have length greater than or equal to 1; Value null at 'keySchema' failed to satisfy constraint: Member must not be null"},
+		{"empty key", defK + `,"KeySchema":[],` + units, validation + "1 validation error detected: Value '[]' at 'keySchema' failed to satisfy constraint: Member must have length greater than or equal to 1"},
 		{"no throughput", hash + "," + defK, parameters + "ReadCapacityUnits and WriteCapacityUnits must both be specified when BillingMode is PROVISIONED"},
 		{"throughput on demand", hash + "," + defK + "," + units + `,"BillingMode":"PAY_PER_REQUEST"`, parameters + "Neither ReadCapacityUnits nor WriteCapacityUnits can be specified when BillingMode is PAY_PER_REQUEST"},
 		{"no units", hash + "," + defK + `,"ProvisionedThroughput":{"ReadCapacityUnits":0,"WriteCapacityUnits":1}`, one + "Value '0' at 'provisionedThroughput.readCapacityUnits' failed to satisfy constraint: Member must have value greater than or equal to 1"},
