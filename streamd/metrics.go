@@ -97,7 +97,7 @@ func (m *metrics) watch(st *store.Store) {
 		return 0
 	})
 	m.counter("streamd_journal_stalls_seconds_total", "Time that writes have waited for checkpoints to free the journal.", func() float64 { return st.Disk().Stalled.Seconds() })
-	m.stream.catalogue, m.stream.now = st.All, st.Aging
+	m.stream.catalogue, m.stream.stored, m.stream.now = st.All, st.Stored, st.Aging
 	m.registry.MustRegister(m.stream)
 }
 

@@ -77,6 +77,7 @@ var (
 	eventBehind = desc(eventBehindName, "stream", "consumer")
 	shardAge    = desc(shardAgeName, "stream", "shard")
 	streamsDesc = prometheus.NewDesc("streamd_streams", "Streams that there are.", nil, nil)
+	storedBytes = prometheus.NewDesc("streamd_stream_stored_bytes", "Bytes that the records of a stream take, with their keys.", []string{"stream"}, nil)
 	openShards  = prometheus.NewDesc("streamd_open_shards", "Shards that take records.", nil, nil)
 )
 
@@ -107,7 +108,7 @@ func (m *streamMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, vec := range m.vectors() {
 		vec.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{iteratorAge, eventBehind, shardAge, streamsDesc, openShards} {
+	for _, d := range []*prometheus.Desc{iteratorAge, eventBehind, shardAge, streamsDesc, openShards, storedBytes} {
 		ch <- d
 	}
 }
@@ -138,8 +139,28 @@ func (m *streamMetrics) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range streams {
 		open += len(s.Open())
 	}
+	for name, bytes := range m.storedByName(streams) {
+		ch <- prometheus.MustNewConstMetric(storedBytes, prometheus.GaugeValue, float64(bytes), name)
+	}
 	ch <- prometheus.MustNewConstMetric(streamsDesc, prometheus.GaugeValue, float64(len(streams)))
 	ch <- prometheus.MustNewConstMetric(openShards, prometheus.GaugeValue, float64(open))
+}
+
+// storedByName returns what the records of streams take, by their names; those of
+// the names beyond maxStreamLabels together.
+func (m *streamMetrics) storedByName(streams []*state.Stream) map[string]uint64 {
+	stored := m.stored()
+	byName := make(map[string]uint64)
+	for _, s := range streams {
+		byName[s.Key.Name] += stored[s.ID]
+	}
+	if len(byName) > maxStreamLabels {
+		for _, name := range slices.Sorted(maps.Keys(byName))[maxStreamLabels:] {
+			byName[otherLabel] += byName[name]
+			delete(byName, name)
+		}
+	}
+	return byName
 }
 
 // all returns every count.

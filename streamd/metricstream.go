@@ -32,9 +32,10 @@ type streamMetrics struct {
 	consumers [consumerCounters]*prometheus.CounterVec
 	shards    [shardCounters]*prometheus.CounterVec
 
-	// catalogue returns the streams that there are, now the server's time. Set
-	// before the first scrape.
+	// catalogue returns the streams that there are, stored how many bytes each has
+	// by its id, now the time by which shards expire. Set before the first scrape.
 	catalogue func() []*state.Stream
+	stored    func() map[uint64]uint64
 	now       func() time.Time
 
 	shardLabels atomic.Int64 // how many shards are named

@@ -134,6 +134,17 @@ func (st *State) Horizons(now time.Time) map[uint64]int64 {
 // was none.
 func (st *State) LastArrival() time.Time { return time.UnixMilli(st.arrival) }
 
+// IndexedBytes returns how many bytes the records of a stream take that are in
+// the index.
+func (st *State) IndexedBytes(stream uint64) (bytes uint64) {
+	for _, l := range st.logs[stream] {
+		for _, r := range l.refs {
+			bytes += uint64(r.Size)
+		}
+	}
+	return bytes
+}
+
 // Seq returns the sequence index of the last record of all.
 func (st *State) Seq() uint64 { return st.seq }
 

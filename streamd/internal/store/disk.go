@@ -28,6 +28,25 @@ func (s *Store) Disk() Disk {
 	return d
 }
 
+// Stored returns how many bytes of records each stream takes, by its id: of those
+// that have not expired, and of those that go with them.
+func (s *Store) Stored() map[uint64]uint64 {
+	stored := make(map[uint64]uint64)
+	s.mu.RLock()
+	for _, stream := range s.state.All() {
+		stored[stream.ID] = s.state.IndexedBytes(stream.ID)
+	}
+	s.mu.RUnlock()
+	for _, r := range s.runs.Live() {
+		for _, p := range r.Streams() {
+			if _, ok := stored[p.Stream]; ok {
+				stored[p.Stream] += p.Bytes
+			}
+		}
+	}
+	return stored
+}
+
 // reserve is what records leave of a journal that cannot be freed, so that
 // leases can be renewed and retention lowered for some time: 4 MiB of the
 // default ring.

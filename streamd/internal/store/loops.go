@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/streamkit/streamkit/streamd/internal/journal"
@@ -12,8 +13,8 @@ import (
 
 // submit sends an encoded change through the journal and returns the outcomes
 // of its entries. If ctx ends first the change may still take effect.
-func (s *Store) submit(ctx context.Context, entries []byte, n int) ([]state.Outcome, error) {
-	c := &call{entries: entries, n: n, done: make(chan struct{})}
+func (s *Store) submit(ctx context.Context, c *call) ([]state.Outcome, error) {
+	c.done = make(chan struct{})
 	if err := s.queue.put(c); err != nil {
 		return nil, err
 	}
@@ -39,7 +40,7 @@ func (s *Store) commit(ctx context.Context) {
 			return
 		}
 		calls, size := s.queue.take()
-		if len(calls) == 0 {
+		if calls, size = s.leaveReserve(ctx, calls, size); len(calls) == 0 {
 			continue
 		}
 		body := make([]byte, 0, size+8) // the journal and the readers keep it
@@ -66,6 +67,33 @@ func (s *Store) commit(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// leaveReserve has a checkpoint written if the calls would use up what the journal
+// keeps for what is small. If that does not help, it refuses records, and returns
+// the other calls.
+func (s *Store) leaveReserve(ctx context.Context, calls []*call, size int) ([]*call, int) {
+	enough := func() bool { return s.ring == nil || s.ring.Room() >= int64(size)+s.reserve() }
+	if enough() || !slices.ContainsFunc(calls, func(c *call) bool { return c.records }) {
+		return calls, size
+	}
+	for stalls := 0; stalls < maxStalls && s.waitCheckpoint(ctx); stalls++ {
+		if enough() {
+			return calls, size
+		}
+	}
+	var records, rest []*call
+	size = 0
+	for _, c := range calls {
+		if c.records {
+			records = append(records, c)
+		} else {
+			rest = append(rest, c)
+			size += len(c.entries)
+		}
+	}
+	finish(records, ErrFull)
+	return rest, size
 }
 
 // noteRoom logs when the store begins to refuse writes, and when it ends to.

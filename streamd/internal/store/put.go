@@ -97,7 +97,7 @@ func (s *Store) Put(ctx context.Context, streamID uint64, recs []Record) ([]Stor
 		entries = state.EndRecords(entries, mark)
 		next = next[n:]
 	}
-	outcomes, err := s.submit(ctx, entries, len(g.seen))
+	outcomes, err := s.submit(ctx, &call{entries: entries, n: len(g.seen), records: true})
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (s *Store) Command(ctx context.Context, c state.Command) (*state.Stream, er
 	if err != nil {
 		return nil, err
 	}
-	outcomes, err := s.submit(ctx, entries, 1)
+	outcomes, err := s.submit(ctx, &call{entries: entries, n: 1})
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +140,7 @@ func (s *Store) Table(ctx context.Context, scope arn.Scope, r *table.Request) (t
 		defer s.mu.RUnlock()
 		return s.state.Tables().Read(s.clock.Now(), scope, r)
 	}
-	outcomes, err := s.submit(ctx, state.AppendTable(nil, scope, r.Op(), r.Body()), 1)
+	outcomes, err := s.submit(ctx, &call{entries: state.AppendTable(nil, scope, r.Op(), r.Body()), n: 1})
 	if err != nil {
 		return nil, err
 	}

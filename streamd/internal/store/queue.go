@@ -11,6 +11,7 @@ import (
 type call struct {
 	entries  []byte // encoded, one or more
 	n        int    // how many
+	records  bool   // some are records
 	outcomes []state.Outcome
 	err      error
 	done     chan struct{} // closed when outcomes or err is set

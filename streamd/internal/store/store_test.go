@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -517,6 +518,76 @@ func TestRecordsMoveIntoRunsAndGo(t *testing.T) {
 			t.Errorf("the shard holds %v", got)
 		}
 	})
+}
+
+// A directory that takes all it may refuses records, and nothing else, until some
+// have expired.
+func TestMaxBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t, store.Options{Dir: t.TempDir(), RingFiles: 3, RingBytes: 16 << 10, MaxBytes: 200_000})
+		defer f.close()
+		s := f.create("s", 1)
+		big := record("k", strings.Repeat("x", 5000))
+		var err error
+		taken := 0
+		for ; err == nil && taken < 200; taken++ {
+			_, err = f.Put(t.Context(), s.ID, []store.Record{big})
+			synctest.Wait()
+		}
+		if d := f.Disk(); !errors.Is(err, store.ErrFull) || !d.Refused || d.Journal+d.Runs+d.Snapshots > 300_000 || taken < 20 {
+			t.Fatalf("after %d puts: %v, %+v", taken, err, d)
+		}
+		if got := f.Stored()[s.ID]; got < uint64(5000*(taken-1)) || got > uint64(5200*taken) {
+			t.Errorf("%d bytes are stored, after %d puts of 5,000", got, taken-1)
+		}
+		f.create("t", 1)
+		if got := len(f.all(s, 0, state.Position{})); got != taken-1 {
+			t.Errorf("%d records are there, want %d", got, taken-1)
+		}
+		f.clock.Advance(25 * time.Hour)
+		f.clock.Advance(3 * time.Minute)
+		synctest.Wait()
+		f.clock.Advance(2 * time.Minute)
+		synctest.Wait()
+		f.put(s, big)
+		if got := len(f.all(s, 0, state.Position{})); got != 1 || f.Disk().Refused {
+			t.Errorf("%d records once all have expired but one, %+v", got, f.Disk())
+		}
+	})
+}
+
+// Records leave the last of a journal that nothing frees to what is small.
+func TestReserve(t *testing.T) { synctest.Test(t, testReserve) }
+
+func testReserve(t *testing.T) {
+	var full atomic.Bool
+	fsys := vfstest.FS{FS: vfstest.Lazy{FS: vfs.OS}, Fault: func(op vfstest.Op, name string) error {
+		if full.Load() && op == vfstest.Write && !strings.HasSuffix(name, ".ring") {
+			return syscall.ENOSPC
+		}
+		return nil
+	}}
+	f := open(t, store.Options{Dir: t.TempDir(), FS: fsys, RingFiles: 3, RingBytes: 64 << 10})
+	defer f.close()
+	s := f.create("s", 1)
+	full.Store(true)
+	var err error
+	for range 100 {
+		if _, err = f.Put(t.Context(), s.ID, []store.Record{record("k", strings.Repeat("x", 3000))}); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, store.ErrFull) {
+		t.Fatalf("puts on a full disk: %v", err)
+	}
+	for i := range 3 {
+		f.create(fmt.Sprint("after", i), 1)
+	}
+	full.Store(false)
+	f.clock.Advance(2 * time.Second)
+	_, _ = f.Put(t.Context(), s.ID, []store.Record{record("k", "x")}) // refused, and has it tried again
+	synctest.Wait()
+	f.put(s, record("k", "x"))
 }
 
 func TestDiskFaults(t *testing.T) {
