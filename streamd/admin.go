@@ -60,10 +60,16 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "the journal has failed: see the server's log, and restart it", http.StatusServiceUnavailable)
 	case !s.serving.Load():
 		http.Error(w, "starting or shutting down", http.StatusServiceUnavailable)
+	case s.store.Waiting() >= slowDisk:
+		http.Error(w, fmt.Sprintf("the disk of the data directory has taken no write for %v", s.store.Waiting().Round(time.Second)), http.StatusServiceUnavailable)
 	default:
 		_, _ = io.WriteString(w, "ready\n")
 	}
 }
+
+// slowDisk is how long a write may wait before the server says that it is not
+// ready.
+const slowDisk = 10 * time.Second
 
 // maxProfile bounds how long one request profiles.
 const maxProfile = time.Minute

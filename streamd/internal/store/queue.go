@@ -3,6 +3,7 @@ package store
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/streamkit/streamkit/streamd/internal/state"
 )
@@ -123,6 +124,7 @@ type frames struct {
 type committed struct {
 	n     uint64 // number of the frame in this session
 	calls []*call
+	since time.Time
 }
 
 // add is called before the frame is appended: it may be applied before Append
@@ -131,12 +133,22 @@ func (f *frames) add(n uint64, calls []*call) {
 	f.mu.Lock()
 	closed := f.closed
 	if closed == nil {
-		f.waiting = append(f.waiting, committed{n, calls})
+		f.waiting = append(f.waiting, committed{n, calls, time.Now()})
 	}
 	f.mu.Unlock()
 	if closed != nil {
 		finish(calls, closed)
 	}
+}
+
+// oldest returns how long the first frame has waited, 0 if there is none.
+func (f *frames) oldest() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.waiting) == 0 {
+		return 0
+	}
+	return time.Since(f.waiting[0].since)
 }
 
 // take returns the calls of frame n.

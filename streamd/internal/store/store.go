@@ -247,6 +247,10 @@ func (s *Store) fail(err error) {
 	s.frames.fail(ErrFailed)
 }
 
+// Waiting returns how long a change has waited that was handed to the journal: a
+// disk that is well takes milliseconds.
+func (s *Store) Waiting() time.Duration { return s.frames.oldest() }
+
 // Now returns the server's time.
 func (s *Store) Now() time.Time { return s.clock.Now() }
 

@@ -634,6 +634,37 @@ func TestDiskFaults(t *testing.T) {
 	f.clock.Close()
 }
 
+// A disk that stands still shows in how long writes wait.
+func TestWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slow atomic.Bool
+		fsys := vfstest.FS{FS: vfs.OS, Fault: func(op vfstest.Op, name string) error {
+			if slow.Load() && op == vfstest.Sync && strings.HasSuffix(name, ".ring") {
+				time.Sleep(30 * time.Second)
+			}
+			return nil
+		}}
+		f := open(t, store.Options{Dir: t.TempDir(), FS: fsys})
+		defer f.close()
+		s := f.create("s", 1)
+		if got := f.Waiting(); got != 0 {
+			t.Errorf("waiting for %v, with nothing to write", got)
+		}
+		slow.Store(true)
+		done := make(chan struct{})
+		go func() { f.put(s, record("k", "a")); close(done) }()
+		time.Sleep(12 * time.Second)
+		if got := f.Waiting(); got != 12*time.Second {
+			t.Errorf("waiting for %v, want 12s", got)
+		}
+		<-done
+		if got := f.Waiting(); got != 0 {
+			t.Errorf("waiting for %v, once all is written", got)
+		}
+		slow.Store(false)
+	})
+}
+
 // A disk that is full at the end costs the snapshot and nothing else.
 func TestCloseOnAFullDisk(t *testing.T) {
 	full := false
