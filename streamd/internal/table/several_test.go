@@ -18,7 +18,9 @@ const canceledText = "TransactionCanceledException: Transaction cancelled, pleas
 // b (n = 2), and looks at what is there afterwards.
 func TestTransactWrite(t *testing.T) {
 	const before = `{"Count":2,"Items":[{"k":{"S":"a"},"n":{"N":"1"}},{"k":{"S":"b"},"n":{"N":"2"}}],"ScannedCount":2}`
-	put := func(k, more string) string { return `{"Put":{"TableName":"tab","Item":{"k":{"S":"` + k + `"}}` + more + `}}` }
+	put := func(k, more string) string {
+		return `{"Put":{"TableName":"tab","Item":{"k":{"S":"` + k + `"}}` + more + `}}`
+	}
 	check := func(k, cond string) string {
 		return `{"ConditionCheck":{"TableName":"tab","Key":{"k":{"S":"` + k + `"}},"ConditionExpression":"` + cond + `"}}`
 	}
