@@ -41,8 +41,7 @@ func TestConsumers(t *testing.T) {
 		if err := r.Close(); err != nil { // in the middle
 			t.Fatal(err)
 		}
-		r.Server = streamdtest.New(t, streamdtest.TransitionDelay(time.Second), streamdtest.Dir(dir))
-		r.client = r.Kinesis()
+		r.goOn(streamdtest.New(t, streamdtest.TransitionDelay(time.Second), streamdtest.Dir(dir)))
 		r.Advance(2 * time.Second) // the clock was set back by one
 		if got := describe(); got != types.ConsumerStatusActive {
 			t.Errorf("afterwards %s", got)
@@ -116,8 +115,7 @@ func TestSubscriptionsDeliverAll(t *testing.T) {
 						if err := r.Close(); err != nil {
 							t.Fatal(err)
 						}
-						r.Server = streamdtest.New(t, streamdtest.Dir(dir))
-						r.client = r.Kinesis()
+						r.goOn(streamdtest.New(t, streamdtest.Dir(dir)))
 					case len(got) < len(put) || n == 8:
 						if s == nil {
 							s = r.subscribe(c.ConsumerARN, shard, position)

@@ -110,8 +110,7 @@ func tagList(tags []types.Tag) string {
 }
 
 func TestTags(t *testing.T) {
-	r := &rig{Server: streamdtest.New(t), t: t, stream: "tagged"}
-	r.client = r.Kinesis()
+	r := rigOn(t, streamdtest.New(t), "tagged", nil)
 	ctx := t.Context()
 	must[*kinesis.CreateStreamOutput](t)(r.client.CreateStream(ctx, &kinesis.CreateStreamInput{
 		StreamName: &r.stream, ShardCount: aws.Int32(1), Tags: map[string]string{"b": "", "aws:x/y": "é +-@ 1"},
@@ -365,8 +364,7 @@ func TestSettingsSurvive(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r = &rig{Server: streamdtest.New(t, streamdtest.Dir(dir)), t: t, stream: r.stream}
-		r.client = r.Kinesis()
+		r = rigOn(t, streamdtest.New(t, streamdtest.Dir(dir)), r.stream, r)
 		if got := show(r); got != want {
 			t.Errorf("from the %s: %s, want %s", from, got, want)
 		}

@@ -32,7 +32,9 @@ func TestQuotasByTheDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		open := func() *rig {
 			srv := streamdtest.New(t, streamdtest.Dir(dir), streamdtest.Limits("off,quotas=true"))
-			return &rig{Server: srv, client: srv.Kinesis(func(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} }), t: t, stream: "s"}
+			r := rigOn(t, srv, "s", nil)
+			r.client = r.Kinesis(func(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} })
+			return r
 		}
 		r := open()
 		ctx := t.Context()
@@ -150,7 +152,7 @@ func TestLimitsOfAccounts(t *testing.T) {
 				o.Retryer, o.Region = aws.NopRetryer{}, region
 				o.Credentials = credentials.NewStaticCredentialsProvider(account, "secret", "")
 			})
-			return &rig{Server: srv, client: c, t: t, stream: "s"}
+			return &rig{Server: srv, client: c, t: t, stream: "s", history: newHistorian(srv)}
 		}
 		rigs := map[string]*rig{
 			"one":                    client("111111111111", "us-east-1"),

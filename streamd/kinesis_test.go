@@ -25,15 +25,65 @@ type rig struct {
 	t      *testing.T
 	client *kinesis.Client
 	stream string
+
+	history *historian
 }
 
 func newRig(t *testing.T, shards int, opts ...streamdtest.Option) *rig {
 	t.Helper()
-	r := &rig{Server: streamdtest.New(t, opts...), t: t, stream: "stream"}
-	r.client = r.Kinesis()
+	r := rigOn(t, streamdtest.New(t, opts...), "stream", nil)
 	r.CreateStream(t, r.stream, shards)
 	return r
 }
+
+// rigOn returns a rig on a server that is there. If the server has the data of
+// another, before is that one's rig, and what was seen of it counts.
+func rigOn(t *testing.T, srv *streamdtest.Server, stream string, before *rig) *rig {
+	t.Helper()
+	r := &rig{Server: srv, t: t, stream: stream, history: newHistorian(srv)}
+	if before != nil {
+		r.history = before.history.goOn(srv)
+	}
+	t.Cleanup(r.check) // while the server is there
+	r.client = r.Kinesis()
+	return r
+}
+
+// goOn puts a server in the place of one that is closed, and whose data it has.
+func (r *rig) goOn(srv *streamdtest.Server) {
+	r.Server, r.history = srv, r.history.goOn(srv)
+	r.t.Cleanup(r.check)
+	r.client = r.Kinesis()
+}
+
+// Kinesis is [streamdtest.Server.Kinesis], for a client whose records are
+// checked at the end of the test.
+func (r *rig) Kinesis(opts ...func(*kinesis.Options)) *kinesis.Client {
+	return r.Server.Kinesis(append(opts, r.history.watch)...)
+}
+
+// Advance moves the server's clock.
+func (r *rig) Advance(d time.Duration) {
+	r.Server.Advance(d)
+	r.history.advance(d)
+}
+
+// Fault has requests fail until remove is called, or the test ends.
+func (r *rig) Fault(t testing.TB, f streamdtest.Fault) (remove func()) {
+	t.Helper()
+	remove = r.Server.Fault(t, f)
+	r.history.before(remove)
+	return remove
+}
+
+// Close stops the server before the test ends.
+func (r *rig) Close() error {
+	r.check()
+	return r.Server.Close()
+}
+
+// check checks what the clients have seen, once, while the server is there.
+func (r *rig) check() { r.history.once.Do(func() { r.history.check(r.t) }) }
 
 func must[T any](t *testing.T) func(T, error) T {
 	t.Helper()

@@ -253,7 +253,7 @@ func TestParseLimits(t *testing.T) {
 
 func TestQuotas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{Server: streamdtest.New(t, streamdtest.TransitionDelay(time.Second), streamdtest.Config(func(c *streamd.Config) { c.Limits.Quotas = true })), t: t, stream: "q"}
+		r := rigOn(t, streamdtest.New(t, streamdtest.TransitionDelay(time.Second), streamdtest.Config(func(c *streamd.Config) { c.Limits.Quotas = true })), "q", nil)
 		r.client = r.Kinesis(func(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} })
 		create := func(name string, shards int32, mode types.StreamMode) string {
 			_, err := r.client.CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: &name, ShardCount: &shards, StreamModeDetails: &types.StreamModeDetails{StreamMode: mode}})

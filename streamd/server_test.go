@@ -193,8 +193,7 @@ func TestRestart(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again := &rig{Server: streamdtest.New(t, dir), t: t, stream: r.stream}
-	again.client = again.Kinesis()
+	again := rigOn(t, streamdtest.New(t, dir), r.stream, r)
 	if after := created(again); !after.Equal(before) {
 		t.Errorf("created %v, then %v", before, after)
 	}

@@ -366,8 +366,7 @@ func TestStoredConfigurationSurvives(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r = &rig{Server: streamdtest.New(t, opts...), t: t, stream: r.stream}
-		r.client = r.Kinesis()
+		r = rigOn(t, streamdtest.New(t, opts...), r.stream, r)
 		if got := show(); got != want {
 			t.Errorf("from the %s: %s, want %s", from, got, want)
 		}
