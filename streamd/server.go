@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -160,7 +161,8 @@ func (s *Server) create(specs []StreamSpec) error {
 	return nil
 }
 
-// Addr returns the address of the AWS APIs.
+// Addr returns the address that the AWS APIs are listened for on, as it is:
+// [::]:4567 is every address of the machine.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
 // AdminAddr returns the address of the admin listener, empty if there is none.
@@ -171,8 +173,29 @@ func (s *Server) AdminAddr() string {
 	return s.admin.Addr().String()
 }
 
-// Endpoint returns the URL that clients of the AWS APIs need.
-func (s *Server) Endpoint() string { return "http://" + s.Addr() }
+// AdminEndpoint returns the URL of the admin listener on this machine, as
+// [Server.Endpoint] does; empty if there is none.
+func (s *Server) AdminEndpoint() string {
+	if s.admin == nil {
+		return ""
+	}
+	return "http://" + reached(s.admin.Addr())
+}
+
+// Endpoint returns the URL that clients of the AWS APIs need on this machine:
+// where the server listens on all addresses, that of loopback.
+func (s *Server) Endpoint() string { return "http://" + reached(s.listener.Addr()) }
+
+// reached returns the host and port by which a client on this machine reaches
+// an address that is listened on. No client can call 0.0.0.0 or [::]
+// everywhere, and no certificate is for them.
+func reached(addr net.Addr) string {
+	if a, ok := addr.(*net.TCPAddr); ok && a.IP.IsUnspecified() {
+		// Both are IPv4 as well: net listens on [::] for both protocols.
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(a.Port))
+	}
+	return addr.String()
+}
 
 // Advance moves the server's clock forward by d, and carries out what comes
 // due on the way: transitions of streams, retention, expiry of iterators. It is

@@ -116,7 +116,7 @@ func (s *Server) HTTPSEndpoint() string {
 	if s.certs == nil {
 		return ""
 	}
-	return "https://" + s.Addr()
+	return "https://" + reached(s.listener.Addr())
 }
 
 // CACertificate returns the certificate, in PEM, that clients must trust to use

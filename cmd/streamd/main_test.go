@@ -252,3 +252,47 @@ func TestVersion(t *testing.T) {
 		t.Errorf("%d %s", code, &out)
 	}
 }
+
+// TestGreetingOfAllAddresses has what is printed to be copied reach the server,
+// where no client can call the address it listens on.
+func TestGreetingOfAllAddresses(t *testing.T) {
+	for _, listen := range []string{"0.0.0.0:0", "[::]:0", ":0"} {
+		t.Run(listen, func(t *testing.T) {
+			p := startCommand(t, noEnv, "--memory", "--insecure", "--listen", listen, "--admin", listen)
+			endpoint := p.wait(`AWS_ENDPOINT_URL_KINESIS=(\S+)`)
+			admin := p.wait(`health: (\S+)/healthz`)
+			https := p.wait(`\n(https://\S+)`)
+			port := regexp.MustCompile(`^http://127\.0\.0\.1:(\d+)$`).FindStringSubmatch(endpoint)
+			if port == nil || https != "https://127.0.0.1:"+port[1] {
+				t.Fatalf("endpoints %s and %s, want those of 127.0.0.1", endpoint, https)
+			}
+			// Where there is IPv6, net takes [::] for 0.0.0.0 as well.
+			if want := `# from this machine; it listens on (0\.0\.0\.0|\[::\]):` + port[1] + "\n"; !regexp.MustCompile(want).MatchString(p.stdout.String()) {
+				t.Errorf("%q is not printed:\n%s", want, p.stdout)
+			}
+			for url, status := range map[string]int{endpoint: http.StatusForbidden, admin + "/healthz": http.StatusOK} {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+				if resp.StatusCode != status {
+					t.Errorf("%s: %s, want %d", url, resp.Status, status)
+				}
+			}
+			http.DefaultClient.CloseIdleConnections()
+			if code := p.end(); code != 0 {
+				t.Errorf("exit code %d\n%s", code, p.stderr)
+			}
+		})
+	}
+	p := startCommand(t, noEnv, "--memory", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
+	p.wait(`(healthz)`)
+	if code := p.end(); code != 0 || strings.Contains(p.stdout.String(), "listens") || strings.Contains(p.stdout.String(), "listen on") {
+		t.Errorf("code %d; what is printed for loopback says more than its URL:\n%s", code, p.stdout)
+	}
+}

@@ -183,7 +183,11 @@ func greet(w io.Writer, srv *streamd.Server, cfg streamd.Config) {
 		kept = "in " + cfg.DataDir
 	}
 	fmt.Fprintf(w, "streamd %s keeps its data %s\n\n", version, kept)
-	fmt.Fprintf(w, "  export AWS_ENDPOINT_URL_KINESIS=%[1]s AWS_ENDPOINT_URL_DYNAMODB=%[1]s\n", srv.Endpoint())
+	beside := ""
+	if !strings.HasSuffix(srv.Endpoint(), "//"+srv.Addr()) {
+		beside = "  # from this machine; it listens on " + srv.Addr()
+	}
+	fmt.Fprintf(w, "  export AWS_ENDPOINT_URL_KINESIS=%[1]s AWS_ENDPOINT_URL_DYNAMODB=%[1]s%[2]s\n", srv.Endpoint(), beside)
 	if len(cfg.Keys) == 0 {
 		fmt.Fprintln(w, "  export AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test")
 	} else {
@@ -192,8 +196,12 @@ func greet(w io.Writer, srv *streamd.Server, cfg streamd.Config) {
 	if https := srv.HTTPSEndpoint(); https != "" {
 		fmt.Fprintf(w, "\n%s%s\n", https, trust(srv, cfg))
 	}
-	if addr := srv.AdminAddr(); addr != "" {
-		fmt.Fprintf(w, "\nmetrics: http://%[1]s/metrics  health: http://%[1]s/healthz\n", addr)
+	if admin := srv.AdminEndpoint(); admin != "" {
+		fmt.Fprintf(w, "\nmetrics: %[1]s/metrics  health: %[1]s/healthz", admin)
+		if !strings.HasSuffix(admin, "//"+srv.AdminAddr()) {
+			fmt.Fprintf(w, "  (from this machine; they listen on %s)", srv.AdminAddr())
+		}
+		fmt.Fprintln(w)
 	}
 }
 
@@ -207,7 +215,7 @@ func trust(srv *streamd.Server, cfg streamd.Config) string {
 	case cfg.DataDir != "":
 		return " is trusted by what this prints: streamd ca --data " + cfg.DataDir
 	case srv.AdminAddr() != "":
-		return " is trusted by http://" + srv.AdminAddr() + "/ca.pem"
+		return " is trusted by " + srv.AdminEndpoint() + "/ca.pem"
 	}
 	return ""
 }
