@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/streamkit/streamkit/streamd/internal/api"
 	"github.com/streamkit/streamkit/streamd/internal/arn"
@@ -23,6 +25,9 @@ type Key struct {
 	Token string
 	// Account is that of the requests, twelve digits. Default 000000000000.
 	Account string
+	// Expires is when the key ends, by the server's clock: requests are then
+	// answered with ExpiredTokenException. The zero time means never.
+	Expires time.Time
 	// Allow are rules of which one must fit each request. None allow every
 	// operation on everything in the key's account.
 	Allow []Rule
@@ -85,29 +90,58 @@ func (c Config) checkKeys(mode awsproto.AuthMode) error {
 	return errors.Join(errs...)
 }
 
-// keyring is what is known of the keys while the server runs.
-type keyring map[string]Key
+// keyring is what is known of the keys while the server runs. They may be
+// replaced under a request, which is then allowed what the new ones allow.
+type keyring struct{ keys atomic.Pointer[map[string]Key] }
 
-func newKeyring(keys []Key) keyring {
-	ring := make(keyring)
+func newKeyring(keys []Key) *keyring {
+	ring := new(keyring)
+	ring.set(keys)
+	return ring
+}
+
+func (ring *keyring) set(keys []Key) {
+	byID := make(map[string]Key)
 	for _, k := range keys {
 		if k.Account == "" {
 			k.Account = awsproto.DefaultAccount
 		}
-		ring[k.ID] = k
+		byID[k.ID] = k
 	}
-	return ring
+	ring.keys.Store(&byID)
 }
 
-func (ring keyring) key(id string) (sigv4.Key, bool) {
-	k, ok := ring[id]
-	return sigv4.Key{Secret: k.Secret, Token: k.Token}, ok
+func (ring *keyring) get(id string) (Key, bool) {
+	k, ok := (*ring.keys.Load())[id]
+	return k, ok
 }
 
-func (ring keyring) account(id string) string { return ring[id].Account }
+func (ring *keyring) key(id string) (sigv4.Key, bool) {
+	k, ok := ring.get(id)
+	return sigv4.Key{Secret: k.Secret, Token: k.Token, Expires: k.Expires}, ok
+}
+
+func (ring *keyring) account(id string) string {
+	k, _ := ring.get(id)
+	return k.Account
+}
+
+// SetKeys replaces the keys of a server whose Config.Auth is "verify": requests
+// that come from now on are verified by these. A subscription that is open goes
+// on until its end. Errors are for the operator, and leave the keys as they were.
+func (s *Server) SetKeys(keys []Key) error {
+	if s.keys == nil {
+		return errors.New("the server does not verify signatures; start it with --auth=verify")
+	}
+	if err := (Config{Keys: keys}).checkKeys(awsproto.AuthVerify); err != nil {
+		return err
+	}
+	s.keys.set(keys)
+	return nil
+}
 
 // authorize is the server's allow rules around the operations of Kinesis.
-func (ring keyring) authorize(ctx context.Context, c api.Call, do func(context.Context) (shape.Output, error)) (shape.Output, error) {
+func (ring *keyring) authorize(ctx context.Context, c api.Call, do func(context.Context) (shape.Output, error)) (shape.Output, error) {
 	if c.Unread != nil {
 		return nil, c.Unread // an iterator that has expired, for one: nothing is told but that
 	}
@@ -123,7 +157,7 @@ func (ring keyring) authorize(ctx context.Context, c api.Call, do func(context.C
 
 // authorizeTable is the same for an operation of DynamoDB; table is empty if it
 // names none.
-func (ring keyring) authorizeTable(ctx context.Context, scope arn.Scope, op, table string) *awserr.Error {
+func (ring *keyring) authorizeTable(ctx context.Context, scope arn.Scope, op, table string) *awserr.Error {
 	resource, account := "*", ""
 	if table != "" {
 		resource, account = scope.Table(table), scope.Account
@@ -134,9 +168,9 @@ func (ring keyring) authorizeTable(ctx context.Context, scope arn.Scope, op, tab
 // refuse returns an error unless a rule allows the caller the operation.
 //
 // Source of the wording: AWS's documentation of access denied messages.
-func (ring keyring) refuse(ctx context.Context, op, resource, name, account string) *awserr.Error {
+func (ring *keyring) refuse(ctx context.Context, op, resource, name, account string) *awserr.Error {
 	id, _ := sigv4.KeyID(ctx)
-	k, ok := ring[id]
+	k, ok := ring.get(id)
 	if ok && k.allows(op, resource, name, account) {
 		return nil
 	}
@@ -204,10 +238,10 @@ func matches(pattern, s string) bool {
 // protect puts signatures and rules in front of the operations.
 func (s *Server) protect(ops *api.Config, proto *awsproto.Config) {
 	proto.Auth = s.set.auth
-	if s.set.auth != awsproto.AuthVerify {
+	ring := s.keys
+	if ring == nil {
 		return
 	}
-	ring := newKeyring(s.set.Keys)
 	skew := s.set.MaxClockSkew
 	if skew == 0 {
 		skew = sigv4.DefaultSkew

@@ -84,6 +84,92 @@ func TestVerify(t *testing.T) {
 	})
 }
 
+// TestKeyEnds has a key expire by the server's clock.
+func TestKeyEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := streamdtest.New(t, streamdtest.Keys(
+			streamd.Key{ID: "SHORT", Secret: "s", Expires: time.Now().Add(time.Minute)},
+			streamd.Key{ID: "SESSION", Secret: "t", Token: "tok", Expires: time.Now().Add(time.Minute)},
+			streamd.Key{ID: "LONG", Secret: "l"},
+		))
+		list := func(id, secret, token string) error {
+			_, err := as(srv, id, secret, token).ListStreams(t.Context(), &kinesis.ListStreamsInput{})
+			return err
+		}
+		srv.Advance(time.Minute - time.Nanosecond)
+		for _, err := range []error{list("SHORT", "s", ""), list("SESSION", "t", "tok"), list("LONG", "l", "")} {
+			if err != nil {
+				t.Error("before the end:", err)
+			}
+		}
+		srv.Advance(time.Nanosecond)
+		const expired = "The security token included in the request is expired"
+		wantError(t, list("SHORT", "s", ""), "ExpiredTokenException", expired)
+		wantError(t, list("SESSION", "t", "tok"), "ExpiredTokenException", expired)
+		wantError(t, list("SESSION", "t", ""), "UnrecognizedClientException", "The security token included in the request is invalid.")
+		if err := list("LONG", "l", ""); err != nil {
+			t.Error(err)
+		}
+		_, err := srv.DynamoDB().ListTables(t.Context(), &dynamodb.ListTablesInput{})
+		wantError(t, err, "ExpiredTokenException", expired)
+	})
+}
+
+// TestSetKeys replaces keys under clients that use them.
+func TestSetKeys(t *testing.T) {
+	srv := streamdtest.New(t, streamdtest.Keys(
+		streamd.Key{ID: "A", Secret: "a"}, streamd.Key{ID: "B", Secret: "b"}, streamd.Key{ID: "C", Secret: "c"}))
+	srv.CreateStream(t, "s", 1)
+	describe := func(id, secret string) error {
+		_, err := as(srv, id, secret, "").DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("s")})
+		return err
+	}
+	for _, id := range []string{"A", "B", "C"} {
+		if err := describe(id, strings.ToLower(id)); err != nil {
+			t.Error(id, err)
+		}
+	}
+	srv.SetKeys(t,
+		streamd.Key{ID: "A", Secret: "new"},
+		streamd.Key{ID: "C", Secret: "c", Allow: []streamd.Rule{{Operations: []string{"kinesis:Put*"}}}},
+		streamd.Key{ID: "D", Secret: "d"})
+	const mismatch = "The request signature we calculated does not match…"
+	wantError(t, describe("A", "a"), "InvalidSignatureException", mismatch)
+	wantError(t, describe("B", "b"), "UnrecognizedClientException", "The security token included in the request is invalid.")
+	wantError(t, describe("C", "c"), "AccessDeniedException", "User: …")
+	for id, secret := range map[string]string{"A": "new", "D": "d"} {
+		if err := describe(id, secret); err != nil {
+			t.Error(id, err)
+		}
+	}
+}
+
+func TestSetKeysRefuses(t *testing.T) {
+	verifying := streamd.Config{Auth: "verify", Keys: []streamd.Key{{ID: "A", Secret: "a"}}}
+	for _, tt := range []struct {
+		name string
+		cfg  streamd.Config
+		keys []streamd.Key
+		want string
+	}{
+		{"none", verifying, nil, "auth verify needs keys"},
+		{"without secret", verifying, []streamd.Key{{ID: "B"}}, "key B has no secret"},
+		{"without verify", streamd.Config{}, []streamd.Key{{ID: "B", Secret: "b"}}, "--auth=verify"},
+	} {
+		tt.cfg.Listen, tt.cfg.Admin, tt.cfg.TLS = "127.0.0.1:0", streamd.AdminOff, streamd.TLSOff
+		srv, err := streamd.New(tt.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := srv.SetKeys(tt.keys); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+		}
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestVerifyAsksForASignature(t *testing.T) {
 	srv := streamdtest.New(t, streamdtest.Keys(streamd.Key{ID: "ADMIN", Secret: "admins"}))
 	golden(t, srv, "verify.golden", []request{

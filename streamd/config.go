@@ -66,7 +66,8 @@ type Config struct {
 	// malformed is refused.
 	Auth string
 
-	// Keys are those that Auth "verify" takes, and needs.
+	// Keys are those that Auth "verify" takes, and needs. [Server.SetKeys]
+	// replaces them.
 	Keys []Key
 
 	// MaxClockSkew is how far the time of a signature may be from the server's.

@@ -53,6 +53,7 @@
 // region us-east-1; those that are signed belong to the region of their
 // credential, and to the account that their access key names, if it is made of
 // twelve digits. With Config.Auth "verify" each request must be signed by one of
-// Config.Keys, and do what the rules of its key allow. A server that listens
-// elsewhere than on loopback must verify, or be started with Config.Insecure.
+// Config.Keys, and do what the rules of its key allow. Server.SetKeys replaces
+// the keys while the server runs. A server that listens elsewhere than on loopback
+// must verify, or be started with Config.Insecure.
 package streamd

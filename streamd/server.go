@@ -63,6 +63,7 @@ type Server struct {
 	store   *store.Store
 	metrics *metrics
 	faults  *faults.Set // nil if they are disabled
+	keys    *keyring    // nil unless signatures are verified
 	serving atomic.Bool
 
 	listener net.Listener  // of the AWS APIs
@@ -88,6 +89,9 @@ func New(cfg Config) (_ *Server, err error) {
 			_ = s.Close() // err says more
 		}
 	}()
+	if set.auth == awsproto.AuthVerify {
+		s.keys = newKeyring(set.Keys)
+	}
 	if err = s.openFaults(); err != nil {
 		return nil, err
 	}

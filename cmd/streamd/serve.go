@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,7 +93,7 @@ SHOULD_PERSIST_DATA and PERSIST_PATH are understood as kinesis-mock does.`,
 	flags.StringVar(&f.journal, "journal", "3x16MiB", "number and size of the journal's files")
 	flags.StringVar(&f.maxDisk, "max-disk", "0", "refuse records once the data directory takes so much, such as 10GB (0: no bound but the disk's)")
 	flags.StringVar(&f.auth, "auth", "open", "what requests must prove: open (nothing), shape (a well-formed signature) or verify (a signature by a key)")
-	flags.StringVar(&f.authKeys, "auth-keys", "", "YAML file of the keys that --auth=verify takes")
+	flags.StringVar(&f.authKeys, "auth-keys", "", "YAML file of the keys that --auth=verify takes; read again when it changes, and on SIGHUP")
 	flags.DurationVar(&f.maxClockSkew, "max-clock-skew", 15*time.Minute, "how far the time of a signature may be from the server's")
 	flags.IntVar(&f.maxConnections, "max-connections", 0, "close connections beyond this many (0: no limit of its own)")
 	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses that other machines can reach without signatures")
@@ -144,7 +148,8 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 	if cfg.Limits, err = streamd.ParseLimits(f.limits); err != nil {
 		return err
 	}
-	if cfg.Keys, err = readKeys(f.authKeys, cfg.Logger); err != nil {
+	keys := keysFile{name: f.authKeys, log: cfg.Logger}
+	if cfg.Keys, err = keys.read(); err != nil {
 		return err
 	}
 	cfg.EnableFaults = f.enableFaults
@@ -172,8 +177,25 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 	if err != nil {
 		return err
 	}
+	if f.authKeys != "" {
+		defer watchKeys(cmd.Context(), &keys, srv)()
+	}
 	greet(cmd.OutOrStdout(), srv, cfg)
 	return srv.Run(cmd.Context())
+}
+
+// watchKeys has the server take new keys from their file, until stop is called.
+func watchKeys(ctx context.Context, keys *keysFile, srv *streamd.Server) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	hup := make(chan os.Signal, 1) // one that waits is as good as many
+	signal.Notify(hup, syscall.SIGHUP)
+	var watching sync.WaitGroup
+	watching.Go(func() { keys.watch(ctx, hup, srv.SetKeys) })
+	return func() {
+		signal.Stop(hup)
+		cancel()
+		watching.Wait()
+	}
 }
 
 // greet prints what a user needs to begin, in lines that can be copied.

@@ -210,6 +210,16 @@ func (s *Server) CertPool() *x509.CertPool {
 // [Server.Endpoint].
 func (s *Server) HTTPClient() *http.Client { return s.http }
 
+// SetKeys replaces the keys of a server that was started with [Keys]. It fails
+// the test if they cannot be. The server's clients go on signing with the key
+// that was the first at the start.
+func (s *Server) SetKeys(t testing.TB, keys ...streamd.Key) {
+	t.Helper()
+	if err := s.srv.SetKeys(keys); err != nil {
+		t.Fatalf("streamdtest: %v", err)
+	}
+}
+
 // Kinesis returns a client of the Kinesis API. Options are applied to it last.
 func (s *Server) Kinesis(opts ...func(*kinesis.Options)) *kinesis.Client {
 	return kinesis.New(kinesis.Options{

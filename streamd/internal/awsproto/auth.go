@@ -31,8 +31,9 @@ const (
 
 // caller is who a request is from, as far as it has been found out.
 type caller struct {
-	claim *sigv4.Claim // nil if the request is not signed
-	err   *awserr.Error
+	claim   *sigv4.Claim // nil if the request is not signed
+	account string       // of the key of AuthVerify
+	err     *awserr.Error
 }
 
 // meet reads what the request says of its signer, before its body is read.
@@ -49,6 +50,9 @@ func (x *exchange) meet(service string) (c caller, early bool) {
 		c.err = awserr.New("MissingAuthenticationTokenException", "Missing Authentication Token")
 	}
 	if c.err == nil && mode == AuthVerify {
+		// Before the signature is checked: should the keys be replaced meanwhile,
+		// the old secret of an id does not get at the account it has now.
+		c.account = x.h.cfg.Account(c.claim.KeyID)
 		c.err = x.h.cfg.Verifier.Open(c.claim, x.r, service)
 	}
 	return c, c.err != nil && mode == AuthVerify
@@ -72,8 +76,8 @@ func (x *exchange) scope(c *caller) (context.Context, arn.Scope) {
 	scope := arn.Scope{Account: DefaultAccount, Region: c.claim.Region}
 	if x.h.cfg.Auth == AuthVerify {
 		ctx = sigv4.WithKeyID(ctx, c.claim.KeyID)
-		if account := x.h.cfg.Account(c.claim.KeyID); account != "" {
-			scope.Account = account
+		if c.account != "" {
+			scope.Account = c.account
 		}
 	} else if isAccount(c.claim.KeyID) {
 		scope.Account = c.claim.KeyID
