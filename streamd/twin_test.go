@@ -222,13 +222,14 @@ func (w *twin) same(member string, a, b any) error {
 	return fmt.Errorf("%s: %v, but %v (%T)", member, a, b, b)
 }
 
-// checkRefusal sends a request that was refused in JSON again in CBOR, and
-// compares what is said. A body that is no JSON cannot be sent so.
-func checkRefusal(t *testing.T, srv *streamdtest.Server, q request) {
+// checkRefusal sends a request that was refused in JSON again in CBOR, compares
+// what is said and returns the body. What is not sent in JSON, or with a body that
+// is none, cannot be sent so.
+func checkRefusal(t *testing.T, srv *streamdtest.Server, q request, refused int) []byte {
 	t.Helper()
 	var in any
-	if q.ctype != "" || q.target == "-" || strings.Contains(q.target, ".") || q.method != "" || json.Unmarshal([]byte(q.body), &in) != nil {
-		return
+	if refused == http.StatusRequestEntityTooLarge || q.ctype != "" || q.target == "-" || strings.Contains(q.target, ".") || q.method != "" || json.Unmarshal([]byte(q.body), &in) != nil {
+		return nil
 	}
 	w := &twin{json: srv, cbor: srv, tokens: make(map[string]string)}
 	req := q.build(t, srv)
@@ -244,7 +245,11 @@ func checkRefusal(t *testing.T, srv *streamdtest.Server, q request) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if inJSON.status != refused {
+		t.Errorf("%s: status %d, and %d when asked again", q.name, refused, inJSON.status)
+	}
 	if err := w.compare(inJSON, inCBOR); err != nil {
 		t.Errorf("%s: %v", q.name, err)
 	}
+	return inCBOR.body
 }

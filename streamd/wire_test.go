@@ -122,11 +122,15 @@ func golden(t *testing.T, srv *streamdtest.Server, name string, requests []reque
 	var got strings.Builder
 	for _, q := range requests {
 		resp := q.send(t, srv)
-		fmt.Fprintf(&got, "== %s\n%s\n", q.name, show(t, resp))
+		answer := show(t, resp)
 		_ = resp.Body.Close() // show has read it
-		if resp.StatusCode == http.StatusBadRequest {
-			checkRefusal(t, srv, q)
+		fmt.Fprintf(&got, "== %s\n%s", q.name, answer)
+		if resp.StatusCode >= http.StatusBadRequest || strings.Contains(answer, `"ErrorCode"`) {
+			if body := checkRefusal(t, srv, q, resp.StatusCode); body != nil {
+				fmt.Fprintf(&got, "CBOR: %q\n", body)
+			}
 		}
+		fmt.Fprintln(&got)
 	}
 	file := filepath.Join("testdata", name)
 	if *update {
