@@ -9,6 +9,7 @@ import (
 
 	"github.com/streamkit/streamkit/streamd/internal/journal"
 	"github.com/streamkit/streamkit/streamd/internal/state"
+	"github.com/streamkit/streamkit/streamd/internal/table"
 )
 
 // submit sends an encoded change through the journal and returns the outcomes
@@ -186,7 +187,13 @@ func (s *Store) applyFrame(lsn journal.LSN, f *journal.Frame) error {
 	next := 0
 	var transitions []*state.Stream
 	s.mu.Lock()
-	err := s.state.Apply(lsn, f, func(o state.Outcome) {
+	request := func() *table.Request {
+		if next == len(calls) {
+			return nil
+		}
+		return calls[next].request
+	}
+	err := s.state.ApplyOwn(lsn, f, request, func(o state.Outcome) {
 		if o.Stream != nil && o.Stream.Transition() != nil {
 			transitions = append(transitions, o.Stream)
 		}

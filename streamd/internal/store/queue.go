@@ -6,13 +6,15 @@ import (
 	"time"
 
 	"github.com/streamkit/streamkit/streamd/internal/state"
+	"github.com/streamkit/streamkit/streamd/internal/table"
 )
 
 // call is a change on its way through the journal.
 type call struct {
-	entries  []byte // encoded, one or more
-	n        int    // how many
-	records  bool   // some are records
+	entries  []byte         // encoded, one or more
+	n        int            // how many
+	records  bool           // some are records
+	request  *table.Request // what the one entry was made of, if it is a table's
 	outcomes []state.Outcome
 	err      error
 	done     chan struct{} // closed when outcomes or err is set
