@@ -92,7 +92,9 @@ func (c Config) checkKeys(mode awsproto.AuthMode) error {
 
 // keyring is what is known of the keys while the server runs. They may be
 // replaced under a request, which is then allowed what the new ones allow.
-type keyring struct{ keys atomic.Pointer[map[string]Key] }
+type keyring struct {
+	keys atomic.Pointer[map[string]Key]
+}
 
 func newKeyring(keys []Key) *keyring {
 	ring := new(keyring)
