@@ -128,6 +128,23 @@ func scanFile(f *ringFile) ([]found, error) {
 // follow returns the frames behind position from, in order. An error means that
 // one is missing that was on disk.
 func follow(all []found, from LSN) ([]found, error) {
+	frames, err := chain(all, from)
+	if err != nil {
+		return nil, err
+	}
+	head := from
+	if len(frames) > 0 {
+		head = frames[len(frames)-1].end()
+	}
+	if damage := missing(all, head); damage != nil {
+		return nil, damage
+	}
+	return frames, nil
+}
+
+// chain returns the frames behind position from, in order, to the last that is
+// whole.
+func chain(all []found, from LSN) ([]found, error) {
 	byStart := make(map[LSN][]found, len(all))
 	for _, f := range all {
 		if f.start-LSN(f.offset) == f.file.base { // of its file's last turn
@@ -140,32 +157,33 @@ func follow(all []found, from LSN) ([]found, error) {
 			return len(frames) == 0 || f.chain == frames[len(frames)-1].sum
 		})
 		if i < 0 {
-			break
+			return frames, nil
 		}
 		f := byStart[next][i]
 		if whole, err := f.check(); err != nil {
 			return nil, fmt.Errorf("journal: cannot read %s: %w", f.file.name, err)
 		} else if !whole {
-			break
+			return frames, nil
 		}
 		frames = append(frames, f)
 		next = blockUp(f.end())
 	}
-	head := from
-	if len(frames) > 0 {
-		head = frames[len(frames)-1].end()
-	}
+}
+
+// missing returns what is wrong with frames that end at head although one of all
+// says that more was on disk; nil if none does.
+func missing(all []found, head LSN) *CorruptError {
 	for _, f := range all {
 		if f.durable > head {
-			return nil, lost(all, blockUp(head), f)
+			return lost(all, blockUp(head), f)
 		}
 	}
-	return frames, nil
+	return nil
 }
 
 // lost says where the frame at position next should be, which witness says was
 // on disk.
-func lost(all []found, next LSN, witness found) error {
+func lost(all []found, next LSN, witness found) *CorruptError {
 	where := witness // in this file, unless one is known that the position lies in
 	for _, f := range all {
 		if f.file.base <= next && (where.file.base > next || f.file.base > where.file.base) {

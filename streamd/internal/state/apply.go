@@ -80,6 +80,9 @@ func (st *State) applyCommand(c Command) (*Stream, error) {
 		return st.tag(c.Key, c.Consumer, c.change)
 	case Untag:
 		return st.tag(c.Key, c.Consumer, c.change)
+	case Skip:
+		st.skip(c)
+		return nil, nil
 	case Complete:
 		if s, ok := st.streams[c.StreamID]; ok && s.pending != nil && s.pending.ID == c.Transition {
 			return st.finish(s), nil

@@ -56,6 +56,7 @@ func TestCommandsAreAFormat(t *testing.T) {
 		{state.UpdateChannel{Key: key("s"), ID: "i", BucketFreshness: 300, Logs: &state.ChannelLogs{Enabled: true}}, `UpdateChannel{` + s + `,"ID":"i","BucketFreshness":300,"Logs":{"Enabled":true},"Delay":0}`},
 		{state.DeleteChannel{Key: key("s"), ID: "i"}, `DeleteChannel{` + s + `,"ID":"i","Delay":0}`},
 		{state.Complete{StreamID: 1, Transition: 2}, `Complete{"StreamID":1,"Transition":2}`},
+		{state.Skip{Seq: 1, IDs: 2}, `Skip{"Seq":1,"IDs":2}`},
 	} {
 		name, _, _ := strings.Cut(tt.want, "{")
 		t.Run(name, func(t *testing.T) {

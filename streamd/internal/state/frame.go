@@ -141,6 +141,7 @@ var commandNames = map[string]func([]byte) (Command, error){
 	"RegisterConsumer":     decodeAs[RegisterConsumer],
 	"DeregisterConsumer":   decodeAs[DeregisterConsumer],
 	"Complete":             decodeAs[Complete],
+	"Skip":                 decodeAs[Skip],
 }
 
 func decodeAs[T Command](b []byte) (Command, error) {
@@ -197,6 +198,8 @@ func commandName(c Command) string {
 		return "DeregisterConsumer"
 	case Complete:
 		return "Complete"
+	case Skip:
+		return "Skip"
 	}
 	return ""
 }
