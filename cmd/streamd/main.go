@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/streamkit/streamkit/cmd/internal/mirror"
 	"github.com/streamkit/streamkit/streamd"
 )
 
@@ -20,8 +21,9 @@ var version = "dev"
 
 // Exit codes beside 0 and 1.
 const (
-	exitCorrupt = 3 // the data directory is damaged
-	exitFailed  = 4 // the disk refused a write
+	exitCorrupt    = 3 // the data directory is damaged
+	exitFailed     = 4 // the disk refused a write
+	exitIncomplete = 5 // a mirror came to its end, and something is missing
 )
 
 func main() {
@@ -50,6 +52,8 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 		return exitCorrupt
 	case errors.Is(err, streamd.ErrStoreFailed):
 		return exitFailed
+	case errors.Is(err, mirror.ErrIncomplete):
+		return exitIncomplete
 	}
 	return 1
 }

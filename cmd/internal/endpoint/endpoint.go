@@ -49,6 +49,10 @@ type Options struct {
 	Region   string
 	Profile  string
 
+	// AWS leads to AWS whatever endpoint the environment and the config files
+	// name. It excludes Endpoint.
+	AWS bool
+
 	AccessKeyID     string
 	SecretAccessKey string // with AccessKeyID
 }
@@ -143,6 +147,9 @@ func (c *Config) Kinesis() (*kinesis.Client, Where, error) {
 	}
 	set := func(o *kinesis.Options) {
 		o.Region, o.Credentials, o.HTTPClient = w.Region, creds, c.http
+		if c.opts.AWS {
+			o.BaseEndpoint = nil
+		}
 		if w.URL != "" {
 			o.BaseEndpoint = aws.String(w.URL)
 		}
@@ -159,6 +166,9 @@ func (c *Config) DynamoDB() (*dynamodb.Client, Where, error) {
 	}
 	set := func(o *dynamodb.Options) {
 		o.Region, o.Credentials, o.HTTPClient = w.Region, creds, c.http
+		if c.opts.AWS {
+			o.BaseEndpoint = nil
+		}
 		if w.URL != "" {
 			o.BaseEndpoint = aws.String(w.URL)
 		}
@@ -193,7 +203,7 @@ func (c *Config) customCA() bool {
 // over all, and a region and credentials for a loopback endpoint.
 func (c *Config) resolve(configured *string) (Where, aws.CredentialsProvider, error) {
 	w := Where{URL: c.opts.Endpoint, Region: c.aws.Region}
-	if w.URL == "" && aws.ToString(configured) != "" {
+	if w.URL == "" && aws.ToString(configured) != "" && !c.opts.AWS {
 		w.URL = *configured
 		if err := check(w.URL); err != nil {
 			return w, nil, fmt.Errorf("%w (it comes from the environment or the profile)", err)
