@@ -11,6 +11,7 @@ package limits
 import (
 	"context"
 	"path"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,6 +67,14 @@ type shardUse struct {
 type operationKey struct {
 	name   string
 	stream state.StreamKey // without a name if the account shares the rate
+}
+
+// owned returns a key that does not lie in the memory of a request, which the
+// next one is read into.
+func (k operationKey) owned() operationKey {
+	s := &k.stream
+	k.name, s.Name, s.Account, s.Region = strings.Clone(k.name), strings.Clone(s.Name), strings.Clone(s.Account), strings.Clone(s.Region)
+	return k
 }
 
 type operationUse struct {
@@ -295,6 +304,9 @@ func (l *Limiter) Around(ctx context.Context, c api.Call, do func(context.Contex
 	}
 	now := l.micros()
 	l.mu.Lock()
+	if _, ok := l.called.entries[key]; !ok {
+		key = key.owned()
+	}
 	u := l.called.at(key, func(u *operationUse) bool { return u.calls.full(u.rate, now) })
 	u.rate = r
 	ok = u.calls.allow(r, now)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"testing"
 	"time"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -199,6 +200,27 @@ func TestOperations(t *testing.T) {
 		if err := call("PutRecords", "1", "s"); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// The names in a request lie in memory that the next request is read into.
+func TestOperationsDoNotKeepTheRequest(t *testing.T) {
+	h := newHand()
+	l := limits.New(limits.Rates{Operations: 0.001}, nil, h.now, nil)
+	buf := []byte("000000000000us-east-1orders")
+	text := unsafe.String(&buf[0], len(buf))
+	call := func(account, region, name string) bool {
+		scope := arn.Scope{Account: account, Region: region}
+		c := api.Call{Operation: "ListShards", Scope: scope, Stream: state.StreamKey{Scope: scope, Name: name}}
+		_, err := l.Around(t.Context(), c, func(context.Context) (shape.Output, error) { return nil, nil })
+		return err == nil
+	}
+	if !call(text[:12], text[12:21], text[21:]) {
+		t.Fatal("the first call was refused")
+	}
+	copy(buf, "the next request, as it were")
+	if call("000000000000", "us-east-1", "orders") {
+		t.Error("the second call was not refused: the first has been forgotten")
 	}
 }
 
