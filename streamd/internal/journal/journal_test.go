@@ -360,6 +360,43 @@ func TestEveryFlippedByteIsReported(t *testing.T) {
 	}
 }
 
+// A torn frame that began a file leaves its header there. What is written in its
+// place may be short enough for the file before, and is found there.
+func TestTornFrameInAnotherFile(t *testing.T) {
+	cfg := journal.LocalConfig{Files: 2, FileBytes: small}
+	dir := t.TempDir()
+	j := open(t, dir, cfg)
+	lsns := fill(t, j, 1, 6) // one block is left in the second file
+	cfg.From = lsns[2]
+	if err := j.Release(t.Context(), cfg.From); err != nil {
+		t.Fatal(err)
+	}
+	long := journal.NewFrame(journal.FrameID{Gateway: store, Session: 7, N: 6}, 18, bytes.Repeat([]byte{3}, 5000))
+	if _, err := j.Append(t.Context(), long); err != nil { // in the first file
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	first := filepath.Join(dir, "00.ring")
+	b := read(t, first)
+	b[4096] ^= 1 // in the long frame's second block
+	write(t, first, b)
+	j = open(t, dir, cfg)
+	wantFrames(t, follow(t, j, cfg.From), 4, 6)
+	fill(t, j, 6, 7)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = open(t, dir, cfg)
+	wantFrames(t, follow(t, j, cfg.From), 4, 7)
+	fill(t, j, 7, 8)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantFrames(t, follow(t, open(t, dir, cfg), cfg.From), 4, 8)
+}
+
 func TestMissingFileIsCorruption(t *testing.T) {
 	dir := t.TempDir()
 	cfg := journal.LocalConfig{Files: 50, FileBytes: small}

@@ -153,20 +153,27 @@ func chain(all []found, from LSN) ([]found, error) {
 	}
 	var frames []found
 	for next := blockUp(from); ; {
-		i := slices.IndexFunc(byStart[next], func(f found) bool {
-			return len(frames) == 0 || f.chain == frames[len(frames)-1].sum
-		})
+		// A frame that a crash has torn stays where it is if what was written in its
+		// place fitted another file: then there are two for one position.
+		i := -1
+		for n, f := range byStart[next] {
+			if len(frames) > 0 && f.chain != frames[len(frames)-1].sum {
+				continue
+			}
+			whole, err := f.check()
+			if err != nil {
+				return nil, fmt.Errorf("journal: cannot read %s: %w", f.file.name, err)
+			}
+			if whole {
+				i = n
+				break
+			}
+		}
 		if i < 0 {
 			return frames, nil
 		}
-		f := byStart[next][i]
-		if whole, err := f.check(); err != nil {
-			return nil, fmt.Errorf("journal: cannot read %s: %w", f.file.name, err)
-		} else if !whole {
-			return frames, nil
-		}
-		frames = append(frames, f)
-		next = blockUp(f.end())
+		frames = append(frames, byStart[next][i])
+		next = blockUp(byStart[next][i].end())
 	}
 }
 
