@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/streamkit/streamkit/streamd/internal/arn"
+	"github.com/streamkit/streamkit/streamd/internal/awserr"
 	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
 	"github.com/streamkit/streamkit/streamd/internal/state"
 )
@@ -30,7 +31,7 @@ var putPolicyShape = append(resourceMembers(func(in *putPolicyInput) *resourceRe
 	shape.Of("Policy", func(in *putPolicyInput) *shape.String { return &in.Policy }, shape.Rules{}.Req()))
 
 func (a *API) putPolicy(ctx context.Context, _ arn.Scope, in *putPolicyInput) (shape.Output, error) {
-	s, consumer, err := a.resource(&in.resourceRef)
+	s, consumer, err := a.policied(&in.resourceRef)
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +40,26 @@ func (a *API) putPolicy(ctx context.Context, _ arn.Scope, in *putPolicyInput) (s
 	}
 	_, err = a.engine.Command(ctx, state.PutPolicy{Key: s.Key, Consumer: consumer, Policy: in.Policy.V})
 	return nil, apiError(err)
+}
+
+// policied is resource for what changes a policy, which a consumer has to be
+// ACTIVE for.
+//
+// Source of the wording: aws-cloudformation/cloudformation-coverage-roadmap,
+// issue 2442.
+func (a *API) policied(ref *resourceRef) (s *state.Stream, consumer string, err error) {
+	s, consumer, err = a.resource(ref)
+	if err != nil || consumer == "" {
+		return s, consumer, err
+	}
+	c, err := a.consumerByID(s, consumer)
+	if err != nil {
+		return nil, "", err
+	}
+	if status, _ := c.At(a.engine.Now()); status != state.Active {
+		return nil, "", awserr.New("ResourceInUseException", "Consumer %s with creation timestamp %d under stream %s and account %s is not in ACTIVE status.", c.Name, c.Second, s.Key.Name, s.Key.Account)
+	}
+	return s, consumer, nil
 }
 
 // checkPolicy refuses what cannot be a policy. What it says is not looked at:
@@ -70,7 +91,7 @@ func (a *API) getPolicy(_ context.Context, _ arn.Scope, in *policyInput) (shape.
 }
 
 func (a *API) deletePolicy(ctx context.Context, _ arn.Scope, in *policyInput) (shape.Output, error) {
-	s, consumer, err := a.resource(&in.resourceRef)
+	s, consumer, err := a.policied(&in.resourceRef)
 	if err != nil {
 		return nil, err
 	}
