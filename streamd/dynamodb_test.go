@@ -103,6 +103,7 @@ func TestBodyBudget(t *testing.T) {
 		if status := post(io.MultiReader(strings.NewReader(`{}`))); status != http.StatusServiceUnavailable {
 			t.Errorf("beyond the budget: %d", status)
 		}
+		golden(t, srv, "budget.golden", []request{{name: "more bodies than the server holds", target: "PutRecords", body: `{}`}})
 		for _, end := range ends {
 			_ = end.Close()
 		}

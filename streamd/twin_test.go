@@ -43,7 +43,7 @@ func (w *twin) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	second, err := toCBOR(r, w.transcode("", in))
+	second, _, err := toCBOR(r, w.transcode("", in))
 	if err != nil {
 		return nil, err
 	}
@@ -68,15 +68,15 @@ func (w *twin) RoundTrip(r *http.Request) (*http.Response, error) {
 func (w *twin) Do(r *http.Request) (*http.Response, error) { return w.RoundTrip(r) }
 
 // toCBOR returns a request like r with another body.
-func toCBOR(r *http.Request, in any) (*http.Request, error) {
-	body, err := cbor.Marshal(in)
+func toCBOR(r *http.Request, in any) (second *http.Request, body []byte, err error) {
+	body, err = cbor.Marshal(in)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	second := r.Clone(r.Context())
+	second = r.Clone(r.Context())
 	second.Body, second.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	second.Header.Set("Content-Type", "application/x-amz-cbor-1.1")
-	return second, nil
+	return second, body, nil
 }
 
 // response is an answer that has been read.
@@ -233,10 +233,11 @@ func checkRefusal(t *testing.T, srv *streamdtest.Server, q request, refused int)
 	}
 	w := &twin{json: srv, cbor: srv, tokens: make(map[string]string)}
 	req := q.build(t, srv)
-	second, err := toCBOR(req, w.transcode("", in))
+	second, body, err := toCBOR(req, w.transcode("", in))
 	if err != nil {
 		t.Fatal(err)
 	}
+	q.sign(t, second, body)
 	inJSON, err := answerOf(srv, req)
 	if err != nil {
 		t.Fatal(err)

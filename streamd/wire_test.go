@@ -2,6 +2,8 @@ package streamd_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -14,6 +16,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/streamkit/streamkit/streamd"
 	"github.com/streamkit/streamkit/streamd/streamdtest"
@@ -30,6 +35,7 @@ type request struct {
 	ctype  string // default JSON 1.1; "-" sends none
 	header [][2]string
 	body   string
+	as     *aws.Credentials // that sign it
 }
 
 const signedWell = "AWS4-HMAC-SHA256 Credential=AKID/20261123/us-east-1/kinesis/aws4_request, SignedHeaders=host, Signature=00"
@@ -72,9 +78,36 @@ func (q request) build(t *testing.T, srv *streamdtest.Server) *http.Request {
 			req.Host = h[1]
 			continue
 		}
-		req.Header.Set(h[0], h[1])
+		req.Header.Add(h[0], h[1])
 	}
+	q.sign(t, req, []byte(q.body))
 	return req
+}
+
+// sign signs a request that is signed with credentials.
+func (q request) sign(t *testing.T, req *http.Request, body []byte) {
+	t.Helper()
+	if q.as == nil {
+		return
+	}
+	if err := v4.NewSigner().SignHTTP(t.Context(), *q.as, req, fmt.Sprintf("%x", sha256.Sum256(body)), "kinesis", "us-east-1", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// callJSON sends a request that is answered with success, and returns the answer.
+func callJSON(t *testing.T, srv *streamdtest.Server, target, body string) (out map[string]any) {
+	t.Helper()
+	resp := request{target: target, body: body}.send(t, srv)
+	defer func() { _ = resp.Body.Close() }() // it has been read
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &out); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: %d %s", target, body, resp.StatusCode, b)
+	}
+	return out
 }
 
 // volatile are the parts of an answer that differ from run to run.
@@ -132,9 +165,15 @@ func golden(t *testing.T, srv *streamdtest.Server, name string, requests []reque
 		}
 		fmt.Fprintln(&got)
 	}
+	goldenText(t, name, got.String())
+}
+
+// goldenText compares answers with a file.
+func goldenText(t *testing.T, name, got string) {
+	t.Helper()
 	file := filepath.Join("testdata", name)
 	if *update {
-		if err := os.WriteFile(file, []byte(got.String()), 0o666); err != nil {
+		if err := os.WriteFile(file, []byte(got), 0o666); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -142,8 +181,8 @@ func golden(t *testing.T, srv *streamdtest.Server, name string, requests []reque
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.String() != string(want) {
-		t.Errorf("%s differs from what the server answers; see which with git diff after -update:\n%s", file, firstDifference(got.String(), string(want)))
+	if got != string(want) {
+		t.Errorf("%s differs from what the server answers; see which with git diff after -update:\n%s", file, firstDifference(got, string(want)))
 	}
 }
 
@@ -295,25 +334,30 @@ func TestSlowBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := streamdtest.New(t)
 		srv.CreateStream(t, "s", 1)
-		body, end := io.Pipe()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.Endpoint(), body)
-		if err != nil {
-			t.Fatal(err)
+		var got strings.Builder
+		for _, ctype := range []string{inJSON, inCBOR} {
+			body, end := io.Pipe()
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.Endpoint(), body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.ContentLength = 100
+			req.Header.Set("X-Amz-Target", "Kinesis_20131202.DeleteStream")
+			req.Header.Set("Content-Type", ctype)
+			go func() { _, _ = end.Write([]byte(`{"StreamName":`)) }()
+			began := time.Now()
+			resp, err := srv.HTTPClient().Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); resp.StatusCode != http.StatusRequestTimeout || took != 10*time.Second {
+				t.Errorf("%s: status %d after %v", ctype, resp.StatusCode, took)
+			}
+			fmt.Fprintf(&got, "== body that does not come\n%s\n", show(t, resp))
+			_ = resp.Body.Close() // show has read it
+			_ = end.Close()
 		}
-		req.ContentLength = 100
-		req.Header.Set("X-Amz-Target", "Kinesis_20131202.DeleteStream")
-		req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-		go func() { _, _ = end.Write([]byte(`{"StreamName":`)) }()
-		began := time.Now()
-		resp, err := srv.HTTPClient().Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		if took := time.Since(began); resp.StatusCode != http.StatusRequestTimeout || took != 10*time.Second {
-			t.Errorf("status %d after %v", resp.StatusCode, took)
-		}
-		_ = end.Close()
+		goldenText(t, "slow.golden", got.String())
 	})
 }
 
