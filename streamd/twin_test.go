@@ -122,7 +122,7 @@ func (w *twin) transcode(member string, v any) any {
 		if sealed, ok := w.tokens[v]; ok && opaque[member] {
 			return sealed
 		}
-		if b, err := base64.StdEncoding.DecodeString(v); err == nil && member == "Data" {
+		if b, err := base64.StdEncoding.Strict().DecodeString(v); err == nil && member == "Data" {
 			return b
 		}
 	}

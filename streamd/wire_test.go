@@ -300,6 +300,32 @@ func TestValidation(t *testing.T) {
 	})
 }
 
+// TestConversions pins what is said of values of another kind than the member's,
+// for each kind of member.
+func TestConversions(t *testing.T) {
+	srv := streamdtest.New(t)
+	var requests []request
+	for _, m := range []struct{ kind, target, body string }{
+		{"integer", "ListStreams", `{"Limit":%s}`},
+		{"string", "DescribeStream", `{"StreamName":%s}`},
+		{"boolean", "DeleteStream", `{"EnforceConsumerDeletion":%s}`},
+		{"timestamp", "ListShards", `{"StreamCreationTimestamp":%s}`},
+		{"blob", "PutRecord", `{"Data":%s}`},
+		{"list of strings", "UntagResource", `{"TagKeys":%s}`},
+		{"element of strings", "UntagResource", `{"TagKeys":[%s]}`},
+		{"list of structures", "PutRecords", `{"Records":%s}`},
+		{"element of structures", "PutRecords", `{"Records":[%s]}`},
+		{"map", "TagResource", `{"Tags":%s}`},
+		{"value of a map", "TagResource", `{"Tags":{"k":%s}}`},
+		{"structure", "CreateStream", `{"StreamModeDetails":%s}`},
+	} {
+		for _, v := range []string{`true`, `1`, `1.5`, `"a?c"`, `"abcde"`, `"AAB="`, `[]`, `{}`, `null`} {
+			requests = append(requests, request{name: m.kind + " " + v, target: m.target, body: fmt.Sprintf(m.body, v)})
+		}
+	}
+	golden(t, srv, "conversions.golden", requests)
+}
+
 func TestBodyLimits(t *testing.T) {
 	srv := streamdtest.New(t)
 	golden(t, srv, "limits.golden", []request{
