@@ -2,6 +2,7 @@ package streamd_test
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,6 +52,7 @@ func textsOfReads(t *testing.T) {
 	r.register("a")
 	r.register("b")
 	r.CreateStream(t, "t", 1)
+	r.CreateStream(t, "s", 1)
 	shards := page("ListShards", `{"StreamName":"stream","MaxResults":1}`)
 	consumers := page("ListStreamConsumers", `{"StreamARN":`+arn+`,"MaxResults":1}`)
 	streams := page("ListStreams", `{"Limit":1}`)
@@ -80,6 +82,10 @@ func textsOfReads(t *testing.T) {
 		named("at the number of the end", iterator("0", "AT_SEQUENCE_NUMBER", from(end))),
 		named("AT_TIMESTAMP without one", iterator("1", "AT_TIMESTAMP", "")),
 		named("AT_TIMESTAMP in the future", iterator("1", "AT_TIMESTAMP", `,"Timestamp":4000000000.5`)),
+		// From a client for Java, whose times are milliseconds with the tag of
+		// seconds.
+		{name: "AT_TIMESTAMP in the future, in CBOR", target: "GetShardIterator", ctype: inCBOR, body: string(must[[]byte](t)(hex.DecodeString("bf6a53747265616d4e616d656173675368617264496474736861726449642d303030303030303030303030715368" +
+			"6172644974657261746f72547970656c41545f54494d455354414d506954696d657374616d70c11b000001754329664aff")))},
 		named("dry run of an iterator", iterator("1", "LATEST", `,"DryRun":true`)),
 		{name: "no iterator", target: "GetRecords", body: `{"ShardIterator":"AAAA"}`},
 		{name: "iterator that expired, of a stream that was deleted", target: "GetRecords", body: `{"ShardIterator":"` + gone + `"}`},
