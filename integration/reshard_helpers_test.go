@@ -48,6 +48,19 @@ func (s *server) mergeFirst(ctx context.Context, stream string) error {
 	return s.awaitActive(ctx, stream)
 }
 
+// scaleTo returns what brings a stream to n open shards.
+func (s *server) scaleTo(n int32) func(context.Context, string) error {
+	return func(ctx context.Context, stream string) error {
+		_, err := s.kinesis().UpdateShardCount(ctx, &kinesis.UpdateShardCountInput{
+			StreamName: &stream, TargetShardCount: &n, ScalingType: types.ScalingTypeUniformScaling,
+		})
+		if err != nil {
+			return err
+		}
+		return s.awaitActive(ctx, stream)
+	}
+}
+
 func (s *server) awaitActive(ctx context.Context, stream string) error {
 	return poll(ctx, 10*time.Second, func() error {
 		out, err := s.kinesis().DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &stream})

@@ -13,15 +13,15 @@ import (
 	"github.com/streamkit/streamkit/producer"
 )
 
-// TestReshardUnderLoad splits and merges shards while a producer writes and a
-// consumer reads. The records of each key must arrive in the order in which they
+// TestReshardUnderLoad splits and merges shards, one by one and by their number,
+// while a producer writes and a consumer reads. The records of each key must arrive in the order in which they
 // were put. An aggregated record that met the reshard is sent again, so some
 // arrive twice; a record that comes again must not be a new one out of turn.
 func TestReshardUnderLoad(t *testing.T) {
 	const (
 		stream  = "reshard"
 		keys    = 200
-		batches = 8 // a reshard after each but the last
+		batches = 8 // a reshard in each but the last
 		perKey  = 60
 	)
 	needProcesses(t)
@@ -62,6 +62,9 @@ func TestReshardUnderLoad(t *testing.T) {
 		}
 	})
 	var reshards sync.WaitGroup
+	changes := []func(context.Context, string) error{
+		s.splitFirst, s.mergeFirst, s.scaleTo(3), s.scaleTo(5), s.scaleTo(2), s.splitFirst, s.mergeFirst,
+	}
 	for batch := range batches {
 		for n := batch * perKey; n < (batch+1)*perKey; n++ {
 			for k := range keys {
@@ -78,11 +81,7 @@ func TestReshardUnderLoad(t *testing.T) {
 			if n == batch*perKey+perKey/4 && batch < batches-1 { // goes on while records are put
 				reshards.Wait()
 				reshards.Go(func() {
-					reshard := s.splitFirst
-					if batch%2 == 1 {
-						reshard = s.mergeFirst
-					}
-					if err := reshard(t.Context(), stream); err != nil {
+					if err := changes[batch](t.Context(), stream); err != nil {
 						t.Error(err)
 					}
 				})
@@ -128,8 +127,10 @@ func TestReshardUnderLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(shards) != 2+2*4+3 {
-		t.Errorf("%d shards, want 2, 8 from splits and 3 from merges", len(shards))
+	// Two splits and two merges by themselves. To three shards are two splits and
+	// a merge, from three to five four and two, and from five to two one and four.
+	if len(shards) != 2+2*(2+2+4+1)+2+1+2+4 {
+		t.Errorf("%d shards, want 2, 18 from splits and 9 from merges", len(shards))
 	}
 	st := p.Stats()
 	t.Logf("%d records of %d keys through %d shards, %d of them twice; stored on another shard than predicted: %d; sequence regressions: %d",
