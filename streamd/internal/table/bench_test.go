@@ -89,7 +89,7 @@ func TestRenewAllocations(t *testing.T) {
 	for name, tt := range map[string]struct {
 		body string
 		most float64
-	}{"legacy": {renewLegacy, 32}, "expression": {renewExpression, 30}} {
+	}{"legacy": {renewLegacy, 22}, "expression": {renewExpression, 16}} {
 		body := []byte(tt.body)
 		got := testing.AllocsPerRun(200, func() {
 			req, err := table.Parse("UpdateItem", body)

@@ -8,9 +8,8 @@ import (
 // parseCondition reads a condition, filter or key condition expression. msg is
 // what is wrong with it, empty if nothing is.
 func parseCondition(src string, ph *placeholders) (c *condition, msg string) {
-	var buf [32]lexeme
-	var p parser
-	p.init(src, ph, buf[:0])
+	p := newParser(src, ph)
+	defer p.free()
 	if !p.failed() {
 		c = p.condition(p.or())
 		p.end()
@@ -49,7 +48,7 @@ func (p *parser) chain(op conditionOp) term {
 	if p.failed() || !p.isWord(op.String()) {
 		return t
 	}
-	c := &condition{op: op, subs: []*condition{p.condition(t)}}
+	c := p.ph.slab.condition(condition{op: op, subs: append(make([]*condition, 0, 2), p.condition(t))})
 	for p.word(op.String()) {
 		p.operators++
 		c.subs = append(c.subs, p.condition(p.part(op)))
@@ -203,7 +202,7 @@ func (p *parser) wrongType(where string, k kind) {
 
 // check returns the condition, and notes what is wrong with its operands.
 func (p *parser) check(op conditionOp, args ...operand) term {
-	t := term{cond: &condition{op: op, args: args}}
+	t := term{cond: p.ph.slab.condition(condition{op: op, args: p.ph.slab.list(args...)})}
 	if p.failed() {
 		return t
 	}

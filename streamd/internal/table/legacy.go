@@ -108,13 +108,13 @@ func (r *Request) compileLegacy() error {
 	}
 	or := p.conditionalOperator == "OR"
 	var err error
-	if r.update, err = legacyUpdates(p.attributeUpdates); err != nil {
+	if r.update, err = legacyUpdates(&p.ph.slab, p.attributeUpdates); err != nil {
 		return err
 	}
-	if r.condition, err = legacyConditions(p.expected, or); err != nil {
+	if r.condition, err = p.legacyConditions(p.expected, or); err != nil {
 		return err
 	}
-	if r.filter, err = legacyConditions(p.filterCondition, or); err != nil {
+	if r.filter, err = p.legacyConditions(p.filterCondition, or); err != nil {
 		return err
 	}
 	if len(p.attributesGet) > 0 {
@@ -132,7 +132,7 @@ func (r *Request) compileLegacy() error {
 		return invalid("Conditions can be of length 1 or 2 only")
 	}
 	for i := range p.keyConditions {
-		c, err := p.keyConditions[i].compile()
+		c, err := p.keyConditions[i].compile(&p.ph.slab)
 		if err != nil {
 			return err
 		}
@@ -145,35 +145,35 @@ func (r *Request) compileLegacy() error {
 }
 
 // legacyConditions joins conditions; nil if there are none.
-func legacyConditions(list []legacyCondition, or bool) (*condition, error) {
+func (p *params) legacyConditions(list []legacyCondition, or bool) (*condition, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
-	all := &condition{op: condAnd}
+	if len(list) == 1 {
+		return list[0].compile(&p.ph.slab)
+	}
+	all := p.ph.slab.condition(condition{op: condAnd, subs: make([]*condition, len(list))})
 	if or {
 		all.op = condOr
 	}
 	for i := range list {
-		c, err := list[i].compile()
+		c, err := list[i].compile(&p.ph.slab)
 		if err != nil {
 			return nil, err
 		}
-		all.subs = append(all.subs, c)
-	}
-	if len(all.subs) == 1 {
-		return all.subs[0], nil
+		all.subs[i] = c
 	}
 	return all, nil
 }
 
 // compile returns the condition that l stands for.
-func (l *legacyCondition) compile() (*condition, error) {
-	subject := operand{op: operandPath, path: attribute(l.name)}
+func (l *legacyCondition) compile(in *slab) (*condition, error) {
+	subject := operand{op: operandPath, path: in.path(step{l.name, -1})}
 	if l.hasList && l.value != nil {
 		return nil, invalidParameter("Value and AttributeValueList cannot be used together for Attribute: %s", l.name)
 	}
 	if l.operator == "" {
-		return l.compileExists(subject)
+		return l.compileExists(in, subject)
 	}
 	values := l.list
 	if l.value != nil {
@@ -194,7 +194,7 @@ func (l *legacyCondition) compile() (*condition, error) {
 }
 
 // compileExists compiles the form without an operator.
-func (l *legacyCondition) compileExists(subject operand) (*condition, error) {
+func (l *legacyCondition) compileExists(in *slab, subject operand) (*condition, error) {
 	exists := l.exists == nil || *l.exists
 	switch {
 	case l.hasList:
@@ -206,9 +206,9 @@ func (l *legacyCondition) compileExists(subject operand) (*condition, error) {
 	case !exists && l.value != nil:
 		return nil, invalidParameter("Value cannot be used when Exists is false for Attribute: %s", l.name)
 	case !exists:
-		return &condition{op: condNotExists, args: []operand{subject}}, nil
+		return in.condition(condition{op: condNotExists, args: in.list(subject)}), nil
 	}
-	return &condition{op: condEQ, args: []operand{subject, {op: operandValue, value: *l.value}}}, nil
+	return in.condition(condition{op: condEQ, args: in.list(subject, operand{op: operandValue, value: *l.value})}), nil
 }
 
 // check returns the error for values that do not go with the operator.
@@ -262,22 +262,18 @@ func (l *legacyCondition) check(values []value) error {
 
 // legacyUpdates returns the update that AttributeUpdates stand for; nil if
 // there are none.
-func legacyUpdates(list []legacyUpdate) (*update, error) {
+func legacyUpdates(in *slab, list []legacyUpdate) (*update, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
-	// Of a name that stands twice in the JSON the last counts, as in every map.
-	last := make(map[string]int, len(list))
+	u := &update{legacy: true, actions: make([]action, 0, len(list))}
 	for i := range list {
-		last[list[i].name] = i
-	}
-	u := &update{legacy: true}
-	for i, l := range list {
-		a, err := l.compile()
+		a, err := list[i].compile(in)
 		if err != nil {
 			return nil, err
 		}
-		if last[l.name] == i {
+		// Of a name that stands twice in the JSON the last counts, as in every map.
+		if !slices.ContainsFunc(list[i+1:], func(l legacyUpdate) bool { return l.name == list[i].name }) {
 			u.actions = append(u.actions, a)
 		}
 	}
@@ -285,8 +281,8 @@ func legacyUpdates(list []legacyUpdate) (*update, error) {
 	return u, nil
 }
 
-func (l *legacyUpdate) compile() (action, error) {
-	a := action{path: attribute(l.name)}
+func (l *legacyUpdate) compile(in *slab) (action, error) {
+	a := action{path: in.path(step{l.name, -1})}
 	if l.value == nil {
 		a.op = actionRemove
 		if l.action != "DELETE" {

@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // Limits of expressions. Source: Amazon DynamoDB Developer Guide, "Service
@@ -94,6 +95,8 @@ type placeholders struct {
 	usedNames  []bool
 	values     []attr
 	usedValues []bool
+	usedSpace  [2][8]bool // of small maps
+	slab       slab
 }
 
 // fault is an error in an expression that is not one of syntax. Of several, the
@@ -128,6 +131,25 @@ type parser struct {
 	worst  fault
 	msg    string // of worst
 }
+
+// parsers keeps parsers for the room that their tokens take.
+var parsers = sync.Pool{New: func() any { return new(parser) }}
+
+// newParser returns a parser of src, which must be freed.
+func newParser(src string, ph *placeholders) *parser {
+	p := parsers.Get().(*parser)
+	p.init(src, ph, p.toks[:0])
+	return p
+}
+
+func (p *parser) free() {
+	p.src, p.ph = "", nil
+	if cap(p.toks) <= maxKeptTokens {
+		parsers.Put(p)
+	}
+}
+
+const maxKeptTokens = 512
 
 // init makes p a parser of src. buf is where the tokens go if they fit.
 func (p *parser) init(src string, ph *placeholders, buf []lexeme) {
@@ -264,7 +286,7 @@ func (p *parser) isKeyword() bool {
 func (p *parser) path() path {
 	var steps path
 	if s, ok := p.name(); ok {
-		steps = path{s}
+		steps = p.ph.slab.path(s)
 	}
 	for !p.failed() {
 		switch {

@@ -3,9 +3,8 @@ package table
 // parseProjection reads a projection expression. msg is what is wrong with it,
 // empty if nothing is.
 func parseProjection(src string, ph *placeholders) (paths []path, msg string) {
-	var buf [32]lexeme
-	var p parser
-	p.init(src, ph, buf[:0])
+	p := newParser(src, ph)
+	defer p.free()
 	if !p.failed() {
 		paths = append(paths, p.path())
 		for p.symbol(",") {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
 )
@@ -77,6 +78,7 @@ type Request struct {
 	op   operations
 	name string
 	body []byte
+	in   reader // of body
 	p    params
 
 	condition  *condition
@@ -196,7 +198,8 @@ func Parse(op string, body []byte) (*Request, error) {
 		r.p.table = &tableParams{}
 	}
 	r.p.readPart, r.p.writes = (*Request).read, r.Mutates()
-	in := &reader{s: string(body)}
+	r.in = reader{s: unsafe.String(unsafe.SliceData(body), len(body))} // body does not change
+	in := &r.in
 	if in.peek() != tokenObject {
 		return nil, awserr.New(codeSerialization, "")
 	}
@@ -517,9 +520,10 @@ func (p *params) checkPlaceholders() error {
 		sign  byte
 		attrs []attr
 		used  *[]bool
+		space []bool
 	}{
-		{"ExpressionAttributeNames", p.hasNames, '#', p.ph.names, &p.ph.usedNames},
-		{"ExpressionAttributeValues", p.hasValues, ':', p.ph.values, &p.ph.usedValues},
+		{"ExpressionAttributeNames", p.hasNames, '#', p.ph.names, &p.ph.usedNames, p.ph.usedSpace[0][:]},
+		{"ExpressionAttributeValues", p.hasValues, ':', p.ph.values, &p.ph.usedValues, p.ph.usedSpace[1][:]},
 	} {
 		if !m.given {
 			continue
@@ -532,7 +536,11 @@ func (p *params) checkPlaceholders() error {
 				return invalid("%s contains invalid key: Syntax error; key: \"%s\"", m.name, k)
 			}
 		}
-		*m.used = make([]bool, len(m.attrs))
+		if len(m.attrs) <= len(m.space) {
+			*m.used = m.space[:len(m.attrs)]
+		} else {
+			*m.used = make([]bool, len(m.attrs))
+		}
 	}
 	return p.valuesInvalid
 }

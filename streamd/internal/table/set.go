@@ -136,7 +136,7 @@ func (s *Set) find(scope arn.Scope, r *Request) (*data, error) {
 }
 
 func (s *Set) create(at time.Time, scope arn.Scope, r *Request) (Response, error) {
-	t := r.p.table
+	t := r.p.table.own()
 	name := strings.Clone(r.p.tableName)
 	key := scopeKey(scope) + name
 	if _, ok := s.tables.Get(key); ok {
@@ -162,7 +162,7 @@ func (s *Set) alter(at time.Time, scope arn.Scope, r *Request) (Response, error)
 	if err != nil {
 		return nil, err
 	}
-	t := r.p.table
+	t := r.p.table.own()
 	// Everything is checked before anything is changed.
 	definitions := slices.Clone(d.definitions)
 	for _, a := range t.definitions {

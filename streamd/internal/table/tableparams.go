@@ -1,6 +1,7 @@
 package table
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -62,6 +63,28 @@ type tableParams struct {
 	hasTTL      [3]bool // the specification, its attribute, its switch
 	backups     *bool
 	hasBackups  bool
+}
+
+// own returns a copy of t that keeps nothing of the request's body.
+func (t *tableParams) own() *tableParams {
+	c := *t
+	c.definitions = slices.Clone(t.definitions)
+	for i := range c.definitions {
+		c.definitions[i].name = strings.Clone(c.definitions[i].name)
+	}
+	c.tags = slices.Clone(t.tags)
+	for i, x := range c.tags {
+		c.tags[i] = tag{strings.Clone(x.key), strings.Clone(x.value)}
+	}
+	c.indexes = slices.Clone(t.indexes)
+	for i := range c.indexes {
+		x := &c.indexes[i]
+		x.name, x.projection, x.include = strings.Clone(x.name), strings.Clone(x.projection), slices.Clone(x.include)
+		for k := range x.include {
+			x.include[k] = strings.Clone(x.include[k])
+		}
+	}
+	return &c
 }
 
 func (p *params) text(r *reader, dst *string) bool {

@@ -3,10 +3,9 @@ package table
 // parseUpdate reads an update expression. msg is what is wrong with it, empty
 // if nothing is.
 func parseUpdate(src string, ph *placeholders) (u *update, msg string) {
-	var buf [32]lexeme
-	var p parser
-	p.init(src, ph, buf[:0])
-	u = &update{}
+	p := newParser(src, ph)
+	defer p.free()
+	u = &update{actions: make([]action, 0, 2)}
 	var seen [len(actionNames)]bool
 	for first := true; !p.failed() && (first || p.tok().kind != lexEnd); first = false {
 		op := actionOp(0)
