@@ -240,6 +240,18 @@ func TestAllowRules(t *testing.T) {
 		}).GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: map[string]dbtypes.AttributeValue{"k": &dbtypes.AttributeValueMemberS{Value: "v"}}})
 		return err
 	}
+	items := func(tables ...string) error {
+		in := &dynamodb.BatchWriteItemInput{RequestItems: map[string][]dbtypes.WriteRequest{}}
+		for _, table := range tables {
+			in.RequestItems[table] = []dbtypes.WriteRequest{{PutRequest: &dbtypes.PutRequest{
+				Item: map[string]dbtypes.AttributeValue{"k": &dbtypes.AttributeValueMemberS{Value: "v"}},
+			}}}
+		}
+		_, err := srv.DynamoDB(func(o *dynamodb.Options) {
+			o.Credentials = credentials.NewStaticCredentialsProvider("WRITER", "w", "")
+		}).BatchWriteItem(ctx, in)
+		return err
+	}
 	for _, tt := range []struct {
 		what   string
 		err    error
@@ -259,6 +271,7 @@ func TestAllowRules(t *testing.T) {
 		{"read by an iterator of another account", get(all, adminsSecret), true},
 		{"everything in another account", func() error { _, err := all.ListStreams(ctx, &kinesis.ListStreamsInput{}); return err }(), false},
 		{"an item of another table", item("tokens"), true},
+		{"items of another table beside its own", items("leases", "tokens"), true},
 	} {
 		denied := tt.err != nil && strings.Contains(tt.err.Error(), "AccessDeniedException")
 		if denied != tt.denied || tt.err != nil && !denied {
@@ -268,8 +281,10 @@ func TestAllowRules(t *testing.T) {
 	// What is wrong with an iterator is said to whoever may read something: a
 	// reader must learn that it has expired.
 	wantError(t, get(reader, aws.String("x")), "InvalidArgumentException", "Invalid ShardIterator.")
-	if err := item("leases"); err == nil || strings.Contains(err.Error(), "AccessDenied") {
-		t.Errorf("an item of a table that is allowed: %v, want that there is no such table", err)
+	for _, err := range []error{item("leases"), items("leases")} {
+		if err == nil || strings.Contains(err.Error(), "AccessDenied") {
+			t.Errorf("an item of a table that is allowed: %v, want that there is no such table", err)
+		}
 	}
 }
 

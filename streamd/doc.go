@@ -22,6 +22,13 @@
 // fsync has returned. Config.Fsync can weaken that, and a server in memory
 // keeps nothing.
 //
+// # Tables
+//
+// The part of DynamoDB is what leases and their like need: items, conditions,
+// updates, indexes, batches, transactions. Reads see what was acknowledged before
+// they came. docs/operations.md lists the operations, and how their answers were
+// compared with other servers'.
+//
 // # Limits
 //
 // A server takes what comes. With Config.Limits it refuses what comes faster

@@ -1,6 +1,7 @@
 package streamd_test
 
 import (
+	"bytes"
 	"maps"
 	"os"
 	"regexp"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/streamkit/streamkit/streamd/internal/api"
+	"github.com/streamkit/streamkit/streamd/internal/table"
 )
 
 // TestOperationsPage compares docs/operations.md with the operations that are
@@ -17,13 +19,25 @@ func TestOperationsPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var listed []string
-	for _, m := range regexp.MustCompile(`(?m)^\| ([A-Z]\w+) \| (complete|stored only) \|(?: (?:yes|no) \|){5}`).FindAllSubmatch(page, -1) {
-		listed = append(listed, string(m[1]))
+	streams, tables, ok := bytes.Cut(page, []byte("\n## DynamoDB\n"))
+	if !ok {
+		t.Fatal("the page has no part for DynamoDB")
 	}
-	slices.Sort(listed)
-	served := slices.Sorted(maps.Keys(api.New(noEngine{}, api.Config{}).Operations()))
-	if !slices.Equal(listed, served) {
-		t.Errorf("the page lists %q\nserved are    %q", listed, served)
+	for _, part := range []struct {
+		page   []byte
+		row    string // what follows the state
+		served []string
+	}{
+		{streams, `(?: (?:yes|no) \|){5}`, slices.Sorted(maps.Keys(api.New(noEngine{}, api.Config{}).Operations()))},
+		{tables, "", table.Operations()},
+	} {
+		var listed []string
+		for _, m := range regexp.MustCompile(`(?m)^\| ([A-Z]\w+) \| (complete|stored only) \|`+part.row).FindAllSubmatch(part.page, -1) {
+			listed = append(listed, string(m[1]))
+		}
+		slices.Sort(listed)
+		if !slices.Equal(listed, part.served) {
+			t.Errorf("the page lists %q\nserved are    %q", listed, part.served)
+		}
 	}
 }

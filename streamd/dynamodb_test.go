@@ -69,6 +69,58 @@ func TestTables(t *testing.T) {
 	})
 }
 
+// TestSeveralItems writes and reads several items with the SDK's client, in
+// batches and in transactions.
+func TestSeveralItems(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		client := streamdtest.New(t).DynamoDB()
+		table := aws.String("leases")
+		must[*dynamodb.CreateTableOutput](t)(client.CreateTable(ctx, &dynamodb.CreateTableInput{
+			TableName: table, BillingMode: types.BillingModePayPerRequest,
+			AttributeDefinitions: []types.AttributeDefinition{{AttributeName: aws.String("leaseKey"), AttributeType: types.ScalarAttributeTypeS}},
+			KeySchema:            []types.KeySchemaElement{{AttributeName: aws.String("leaseKey"), KeyType: types.KeyTypeHash}},
+		}))
+		key := func(s string) map[string]types.AttributeValue {
+			return map[string]types.AttributeValue{"leaseKey": text(s)}
+		}
+		must[*dynamodb.BatchWriteItemOutput](t)(client.BatchWriteItem(ctx, &dynamodb.BatchWriteItemInput{
+			RequestItems: map[string][]types.WriteRequest{"leases": {
+				{PutRequest: &types.PutRequest{Item: key("a")}}, {PutRequest: &types.PutRequest{Item: key("b")}}, {DeleteRequest: &types.DeleteRequest{Key: key("c")}},
+			}},
+		}))
+		move := &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
+			{Delete: &types.Delete{TableName: table, Key: key("a"), ConditionExpression: aws.String("attribute_exists(leaseKey)")}},
+			{Put: &types.Put{TableName: table, Item: key("d")}},
+		}}
+		must[*dynamodb.TransactWriteItemsOutput](t)(client.TransactWriteItems(ctx, move))
+		// The client has given it a token: it is the same, and was done.
+		must[*dynamodb.TransactWriteItemsOutput](t)(client.TransactWriteItems(ctx, move))
+		move.ClientRequestToken = nil
+		_, err := client.TransactWriteItems(ctx, move)
+		canceled, ok := errors.AsType[*types.TransactionCanceledException](err)
+		if !ok || len(canceled.CancellationReasons) != 2 || aws.ToString(canceled.CancellationReasons[0].Code) != "ConditionalCheckFailed" ||
+			aws.ToString(canceled.CancellationReasons[1].Code) != "None" || canceled.ErrorMessage() == "" {
+			t.Errorf("second transaction: %+v", err)
+		}
+		got := must[*dynamodb.BatchGetItemOutput](t)(client.BatchGetItem(ctx, &dynamodb.BatchGetItemInput{
+			RequestItems: map[string]types.KeysAndAttributes{"leases": {Keys: []map[string]types.AttributeValue{key("a"), key("b"), key("d")}}},
+		}))
+		if n := len(got.Responses["leases"]); n != 2 || len(got.UnprocessedKeys) != 0 {
+			t.Errorf("%d items, %d left", n, len(got.UnprocessedKeys))
+		}
+		both := must[*dynamodb.TransactGetItemsOutput](t)(client.TransactGetItems(ctx, &dynamodb.TransactGetItemsInput{TransactItems: []types.TransactGetItem{
+			{Get: &types.Get{TableName: table, Key: key("d")}}, {Get: &types.Get{TableName: table, Key: key("a")}},
+		}}))
+		if len(both.Responses) != 2 || both.Responses[0].Item == nil || both.Responses[1].Item != nil {
+			t.Errorf("read %+v", both.Responses)
+		}
+		must[*dynamodb.TagResourceOutput](t)(client.TagResource(ctx, &dynamodb.TagResourceInput{
+			ResourceArn: aws.String("arn:aws:dynamodb:us-east-1:000000000000:table/leases"), Tags: []types.Tag{{Key: aws.String("a"), Value: aws.String("b")}},
+		}))
+	})
+}
+
 // TestBodyBudget sends the greater part of bodies until the server holds as much
 // as it will, and expects the next to be turned away, not to wait.
 func TestBodyBudget(t *testing.T) {

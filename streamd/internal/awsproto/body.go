@@ -19,8 +19,9 @@ const (
 	MaxBody = 16 << 20
 	// defaultMaxBody is that of the operations that carry no data.
 	defaultMaxBody = 256 << 10
-	// maxTableBody is that of DynamoDB's operations.
-	maxTableBody = 4 << 20
+	// maxTableBody is that of DynamoDB's operations: 25 items of 400 KB, and room
+	// for their JSON. It must fit a file of the journal, with what else is there.
+	maxTableBody = 12 << 20
 	// maxBodies is how many bytes of bodies are held at once.
 	maxBodies = 256 << 20
 	// A body must come at this pace, after a grace period.

@@ -43,7 +43,10 @@ var (
 	}
 	tableOperations = []string{
 		"PutItem", "GetItem", "UpdateItem", "DeleteItem", "Query", "Scan",
+		"BatchGetItem", "BatchWriteItem", "TransactGetItems", "TransactWriteItems",
 		"CreateTable", "DeleteTable", "DescribeTable", "ListTables", "UpdateTable",
+		"UpdateTimeToLive", "DescribeTimeToLive", "UpdateContinuousBackups", "DescribeContinuousBackups",
+		"TagResource", "UntagResource", "ListTagsOfResource", "DescribeLimits",
 	}
 )
 
@@ -54,7 +57,8 @@ var (
 func throttled(t *target) *awserr.Error {
 	if t.service == dynamodb {
 		switch t.operation {
-		case "PutItem", "GetItem", "UpdateItem", "DeleteItem", "Query", "Scan":
+		case "PutItem", "GetItem", "UpdateItem", "DeleteItem", "Query", "Scan",
+			"BatchGetItem", "BatchWriteItem", "TransactGetItems", "TransactWriteItems":
 			return awserr.New(throughputExceeded, "The level of configured provisioned throughput for the table was exceeded. Consider increasing your provisioning level with the UpdateTable API.")
 		}
 		return awserr.New(limitExceeded, "Subscriber limit exceeded: Only 500 tables can be created, updated, or deleted simultaneously.")

@@ -17,6 +17,7 @@ import (
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
 	"github.com/streamkit/streamkit/streamd/internal/state"
+	"github.com/streamkit/streamkit/streamd/internal/table"
 )
 
 var scope = arn.Scope{Account: "000000000000", Region: "us-east-1"}
@@ -483,4 +484,42 @@ func FuzzReadSnapshot(f *testing.F) {
 		b = binary.LittleEndian.AppendUint32(slices.Clip(b), journal.Checksum(b))
 		_, _, _ = state.ReadSnapshot(b) // must not panic
 	})
+}
+
+// TestKnownRequests applies a frame whose author says what its requests to tables
+// were parsed to, rightly, wrongly or not at all. The bytes decide.
+func TestKnownRequests(t *testing.T) {
+	const create = `{"TableName":"tab","BillingMode":"PAY_PER_REQUEST","KeySchema":[{"AttributeName":"k","KeyType":"HASH"}],"AttributeDefinitions":[{"AttributeName":"k","AttributeType":"S"}]}`
+	put := func(k string) string { return `{"TableName":"tab","Item":{"k":{"S":"` + k + `"}}}` }
+	parse := func(op, body string) *table.Request {
+		r, err := table.Parse(op, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	entries := state.AppendTable(nil, scope, "CreateTable", []byte(create))
+	entries = state.AppendTable(entries, scope, "PutItem", []byte(put("a")))
+	f := journal.NewFrame(journal.FrameID{N: 1, Session: 1}, 0, append(state.BeginFrame(nil, time.UnixMilli(1)), entries...))
+	right := parse("PutItem", put("a"))
+	for name, known := range map[string][]*table.Request{
+		"rightly":           {parse("CreateTable", create), right},
+		"not at all":        {nil, nil},
+		"another body":      {nil, parse("PutItem", put("b"))},
+		"another operation": {right, parse("DescribeTable", `{"TableName":"tab"}`)},
+	} {
+		st := state.New()
+		asked := 0
+		err := st.ApplyOwn(100, f, func() *table.Request { asked++; return known[asked-1] }, nil)
+		if err != nil || asked != len(known) {
+			t.Fatalf("%s: %v, asked %d times", name, err, asked)
+		}
+		resp, err := st.Tables().Read(time.UnixMilli(1), scope, parse("Scan", `{"TableName":"tab"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := string(resp.AppendJSON(nil)), `{"Count":1,"Items":[{"k":{"S":"a"}}],"ScannedCount":1}`; got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
 }

@@ -1,24 +1,28 @@
 // Package table is the subset of Amazon DynamoDB that lease tables need, as a
 // pure state machine: no files, no network, no clock, no goroutines.
 //
-// [Parse] turns the body of a request into a [Request] and finds everything
+// [Accept] turns the body of a request into a [Request] and finds everything
 // that is wrong with it by itself. [Set] holds the tables: [Set.Apply] answers
 // requests that change them, [Set.Read] the others. The answer is a [Response]
 // that appends itself as JSON.
 //
-//	body ── Parse ──▶ Request ──┬─ Mutates: journal, then Set.Apply ──▶ Response
+//	body ─ Accept ──▶ Request ──┬─ Mutates: journal, then Set.Apply ──▶ Response
 //	                            └─ otherwise:             Set.Read  ──▶ Response
 //
 // # Determinism
 //
 // A mutating request is journaled as its operation, its scope and its raw
-// body, and is parsed and applied again at replay. So Parse is a function of
-// the body alone, and Apply of the state, the time, the scope and the request.
+// body, and is parsed and applied again at replay, by [Parse]. So Parse is a
+// function of the body alone, and Apply of the state, the time, the scope and the request.
 // Nothing here may look at a clock, at random numbers or at the order of a Go
 // map. And a journal outlives a version of this package: what was accepted and
 // applied once must be accepted and applied in the same way ever after, until
-// no journal holds it any more. A change of behaviour needs a new operation
+// no journal holds it any more. What a client may no longer ask for is refused
+// by Accept, before it is journaled. A change of behaviour needs a new operation
 // name in the journal.
+//
+// The tokens of transactions are a part of the Set, with the time of the journal
+// at which each was used.
 //
 // # Sharing
 //

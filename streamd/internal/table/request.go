@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -71,6 +72,9 @@ var operationNames = map[string]operations{
 	"UpdateContinuousBackups": opUpdateContinuousBackups, "DescribeContinuousBackups": opDescribeContinuousBackups,
 	"DescribeLimits": opDescribeLimits,
 }
+
+// Operations returns the names of the operations that there are, sorted.
+func Operations() []string { return slices.Sorted(maps.Keys(operationNames)) }
 
 // A Request is one request, checked as far as that can be done without the
 // tables. It is immutable.
