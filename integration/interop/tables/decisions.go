@@ -124,6 +124,14 @@ var Decisions = map[string][]Decision{
 			body: `"Expected":.*,"Exists":true\}`, ours: failed, theirs: `^200`,
 		},
 		{
+			Name: "throughput of new indexes", Why: "AWS asks for it where the table has a throughput of its own, and not by the model; dynalite is of the time before tables on demand.",
+			op: `^UpdateTable$`, theirs: validation + `.*create\.provisionedThroughput' failed`,
+		},
+		{
+			Name: "deleting an index that is not there", Why: "There is nothing to delete, and AWS says so; dynalite does not look.",
+			op: `^UpdateTable$`, ours: `^400 ResourceNotFoundException Requested resource not found$`, theirs: `^200`,
+		},
+		{
 			Name: "name of the caller", Why: "dynalite calls the caller dynalite.",
 			ours: `^400 AccessDeniedException User is not authorized`,
 		},

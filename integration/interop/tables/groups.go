@@ -146,6 +146,12 @@ func (g *generator) settings() {
 	}
 }
 
+// Changes of indexes in UpdateTable.
+const (
+	addIndex  = `,"AttributeDefinitions":[{"AttributeName":"k","AttributeType":"S"},{"AttributeName":"g","AttributeType":"S"}],"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"byG","KeySchema":[{"AttributeName":"g","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}}]`
+	dropIndex = `,"GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"byG"}}]`
+)
+
 // tables makes and changes tables.
 func (g *generator) tables() {
 	name := g.one("extra1", "extra2")
@@ -160,7 +166,8 @@ func (g *generator) tables() {
 	case 4:
 		g.add("ListTables", g.one(`{}`, `{"Limit":2}`, `{"Limit":0}`, `{"ExclusiveStartTableName":"leases"}`, `{"Limit":101}`))
 	case 5:
-		g.add("UpdateTable", `{"TableName":"`+name+`"`+g.one(`,"ProvisionedThroughput":{"ReadCapacityUnits":3,"WriteCapacityUnits":4}`, `,"BillingMode":"PAY_PER_REQUEST"`, ``, `,"BillingMode":"PROVISIONED"`)+`}`)
+		g.add("UpdateTable", `{"TableName":"`+name+`"`+g.one(`,"ProvisionedThroughput":{"ReadCapacityUnits":3,"WriteCapacityUnits":4}`, `,"BillingMode":"PAY_PER_REQUEST"`, ``, `,"BillingMode":"PROVISIONED"`, addIndex, addIndex, dropIndex,
+			`,"GlobalSecondaryIndexUpdates":[{"Create":{"IndexName":"byG","KeySchema":[{"AttributeName":"undefined","KeyType":"HASH"}],"Projection":{"ProjectionType":"ALL"}}}]`)+`}`)
 	default:
 		g.add("CreateTable", `{"TableName":"wrong",`+g.one(
 			`"BillingMode":"PAY_PER_REQUEST"`,

@@ -30,7 +30,7 @@ func run() error {
 	all := flag.Bool("all", false, "print what the decisions explain too")
 	flag.Parse()
 	ctx := context.Background()
-	client := &http.Client{Timeout: 2 * time.Second} // for servers that do not answer
+	client := &http.Client{Timeout: 10 * time.Second} // for servers that do not answer
 	list, ok := tables.Corpora()[*corpus]
 	if !ok {
 		return fmt.Errorf("there is no corpus %q", *corpus)
