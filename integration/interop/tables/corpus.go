@@ -116,9 +116,20 @@ var steps = []struct {
 	weight int
 	do     func(*generator)
 }{
-	{16, (*generator).put}, {26, (*generator).update}, {10, (*generator).updateLegacy}, {6, (*generator).remove}, {12, (*generator).get},
-	{12, (*generator).query}, {8, (*generator).scan}, {4, (*generator).batchGet}, {5, (*generator).batchWrite},
-	{6, (*generator).transactWrite}, {3, (*generator).transactGet}, {7, (*generator).settings}, {6, (*generator).broken}, {4, (*generator).tables},
+	{16, (*generator).put},
+	{26, (*generator).update},
+	{10, (*generator).updateLegacy},
+	{6, (*generator).remove},
+	{12, (*generator).get},
+	{12, (*generator).query},
+	{8, (*generator).scan},
+	{4, (*generator).batchGet},
+	{5, (*generator).batchWrite},
+	{6, (*generator).transactWrite},
+	{3, (*generator).transactGet},
+	{7, (*generator).settings},
+	{6, (*generator).broken},
+	{4, (*generator).tables},
 }
 
 func (g *generator) step() {

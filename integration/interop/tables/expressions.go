@@ -205,7 +205,7 @@ func (g *generator) updateLegacy() {
 		if !g.chance(20) {
 			continue
 		}
-		u := ""
+		var u string
 		switch g.IntN(5) {
 		case 0:
 			u = `"Action":"DELETE"`

@@ -67,6 +67,7 @@ func (s state) step(in input) (state, output) {
 			*n++
 			s[in.other] = 0
 		}
+	case kinds: // is none
 	}
 	return s, out
 }

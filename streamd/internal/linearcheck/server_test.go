@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/streamkit/streamkit/internal/vfs/vfstest"
 	"github.com/streamkit/streamkit/streamd/internal/api"
@@ -29,13 +28,12 @@ type tableFunc func(ctx context.Context, scope arn.Scope, op string, body []byte
 type server struct {
 	damage func(tableFunc) tableFunc // what is wrong with it, nil if nothing is
 
-	mu     sync.RWMutex // guards what follows; held for reading while a request runs
-	disk   *vfstest.Disk
-	store  *store.Store
-	clock  *clock.Clock
-	offset time.Duration
-	http   http.Handler
-	next   chan struct{} // closed when the next process runs
+	mu    sync.RWMutex // guards what follows; held for reading while a request runs
+	disk  *vfstest.Disk
+	store *store.Store
+	clock *clock.Clock
+	http  http.Handler
+	next  chan struct{} // closed when the next process runs
 }
 
 func newServer(damage func(tableFunc) tableFunc) (*server, error) {
@@ -111,7 +109,7 @@ type answer struct {
 
 // send sends a request.
 func (s *server) send(op, body string) (answer, error) {
-	req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+	req := httptest.NewRequestWithContext(context.Background(), http.MethodPost, "/", strings.NewReader(body))
 	req.Header.Set("Content-Type", "application/x-amz-json-1.0")
 	req.Header.Set("X-Amz-Target", "DynamoDB_20120810."+op)
 	w := httptest.NewRecorder()

@@ -15,8 +15,10 @@ import (
 // The same bytes must always give the same answer and the same tables, valid
 // JSON, and a snapshot that can be read.
 func FuzzRequest(f *testing.F) {
-	ops := []string{"CreateTable", "UpdateTable", "DeleteTable", "DescribeTable", "ListTables", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "Scan", "Query",
-		"BatchGetItem", "BatchWriteItem", "TransactGetItems", "TransactWriteItems", "TagResource", "UntagResource", "UpdateTimeToLive", "UpdateContinuousBackups"}
+	ops := []string{
+		"CreateTable", "UpdateTable", "DeleteTable", "DescribeTable", "ListTables", "GetItem", "PutItem", "UpdateItem", "DeleteItem", "Scan", "Query",
+		"BatchGetItem", "BatchWriteItem", "TransactGetItems", "TransactWriteItems", "TagResource", "UntagResource", "UpdateTimeToLive", "UpdateContinuousBackups",
+	}
 	for i, body := range []string{
 		modelTable,
 		`{"TableName":"tab","GlobalSecondaryIndexUpdates":[{"Delete":{"IndexName":"owners"}}],"DeletionProtectionEnabled":true}`,

@@ -71,16 +71,16 @@ func tableOfARN(s string) string {
 }
 
 // readKeys reads the keys of one table in BatchGetItem.
-func (q *Request) readKeys(r *reader) {
-	q.p.batch = nil
-	q.p.hasBatch = r.optArray(func() {
-		if key := r.attrs(&q.p.keyInvalid); key != nil {
-			q.p.batch = append(q.p.batch, key)
+func (r *Request) readKeys(in *reader) {
+	r.p.batch = nil
+	r.p.hasBatch = in.optArray(func() {
+		if key := in.attrs(&r.p.keyInvalid); key != nil {
+			r.p.batch = append(r.p.batch, key)
 		}
 	})
-	if q.p.hasBatch {
-		q.p.require(len(q.p.batch) > 0, "'[]'", "keys", "Member must have length greater than or equal to 1")
-		q.p.require(len(q.p.batch) <= maxBatchGet, "'[…]'", "keys", "Member must have length less than or equal to 100")
+	if r.p.hasBatch {
+		r.p.require(len(r.p.batch) > 0, "'[]'", "keys", "Member must have length greater than or equal to 1")
+		r.p.require(len(r.p.batch) <= maxBatchGet, "'[…]'", "keys", "Member must have length less than or equal to 100")
 	}
 }
 

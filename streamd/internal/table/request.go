@@ -305,6 +305,7 @@ func (r *Request) requireMembers() {
 		p.require(p.hasSubs, "null", "requestItems", "Member must not be null")
 	case opTransactGetItems, opTransactWriteItems:
 		p.require(p.hasSubs, "null", "transactItems", "Member must not be null")
+	default: // the others need nothing, or look themselves
 	}
 }
 

@@ -91,6 +91,7 @@ func (s *Set) Read(at time.Time, scope arn.Scope, r *Request) (Response, error) 
 		return s.transactGet(scope, r)
 	case opListTagsOfResource:
 		return s.listTags(scope, r)
+	default: // is about one table
 	}
 	d, err := s.find(scope, r)
 	if err != nil {

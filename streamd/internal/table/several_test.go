@@ -253,7 +253,7 @@ func TestSettings(t *testing.T) {
 		if err == nil {
 			res, err = r.set.Apply(start, scope, req)
 		}
-		out := ""
+		var out string
 		if err != nil {
 			out = err.Error()
 		} else {
