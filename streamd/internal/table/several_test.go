@@ -319,11 +319,17 @@ func TestTablesOfRequest(t *testing.T) {
 // key k S, one tag and the item {"k":"a"}.
 const firstSnapshot = "SDT1\x01\x0c000000000000\x09us-east-1\x03tab\x02id\x01\x00\x00\x05\x06\x01\x01k\x01\x01\x01k\x01\x01\x01t\x01v\x00\x01\x01\x01k\x01\x01a"
 
+// secondSnapshot is the same in the second version.
+const secondSnapshot = "SDT2\x01\x0c000000000000\x09us-east-1\x03tab\x02id\x01\x00\x00\x05\x06\x00\x00\x01\x01k\x01\x01\x01k\x01\x01\x01t\x01v\x00\x01\x01\x01k\x01\x01a\x00"
+
 // TestFirstSnapshot reads a snapshot of before there were tokens and settings.
 func TestFirstSnapshot(t *testing.T) {
 	set, err := table.ReadSnapshot([]byte(firstSnapshot))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got := string(set.AppendSnapshot(nil)); got != secondSnapshot {
+		t.Errorf("written as %q\nwant       %q", got, secondSnapshot)
 	}
 	r := (&rig{set}).reread(t)
 	r.want(t, "Scan", `{"TableName":"tab"}`, `{"Count":1,"Items":[{"k":{"S":"a"}}],"ScannedCount":1}`)
