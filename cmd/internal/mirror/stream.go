@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -307,6 +308,7 @@ func (s *stream) ended(ctx context.Context, e laneEnd) error {
 	if !s.m.cfg.Follow {
 		return nil // what is newer than the start is for the next time
 	}
+	orphans := len(e.children) == 0 // some servers do not name them
 	for _, c := range e.children {
 		sh := types.Shard{ShardId: c.ShardId, HashKeyRange: c.HashKeyRange}
 		if len(c.ParentShards) > 0 {
@@ -315,12 +317,15 @@ func (s *stream) ended(ctx context.Context, e laneEnd) error {
 		if len(c.ParentShards) > 1 {
 			sh.AdjacentParentShardId = aws.String(c.ParentShards[1])
 		}
-		s.found(sh, e.covered)
+		s.found(sh, e)
+		orphans = orphans || !s.knows(c.ParentShards)
 	}
-	if len(e.children) > 0 {
+	if !orphans {
 		return nil
 	}
-	// Some servers do not name the children with the last records.
+	// A parent that is not known has expired, or it is a shard that was made and
+	// closed while an older one is still being copied: only then must be waited
+	// for it, and the list tells.
 	var shards []types.Shard
 	err := s.m.retry(ctx, s.m.giveUp(), func(ctx context.Context) (err error) {
 		shards, err = listShards(ctx, s.m.from, s.name)
@@ -330,21 +335,33 @@ func (s *stream) ended(ctx context.Context, e laneEnd) error {
 		return fmt.Errorf("find the children of %s: %w", e.id, err)
 	}
 	for _, sh := range shards {
-		s.found(sh, e.covered)
+		s.found(sh, e)
 	}
 	return nil
 }
 
-// found adds a shard that is there since the last look. All before covered is
-// known to be in its parents.
-func (s *stream) found(sh types.Shard, covered time.Time) {
+func (s *stream) knows(ids []string) bool {
+	return !slices.ContainsFunc(ids, func(id string) bool { return s.nodes[id] == nil })
+}
+
+// found adds a shard that may be new. If it continues the one that has ended, all
+// before a time is known to be in that.
+func (s *stream) found(sh types.Shard, e laneEnd) {
 	s.add(sh)
-	id := aws.ToString(sh.ShardId)
+	n := s.nodes[aws.ToString(sh.ShardId)]
+	if n == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.st.Shards[id] == nil {
-		s.st.Shards[id] = &shardState{Covered: covered}
+	st := s.st.Shards[n.id]
+	if st == nil {
+		st = &shardState{}
+		s.st.Shards[n.id] = st
 		s.dirty = true
+	}
+	if slices.Contains(n.parents, e.id) && !n.started {
+		st.Covered = later(st.Covered, e.covered)
 	}
 }
 
