@@ -191,7 +191,7 @@ func (m *Mirror) Run(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if err := m.save(true); err != nil {
+	if _, err := m.save(true); err != nil {
 		return err
 	}
 	return m.work(ctx)
@@ -211,13 +211,23 @@ func (m *Mirror) work(ctx context.Context) error {
 			ends <- err
 		})
 	}
-	tick := time.NewTicker(time.Second)
+	// A first state soon after the beginning lets a mirror come ahead that is
+	// killed again and again.
+	var savedAt time.Time
+	tick := time.NewTicker(saveEvery / 10)
 	defer tick.Stop()
 	var errs []error
 	for left := len(m.streams); left > 0; {
 		select {
-		case <-tick.C:
-			if err := m.save(false); err != nil {
+		case now := <-tick.C:
+			if now.Sub(savedAt) < saveEvery {
+				continue
+			}
+			wrote, err := m.save(false)
+			if wrote {
+				savedAt = now
+			}
+			if err != nil {
 				errs = append(errs, err)
 				tick.Stop()
 				cancel()
@@ -231,7 +241,7 @@ func (m *Mirror) work(ctx context.Context) error {
 		}
 	}
 	wg.Wait()
-	if err := m.save(false); err != nil && len(errs) == 0 {
+	if _, err := m.save(false); err != nil && len(errs) == 0 {
 		errs = append(errs, err)
 	}
 	for _, s := range m.streams {
@@ -262,8 +272,11 @@ func (m *Mirror) load() error {
 	return nil
 }
 
+// saveEvery is the least time between two writes of the state file.
+const saveEvery = time.Second
+
 // save writes the state file if there is anything new, or always.
-func (m *Mirror) save(always bool) error {
+func (m *Mirror) save(always bool) (wrote bool, err error) {
 	news := map[string]*streamState{}
 	for _, s := range m.streams {
 		if st := s.news(always); st != nil {
@@ -271,13 +284,13 @@ func (m *Mirror) save(always bool) error {
 		}
 	}
 	if len(news) == 0 {
-		return nil
+		return false, nil
 	}
 	m.saved = m.saved.with(news)
 	if m.cfg.StateFile == "" {
-		return nil
+		return true, nil
 	}
-	return writeState(m.cfg.FS, m.cfg.StateFile, m.saved)
+	return true, writeState(m.cfg.FS, m.cfg.StateFile, m.saved)
 }
 
 // Stats returns what was done so far, by stream, in the order given to New. It

@@ -211,24 +211,25 @@ func TestFaults(t *testing.T) {
 		name   string
 		faults []on
 		limits string
-		twice  bool // records may be there twice
+		twice  bool // records are there twice
+		slow   bool // throttling is counted
 	}{
 		{name: "replies of the target lost", twice: true, faults: []on{{true, streamdtest.Fault{Kind: streamd.FaultReplyLost, Operation: "PutRecords", Probability: many}}}},
 		{name: "the target fails", faults: []on{{true, streamdtest.Fault{Kind: streamd.FaultInternal, Probability: many}}}},
 		{name: "the target is unavailable", faults: []on{{true, streamdtest.Fault{Kind: streamd.FaultUnavailable, For: 20 * time.Second}}}},
-		{name: "the target fails in part", faults: []on{{true, streamdtest.Fault{Kind: streamd.FaultPartial, Share: 0.4, Probability: 0.8}}}},
+		{name: "the target fails in part", slow: true, faults: []on{{true, streamdtest.Fault{Kind: streamd.FaultPartial, Share: 0.4, Probability: 0.8}}}},
 		{name: "the target has internal failures in part", faults: []on{{true, streamdtest.Fault{Kind: streamd.FaultPartial, Share: 0.4, Code: "InternalFailure"}}}},
-		{name: "the target throttles", faults: []on{{true, streamdtest.Fault{Kind: streamd.FaultThrottle, Probability: 0.7}}}},
+		{name: "the target throttles", slow: true, faults: []on{{true, streamdtest.Fault{Kind: streamd.FaultThrottle, Probability: 0.7}}}},
 		{name: "connections to the target cut", faults: []on{{true, streamdtest.Fault{Kind: streamd.FaultCut, Probability: many}}}},
 		{name: "replies of the source lost", faults: []on{{false, streamdtest.Fault{Kind: streamd.FaultReplyLost, Operation: "Get*", Probability: many}}}},
 		{name: "the source fails", faults: []on{{false, streamdtest.Fault{Kind: streamd.FaultInternal, Operation: "Get*", Probability: many}}}},
-		{name: "the source throttles", faults: []on{{false, streamdtest.Fault{Kind: streamd.FaultThrottle, Operation: "Get*", Probability: 0.7}}}},
+		{name: "the source throttles", slow: true, faults: []on{{false, streamdtest.Fault{Kind: streamd.FaultThrottle, Operation: "Get*", Probability: 0.7}}}},
 		{name: "iterators expire", faults: []on{{false, streamdtest.Fault{Kind: streamd.FaultExpiredIterator, Probability: many}}}},
-		{name: "the source does not name children", faults: []on{{false, streamdtest.Fault{Kind: streamd.FaultLatency, Operation: "ListShards", Latency: 20 * time.Second}}}},
+		{name: "the source lists its shards slowly", faults: []on{{false, streamdtest.Fault{Kind: streamd.FaultLatency, Operation: "ListShards", Latency: 20 * time.Second}}}},
 		{name: "requests to the target take longer than their time", faults: []on{{true, streamdtest.Fault{Kind: streamd.FaultLatency, Operation: "PutRecords", Latency: 40 * time.Second, Probability: 0.1}}}},
-		{name: "limits as AWS has them", limits: "aws"},
-		{name: "a tenth of the limits of AWS", limits: "aws:0.1"},
-		{name: "everything at once", limits: "aws", twice: true, faults: []on{
+		{name: "limits as AWS has them", slow: true, limits: "aws"},
+		{name: "a tenth of the limits of AWS", slow: true, limits: "aws:0.1"},
+		{name: "everything at once", slow: true, limits: "aws", twice: true, faults: []on{
 			{true, streamdtest.Fault{Kind: streamd.FaultReplyLost, Operation: "PutRecords", Probability: 0.1}},
 			{true, streamdtest.Fault{Kind: streamd.FaultInternal, Operation: "PutRecords", Probability: 0.1}},
 			{true, streamdtest.Fault{Kind: streamd.FaultPartial, Share: 0.5, Probability: 0.3}},
@@ -263,6 +264,11 @@ func TestFaults(t *testing.T) {
 				if err := stop(); err != nil {
 					t.Error(err)
 				}
+				for _, f := range append(p.from.Faults(), p.to.Faults()...) {
+					if f.Injected == 0 {
+						t.Errorf("the fault %s was never at work", f.Kind)
+					}
+				}
 				for _, f := range clear {
 					f()
 				}
@@ -271,10 +277,9 @@ func TestFaults(t *testing.T) {
 				if twice > st.Duplicates || (twice > 0) != tt.twice {
 					t.Errorf("%d records are there twice: %+v", twice, st)
 				}
-				for _, f := range append(p.from.Faults(), p.to.Faults()...) {
-					t.Errorf("the fault %s is still there", f.ID)
+				if slow := st.ThrottledReads+st.ThrottledWrites > 0; slow != tt.slow {
+					t.Errorf("throttled: %+v", st)
 				}
-				t.Logf("%d twice: %+v", twice, st)
 			})
 		})
 	}
