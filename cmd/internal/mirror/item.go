@@ -62,8 +62,10 @@ type placer struct {
 	free bool
 	// need says that the target takes no record without a partition key.
 	need bool
-	seed maphash.Seed
 }
+
+// seed is that of the sums of keys. They are kept nowhere.
+var seed = maphash.MakeSeed()
 
 // item returns the item of a record.
 func (p *placer) item(r *types.Record) item {
@@ -78,7 +80,7 @@ func (p *placer) item(r *types.Record) item {
 		// The number is the record's own, and sums of such are spread evenly.
 		it.key = r.SequenceNumber
 	}
-	it.sum = maphash.String(p.seed, aws.ToString(it.key))
+	it.sum = maphash.String(seed, aws.ToString(it.key))
 	if aggregation.IsAggregated(it.data) && p.aggregate(&it) || p.free || it.key == nil {
 		return it
 	}
@@ -101,7 +103,7 @@ func (p *placer) aggregate(it *item) bool {
 	ok, err := aggregation.Walk(it.data, func(i int, r aggregation.Record) bool {
 		if i == 0 || r.PartitionKey != prior { // neighbours often share it
 			prior = r.PartitionKey
-			sum := maphash.String(p.seed, r.PartitionKey)
+			sum := maphash.String(seed, r.PartitionKey)
 			if _, known := seen[sum]; !known && !many {
 				if seen == nil {
 					seen = make(map[uint64]struct{})

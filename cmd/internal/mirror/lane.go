@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -67,7 +66,7 @@ const grace = 5 * time.Second
 
 func newLane(s *stream, n *node) *lane {
 	l := &lane{s: s, id: n.id, most: maxRecords}
-	l.place = placer{keys: n.keys, free: s.free, need: s.need, seed: maphash.MakeSeed()}
+	l.place = placer{keys: n.keys, free: s.free, need: s.need}
 	sh, st := s.shard(n.id)
 	l.reader = reader{s: s, id: n.id, start: sh, began: st.Began, from: st.From, kind: Start(st.Start), last: sh.Sequence, covered: sh.Covered, fresh: s.fresh}
 	l.failed.side, l.reads.side = "target", "source"
