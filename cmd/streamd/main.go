@@ -47,6 +47,11 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	}
 	// The library's errors begin with the same name.
 	fmt.Fprintf(stderr, "streamd: %s\n", strings.TrimPrefix(err.Error(), "streamd: "))
+	return exitCode(err)
+}
+
+// exitCode returns the code that err, not nil, ends the program with.
+func exitCode(err error) int {
 	switch {
 	case errors.Is(err, streamd.ErrCorrupt):
 		return exitCorrupt

@@ -138,6 +138,12 @@ func TestResolve(t *testing.T) {
 			want: want{kinesis: "", dynamodb: "", region: "sa-east-1"},
 		},
 		{
+			name: "AWS whatever is configured",
+			env:  map[string]string{"AWS_ENDPOINT_URL": "http://127.0.0.1:5", "AWS_ENDPOINT_URL_KINESIS": "http://127.0.0.1:6", "AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "AKIDENV", "AWS_SECRET_ACCESS_KEY": "s"},
+			opts: endpoint.Options{AWS: true},
+			want: want{"", "", "eu-west-1", "AKIDENV"},
+		},
+		{
 			name: "keys of the profile are kept for a loopback endpoint",
 			opts: endpoint.Options{Profile: "keys"},
 			want: want{"http://localhost:1111", "http://localhost:1111", "us-east-1", "AKIDPROFILE"},
@@ -172,6 +178,12 @@ func TestResolve(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := want{kinesis: kw.URL, dynamodb: dw.URL, region: kw.Region}
+			if o := k.Options(); tt.opts.AWS && o.BaseEndpoint != nil {
+				t.Errorf("the client has endpoint %v", *o.BaseEndpoint)
+			}
+			if o := d.Options(); tt.opts.AWS && o.BaseEndpoint != nil {
+				t.Errorf("the client of DynamoDB has endpoint %v", *o.BaseEndpoint)
+			}
 			if o := k.Options(); o.Region != kw.Region || (o.BaseEndpoint != nil && *o.BaseEndpoint != kw.URL) {
 				t.Errorf("client has endpoint %v, region %q; want %+v", o.BaseEndpoint, o.Region, kw)
 			}

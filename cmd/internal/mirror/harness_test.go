@@ -69,13 +69,30 @@ func (l *logs) String() string {
 	return l.text.String()
 }
 
-// put writes n records for each of keys, one after the other, in requests that
-// are made until all is stored.
+// put writes n records for each of keys, which are all different: one of each in
+// a request, which is made until all are stored.
 func (p *pair) put(n int, keys ...string) {
 	p.t.Helper()
 	for range n {
+		in := &kinesis.PutRecordsInput{StreamName: aws.String(name)}
 		for _, key := range keys {
-			p.send(key, "", fmt.Appendf(nil, "%s %d", key, p.number(key)))
+			in.Records = append(in.Records, types.PutRecordsRequestEntry{PartitionKey: aws.String(key), Data: fmt.Appendf(nil, "%s %d", key, p.number(key))})
+		}
+		p.sent += len(in.Records)
+		for len(in.Records) > 0 {
+			out, err := p.from.Kinesis().PutRecords(p.t.Context(), in)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			var refused []types.PutRecordsRequestEntry
+			for i, r := range out.Records {
+				if r.ErrorCode != nil {
+					refused = append(refused, in.Records[i])
+				}
+			}
+			if in.Records = refused; len(refused) > 0 {
+				time.Sleep(100 * time.Millisecond)
+			}
 		}
 	}
 }
@@ -106,6 +123,7 @@ func (p *pair) send(key, hash string, data []byte) {
 	for {
 		_, err := p.from.Kinesis().PutRecord(p.t.Context(), in)
 		if _, slow := errors.AsType[*types.ProvisionedThroughputExceededException](err); slow {
+			time.Sleep(100 * time.Millisecond)
 			continue
 		}
 		if err != nil {

@@ -17,11 +17,11 @@ import (
 // read and one request to the target are under way, each in a goroutine that
 // the loop waits for.
 type lane struct {
-	s      *stream
-	id     string
-	place  placer
-	q      queue
-	lag    atomic.Int64 // see Stats
+	s     *stream
+	id    string
+	place placer
+	q     queue
+	lag   atomic.Int64 // see Stats
 
 	// Of the last read: how far it was from the tip, and until when all was read.
 	behind  time.Duration
@@ -68,7 +68,10 @@ func newLane(s *stream, n *node) *lane {
 	l := &lane{s: s, id: n.id, most: maxRecords}
 	l.place = placer{keys: n.keys, free: s.free, need: s.need}
 	sh, st := s.shard(n.id)
-	l.reader = reader{s: s, id: n.id, start: sh, began: st.Began, from: st.From, kind: Start(st.Start), last: sh.Sequence, covered: sh.Covered, fresh: s.fresh}
+	l.reader = reader{
+		s: s, id: n.id, start: sh, began: st.Began, from: st.From, kind: Start(st.Start),
+		last: sh.Sequence, covered: sh.Covered, fresh: s.fresh, open: n.open,
+	}
 	l.failed.side, l.reads.side = "target", "source"
 	return l
 }

@@ -375,7 +375,7 @@ func TestRetention(t *testing.T) {
 			pause: func(p *pair, _ func() error) { time.Sleep(3 * day); p.put(1, "k"); time.Sleep(6 * time.Minute) },
 		},
 		{
-			name: "off for less than the retention",
+			name:  "off for less than the retention",
 			pause: func(p *pair, stop func() error) { p.must(stop()); p.put(1, "k"); time.Sleep(day - time.Hour) },
 		},
 		{
@@ -581,6 +581,38 @@ func TestGivesUp(t *testing.T) {
 	})
 }
 
+// TestTooLarge checks that a record that the target does not take is told before
+// and when it comes, and that all goes on once it is taken.
+func TestTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, nil, nil)
+		p.both()
+		raise := func(srv *streamdtest.Server) {
+			out, err := srv.Kinesis().DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(name)})
+			p.must(err)
+			_, err = srv.Kinesis().UpdateMaxRecordSize(t.Context(), &kinesis.UpdateMaxRecordSizeInput{StreamARN: out.StreamDescriptionSummary.StreamARN, MaxRecordSizeInKiB: aws.Int32(10240)})
+			p.must(err)
+			srv.WaitForStream(t.Context(), t, name, types.StreamStatusActive)
+		}
+		raise(p.from)
+		p.put(2, "k")
+		big := append([]byte("k 2"), bytes.Repeat([]byte{' '}, 8<<20)...)
+		p.send("big", "", big)
+		err := p.mirror(p.config()).Run(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "refuses") || !strings.Contains(p.log.String(), "UpdateMaxRecordSize") {
+			t.Errorf("error = %v", err)
+		}
+		raise(p.to)
+		p.put(2, "k")
+		p.copy(p.config())
+		got := p.to.Records(t, name)
+		large := slices.IndexFunc(got, func(r types.Record) bool { return bytes.Equal(r.Data, big) })
+		if len(got) != 5 || large < 0 {
+			t.Errorf("%d records, the large one is number %d", len(got), large)
+		}
+	})
+}
+
 func TestConfig(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -609,12 +641,12 @@ func TestManyStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, to := streamdtest.New(t), streamdtest.New(t)
 		var streams []mirror.Stream
-		big := bytes.Repeat([]byte("x"), 1<<19)
+		big := bytes.Repeat([]byte("x"), 1<<18)
 		for i := range 5 {
 			s := mirror.Stream{From: fmt.Sprintf("s%d", i), To: fmt.Sprintf("t%d", i)}
 			streams = append(streams, s)
 			from.CreateStream(t, s.From, 2)
-			for j := range 50 {
+			for j := range 30 {
 				_, err := from.Kinesis().PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: aws.String(s.From), PartitionKey: aws.String(fmt.Sprint(j)), Data: big[:len(big)-i]})
 				if err != nil {
 					t.Fatal(err)
@@ -629,7 +661,7 @@ func TestManyStreams(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, s := range m.Stats() {
-			if got := to.Records(t, s.To); len(got) != 50 || len(got[0].Data) != len(big)-i || s.Records != 50 {
+			if got := to.Records(t, s.To); len(got) != 30 || len(got[0].Data) != len(big)-i || s.Records != 30 {
 				t.Errorf("%+v: %d records", s, len(got))
 			}
 		}

@@ -21,6 +21,7 @@ type reader struct {
 	from  time.Time // with start timestamp
 	kind  Start
 	fresh bool // the stream is mirrored for the first time
+	open  bool // the shard was open when it was found; one that was not has an end
 
 	iterator string
 	last     string // number of the last record read; empty if none
@@ -99,7 +100,7 @@ func (r *reader) read(ctx context.Context, place *placer) (res readResult) {
 	}
 	res.covered = r.covered
 	res.idle = !res.ended && len(res.items) == 0 && res.behind == 0
-	res.tip = !m.cfg.Follow && !upTo.Before(r.s.began)
+	res.tip = !m.cfg.Follow && r.open && !upTo.Before(r.s.began)
 	return res
 }
 
@@ -123,7 +124,7 @@ func (r *reader) find(ctx context.Context) (string, error) {
 	case r.fresh && r.covered.IsZero():
 		in.ShardIteratorType = types.ShardIteratorTypeLatest
 	default: // the newest record of now is not that of the beginning
-		in.ShardIteratorType, in.Timestamp = types.ShardIteratorTypeAtTimestamp, aws.Time(later(r.began, r.covered))
+		in.ShardIteratorType, in.Timestamp = types.ShardIteratorTypeAtTimestamp, aws.Time(r.began)
 	}
 	out, err := r.s.m.from.GetShardIterator(ctx, in, once)
 	if err != nil {

@@ -38,7 +38,8 @@ type streamState struct {
 	Created       time.Time `json:"created"` // of the source
 	TargetCreated time.Time `json:"targetCreated"`
 	Start         string    `json:"start"`
-	// Began is when the stream was mirrored for the first time. Shards that were
+	// Began is when the stream was mirrored for the first time, by the clock of
+	// the source. Shards that were
 	// to be read from their newest record on, and gave none yet, are read from
 	// then on.
 	Began  time.Time              `json:"began"`

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/middleware"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
@@ -25,6 +26,7 @@ type stream struct {
 	log      *slog.Logger
 
 	began     time.Time // of this run, before its shards were listed
+	beganAt   time.Time // the same by the clock of the source
 	fresh     bool      // the state file did not know it
 	free      bool      // the source spreads its records without regard to keys
 	need      bool      // the target takes no record without a partition key
@@ -50,7 +52,6 @@ type node struct {
 	open     bool // when it was found
 	started  bool
 	finished bool // read to its end, or not to be read at all
-	tip      bool // read as far as it is to be read
 }
 
 func newStream(m *Mirror, s Stream) *stream {
@@ -73,6 +74,9 @@ func (s *stream) prepare(ctx context.Context, known *streamState) error {
 	}
 	s.free = source.RecordDistributionStrategy == types.RecordDistributionStrategyAuto
 	s.began = time.Now()
+	if s.beganAt.IsZero() {
+		s.beganAt = s.began
+	}
 	var shards []types.Shard
 	err = s.m.retry(ctx, firstContact, func(ctx context.Context) (err error) {
 		shards, err = listShards(ctx, s.m.from, s.name)
@@ -112,6 +116,9 @@ func (s *stream) describeSource(ctx context.Context, limit time.Duration) (*type
 		return nil, fmt.Errorf("describe the source: %w", err)
 	}
 	d := out.StreamDescriptionSummary
+	if at, ok := middleware.GetServerTime(out.ResultMetadata); ok && s.began.IsZero() {
+		s.beganAt = at // in whole seconds: not after the answer
+	}
 	s.retention.Store(int64(time.Duration(aws.ToInt32(d.RetentionPeriodHours)) * time.Hour))
 	return d, nil
 }
@@ -125,7 +132,7 @@ func (s *stream) resume(known *streamState, created, targetCreated time.Time) er
 		s.fresh = true
 		s.st = &streamState{
 			To: s.to, Created: created, TargetCreated: targetCreated, Start: string(s.m.cfg.Start),
-			Began: s.began, From: s.m.cfg.Timestamp, Shards: map[string]*shardState{},
+			Began: s.beganAt, From: s.m.cfg.Timestamp, Shards: map[string]*shardState{},
 		}
 		for _, id := range s.order {
 			n := s.nodes[id]
@@ -209,7 +216,7 @@ func (s *stream) run(ctx context.Context) error {
 		for {
 			n, err := s.start(ctx, func(l *lane) { wg.Go(func() { ends <- l.run(ctx) }) })
 			running += n
-			if err != nil || ctx.Err() != nil || s.over() {
+			if err != nil || ctx.Err() != nil || running == 0 {
 				return err
 			}
 			select {
@@ -275,16 +282,6 @@ func (s *stream) waits(n *node) bool {
 	return false
 }
 
-// over reports whether nothing is left to copy.
-func (s *stream) over() bool {
-	for _, n := range s.nodes {
-		if !n.finished && !n.tip {
-			return false
-		}
-	}
-	return true
-}
-
 // ended takes note of a lane that has ended by itself.
 func (s *stream) ended(ctx context.Context, e laneEnd) error {
 	s.left(e.id)
@@ -297,11 +294,8 @@ func (s *stream) ended(ctx context.Context, e laneEnd) error {
 		s.gap(e.id, "the shard has left the source by retention before it was read to its end")
 	case e.err != nil:
 		return e.err
-	case e.tip:
-		n.tip = true
-		return nil
 	case !e.ended:
-		return nil // ctx has ended
+		return nil // it is at its tip, or ctx has ended
 	}
 	n.finished = true
 	s.finish(e.id)
