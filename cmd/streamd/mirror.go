@@ -85,8 +85,7 @@ aggregated records that consumers of the target do not see whole.`,
 
 // parseStart reads the value of --start.
 func parseStart(text string, now time.Time) (mirror.Start, time.Time, error) {
-	switch s := mirror.Start(strings.ReplaceAll(strings.ToLower(text), "_", "-")); s {
-	case mirror.TrimHorizon, mirror.Latest:
+	if s := mirror.Start(strings.ReplaceAll(strings.ToLower(text), "_", "-")); s == mirror.TrimHorizon || s == mirror.Latest {
 		return s, time.Time{}, nil
 	}
 	t, err := time.Parse(time.RFC3339, text)

@@ -96,10 +96,13 @@ func clientStatus(err error) bool {
 	return ok && r.HTTPStatusCode() >= 400 && r.HTTPStatusCode() < 500
 }
 
-// listShards returns all shards of a stream that the service knows.
-func listShards(ctx context.Context, api interface {
+// lister is what sources and targets have in common.
+type lister interface {
 	ListShards(context.Context, *kinesis.ListShardsInput, ...func(*kinesis.Options)) (*kinesis.ListShardsOutput, error)
-}, stream string) ([]types.Shard, error) {
+}
+
+// listShards returns all shards of a stream that the service knows.
+func listShards(ctx context.Context, api lister, stream string) ([]types.Shard, error) {
 	var shards []types.Shard
 	in := &kinesis.ListShardsInput{StreamName: aws.String(stream)}
 	for {

@@ -371,8 +371,8 @@ func TestRetention(t *testing.T) {
 		slow  bool // a long time passes in it
 	}{
 		{
-			name: "idle for three days", slow: true,
-			pause: func(p *pair, _ func() error) { time.Sleep(3 * day); p.put(1, "k"); time.Sleep(6 * time.Minute) },
+			name: "idle for longer than the retention", slow: true,
+			pause: func(p *pair, _ func() error) { time.Sleep(day + 2*time.Hour); p.put(1, "k"); time.Sleep(6 * time.Minute) },
 		},
 		{
 			name:  "off for less than the retention",

@@ -175,7 +175,7 @@ func (s *stream) resume(known *streamState, created, targetCreated time.Time) er
 // gap counts and tells that records of a shard may be lost at the source.
 func (s *stream) gap(shard, what string, attrs ...any) {
 	s.gaps.Add(1)
-	s.log.Error("records are lost at the source: "+what, append([]any{slog.String("shard", shard)}, attrs...)...)
+	s.log.Error("records are lost at the source", append([]any{slog.String("shard", shard), slog.String("why", what)}, attrs...)...)
 }
 
 func (s *stream) add(sh types.Shard) {
