@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,9 @@ var faultTable = []struct {
 	{"damage to a snapshot", true, func(t *testing.T) error { return damage(t, true, ".snap") }},
 	{"damage to the journal of a store that was closed in order", true, func(t *testing.T) error { return damage(t, true, "/journal/") }},
 	{"damage to the journal of a store that was killed", true, func(t *testing.T) error { return damage(t, false, "/journal/") }},
+	{"damage to a run", true, func(t *testing.T) error { return damage(t, true, "/runs/") }},
+	{"damage to the records of one shard in a run", true, damagedRecords},
+	{"a kill before any sync of a directory, and a power cut soon after", killedBeforeSyncDir, killedThenCut},
 	{"a clock that jumps back", true, func(t *testing.T) error { return clockJumps(t, 2*time.Hour, 0) }},
 	{"a clock that jumps forward", true, func(t *testing.T) error { return clockJumps(t, 0, 48*time.Hour) }},
 	{"a second process on the directory", true, secondProcess},
@@ -377,8 +381,8 @@ func damage(t *testing.T, closed bool, part string) error {
 			return err
 		}
 		for i := range b {
-			if i%4096 > 160 && i%13 > 0 {
-				continue // frames begin on blocks, and what is in them is much alike
+			if !worthDamage(b, i) {
+				continue
 			}
 			places++
 			r.disk = base.Cut(rand.New(rand.NewPCG(1, 1)), 100)
@@ -412,6 +416,22 @@ func damage(t *testing.T, closed bool, part string) error {
 	return nil
 }
 
+// worthDamage picks the bytes of a file to damage: all that were ever written in
+// a long run, else of each block some, and of the headers that begin there more.
+func worthDamage(b []byte, i int) bool {
+	const block, header = 4096, 96
+	at := i % block
+	switch written := len(bytes.Trim(b[i-at:min(i-at+block, len(b))], "\x00")) > 0; {
+	case !written:
+		return at == 0 || at == block-1
+	case *cutsFlag >= 100_000:
+		return true
+	case at < header:
+		return at%2 == 0
+	}
+	return i%61 == 0
+}
+
 // difference returns the first lines that differ.
 func difference(want, got string) string {
 	a, b := strings.Split(want, "\n"), strings.Split(got, "\n")
@@ -421,6 +441,109 @@ func difference(want, got string) string {
 		}
 	}
 	return fmt.Sprintf("%d lines, and %d", len(a), len(b))
+}
+
+// damagedRecords damages one byte after the other of the records in a run, by
+// which one shard becomes unreadable there. The store must start all the same,
+// and the other shard be as it was.
+func damagedRecords(t *testing.T) error {
+	r, err := newRig(t)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(r.put(8, 100), r.close(), r.open()); err != nil {
+		return err
+	}
+	names, err := allFiles(r.disk, dataDir+"/runs")
+	if err != nil || len(names) != 1 {
+		return fmt.Errorf("%d runs: %w", len(names), err)
+	}
+	want, _, err := r.look()
+	if err != nil {
+		return err
+	}
+	if err := r.close(); err != nil {
+		return err
+	}
+	b, err := vfs.ReadFile(r.disk, names[0])
+	if err != nil {
+		return err
+	}
+	base, unreadable := r.disk, 0
+	for _, p := range r.h.Puts {
+		at := bytes.Index(b, fill(p.Value, 100))
+		if at < 0 {
+			return fmt.Errorf("%s is not in %s", p.Value, names[0])
+		}
+		r.disk = base.Cut(rand.New(rand.NewPCG(1, 1)), 100)
+		if err := flip(r.disk, names[0], at, 1); err != nil {
+			return err
+		}
+		if err := r.open(); err != nil {
+			return fmt.Errorf("with one byte of %s changed: %w", p.Value, err)
+		}
+		for id, records := range want.Final {
+			shard := int(mustNumber(records[0].Seq).Shard)
+			page, err := readPage(r.st, r.id, shard, "", 100)
+			switch {
+			case id == p.Shard && err == nil:
+				return fmt.Errorf("%s is damaged, and %s reads %v", p.Value, id, page.Records)
+			case id == p.Shard:
+				unreadable++
+			case err != nil || !slices.Equal(page.Records, records):
+				return fmt.Errorf("%s of %s is damaged, and %s reads %v: %w", p.Value, p.Shard, id, page.Records, err)
+			}
+		}
+		r.disk.PowerOff()
+		_ = r.close() // its disk is gone
+	}
+	if unreadable != len(r.h.Puts) {
+		return fmt.Errorf("%d of %d records were found damaged", unreadable, len(r.h.Puts))
+	}
+	return nil
+}
+
+// killedThenCut kills a store before the first, the second, … sync of a
+// directory, starts the next, and cuts the power a few puts later. What the
+// killed one had named and not synced must not be what the next one stands on.
+func killedThenCut(t *testing.T) error {
+	for k := 1; ; k++ {
+		for puts := range 4 {
+			r, err := newRig(t)
+			if err != nil {
+				return err
+			}
+			var dead atomic.Bool
+			var count atomic.Int64
+			r.disk.SetHook(func(op vfstest.Op, _ string) error {
+				if op == vfstest.SyncDir && count.Add(1) == int64(k) {
+					dead.Store(true)
+				}
+				if dead.Load() {
+					return syscall.EIO
+				}
+				return nil
+			})
+			_ = r.load() // it comes to an end somewhere
+			r.disk.SetHook(nil)
+			r.kill()
+			if err := errors.Join(r.open(), r.check()); err != nil {
+				return fmt.Errorf("sync %d: the next process: %w", k, err)
+			}
+			for range puts {
+				if err := r.put(2, 4000); err != nil {
+					return fmt.Errorf("sync %d: a put of the next process: %w", k, err)
+				}
+			}
+			r.cut(uint64(k), 0)
+			if err := errors.Join(r.open(), r.check(), r.close()); err != nil {
+				return fmt.Errorf("sync %d, %d puts of the next process: after the power cut: %w", k, puts, err)
+			}
+			if !dead.Load() {
+				return nil // there is no k-th
+			}
+		}
+	}
 }
 
 // lastGroupIsMissing reports whether got is want without the records of the last

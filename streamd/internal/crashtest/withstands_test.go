@@ -14,8 +14,9 @@ const (
 	// killedBeforeSyncDir lets a process be killed between the renaming of a
 	// file and the sync of its directory.
 	//
-	// If that file is a new segment of the journal that the last snapshot reaches
-	// up to, the next process writes to it without ever syncing its name, and a
-	// power cut takes what that process has acknowledged.
+	// If that file is a snapshot, the next process starts from it and writes over
+	// what it makes superfluous in the ring, without ever syncing its name. A power
+	// cut then brings back the snapshot before it, whose frames are gone, and the
+	// store does not open.
 	killedBeforeSyncDir = false
 )
