@@ -63,7 +63,7 @@ func TestSecondServerOnTheDirectory(t *testing.T) {
 // keepsDescriptors says that streamd keeps descriptors for files of its own, so
 // that connections cannot take what its journal needs.
 //
-// It does not: it ends when there is none left for the next segment.
+// It does not: it ends when there is none left for the next file of the ring.
 const keepsDescriptors = false
 
 // TestServerWithoutDescriptors takes all descriptors that streamd may have, by
@@ -112,7 +112,7 @@ func TestServerWithoutDescriptors(t *testing.T) {
 	}
 	size := 100
 	if keepsDescriptors {
-		size = 4 << 20 // 80 MiB in all: more than a segment
+		size = 4 << 20 // 80 MiB in all: more than the ring
 	}
 	for i := range 20 {
 		if err := put(size); err != nil {

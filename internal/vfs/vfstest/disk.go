@@ -42,7 +42,7 @@ var ErrPowerOff = errors.New("vfstest: the power is off")
 //     neither, as every file system of today does it.
 //
 // That is more than a file system with a journal loses, which keeps the changes
-// to names in order; see [Disk.OrderNames].
+// to names in order. No program should need to know which it is on.
 //
 // A Sync that fails is final, as with Linux: what it was to write is never
 // written, though reading still shows it, and a later Sync that succeeds says
@@ -52,7 +52,6 @@ type Disk struct {
 	root  *directory
 	locks map[string]bool
 	off   bool
-	order bool
 	hook  func(op Op, name string) error
 	room  int64 // in blocks; negative: without bound
 	used  int64 // blocks
@@ -70,14 +69,6 @@ func (d *Disk) SetHook(hook func(op Op, name string) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.hook = hook
-}
-
-// OrderNames has cuts keep the first of a directory's changes alone, up to any
-// of them, as ext4, XFS, btrfs and NTFS do, in place of any of them.
-func (d *Disk) OrderNames() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.order = true
 }
 
 // SetRoom bounds the bytes of all files, in whole blocks. A write that needs
@@ -114,7 +105,7 @@ func (d *Disk) TakeOver() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.off = true
-	return &Disk{root: d.root, locks: make(map[string]bool), room: d.room, used: d.used, order: d.order}
+	return &Disk{root: d.root, locks: make(map[string]bool), room: d.room, used: d.used}
 }
 
 // Cut returns a disk as a power cut at this moment could have left d. percent
@@ -124,8 +115,8 @@ func (d *Disk) TakeOver() *Disk {
 func (d *Disk) Cut(r *rand.Rand, percent int) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := &cutter{r: r, percent: percent, order: d.order, files: make(map[*node]*node)}
-	cut := &Disk{root: c.directory(d.root), locks: make(map[string]bool), room: d.room, order: d.order}
+	c := &cutter{r: r, percent: percent, files: make(map[*node]*node)}
+	cut := &Disk{root: c.directory(d.root), locks: make(map[string]bool), room: d.room}
 	for _, n := range c.files {
 		cut.used += n.allocated()
 	}

@@ -224,7 +224,6 @@ func (d *directory) sync() {
 type cutter struct {
 	r       *rand.Rand
 	percent int
-	order   bool
 	files   map[*node]*node
 }
 
@@ -241,16 +240,8 @@ func (c *cutter) keep() bool {
 
 func (c *cutter) directory(d *directory) *directory {
 	entries := maps.Clone(d.durable)
-	first := len(d.log)
-	if c.order {
-		for first > 0 && !c.keep() {
-			if first--; c.percent > 0 {
-				first = c.r.IntN(first + 1)
-			}
-		}
-	}
-	for _, change := range d.log[:first] {
-		if c.order || c.keep() {
+	for _, change := range d.log {
+		if c.keep() {
 			change.apply(entries)
 		}
 	}

@@ -29,13 +29,7 @@ type disk interface {
 
 type ownDisk struct{ *vfstest.Disk }
 
-func newOwnDisk() disk {
-	d := vfstest.NewDisk()
-	if !looseNames {
-		d.OrderNames()
-	}
-	return ownDisk{d}
-}
+func newOwnDisk() disk { return ownDisk{vfstest.NewDisk()} }
 
 func (d ownDisk) takeOver() disk                     { return ownDisk{d.TakeOver()} }
 func (d ownDisk) cut(r *rand.Rand, percent int) disk { return ownDisk{d.Cut(r, percent)} }

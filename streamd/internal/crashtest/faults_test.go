@@ -651,7 +651,8 @@ func unknownFormat(t *testing.T) error {
 		if err != nil {
 			return err
 		}
-		at, bits := 0, byte('1'^'9')
+		var at int
+		bits := byte('1' ^ '9')
 		switch {
 		case bytes.HasPrefix(b, []byte("sd")): // magic, zero, version
 			at = 7

@@ -7,6 +7,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/streamkit/streamkit/streamd/internal/journal"
+	"github.com/streamkit/streamkit/streamd/internal/store"
 )
 
 var (
@@ -25,6 +28,21 @@ func TestPowerCutOnPebblesDisk(t *testing.T) {
 	cfg := usual
 	cfg.newDisk = newPebbleDisk
 	tellMany(t, cfg, *cutsFlag/4)
+}
+
+// TestKilledWithoutFsync tells some of a store that leaves it to the system, or
+// to a timer, when its journal is synced. Who kills only the process loses
+// nothing.
+func TestKilledWithoutFsync(t *testing.T) {
+	for name, fsync := range map[string]journal.Fsync{"off": {Off: true}, "interval": {Interval: time.Minute}} {
+		t.Run(name, func(t *testing.T) {
+			cfg := usual
+			cfg.powered = true
+			cfg.free = fsync.Interval > 0 // the timer's sync keeps the next write waiting
+			cfg.change = func(o *store.Options) { o.Fsync = fsync }
+			tellMany(t, cfg, *cutsFlag/10)
+		})
+	}
 }
 
 func tellMany(t *testing.T, cfg config, cuts int) {

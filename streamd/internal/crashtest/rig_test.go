@@ -40,7 +40,6 @@ var rigKey = state.StreamKey{Scope: scope, Name: "s"}
 // newRig returns a rig with a running store and a stream of two shards.
 func newRig(t *testing.T) (*rig, error) {
 	r := &rig{disk: vfstest.NewDisk(), opts: store.Options{RingFiles: 3, RingBytes: 5 << 12}}
-	r.disk.OrderNames()
 	t.Cleanup(func() { _ = r.close() }) // a test that ends well has done so
 	if err := errors.Join(r.disk.MkdirAll(dataDir, 0o700), r.disk.SyncDir("/")); err != nil {
 		return nil, err

@@ -34,6 +34,8 @@ type config struct {
 	change  func(*store.Options)
 	steps   int // of each life
 	lives   int
+	powered bool // the power stays on: processes are killed, and lose nothing
+	free    bool // syncs do not wait for the driver, since something else would wait for them
 }
 
 // failure is what a story came to, if it did not end well.
@@ -155,7 +157,7 @@ func (s *story) hook(op vfstest.Op, name string) error {
 	s.mu.Lock()
 	if in := s.inline; in != nil {
 		if in.seen++; len(in.cuts) < in.most && in.r.IntN(2) == 0 {
-			in.cuts = append(in.cuts, in.disk.cut(in.r, percents[in.r.IntN(len(percents))]))
+			in.cuts = append(in.cuts, in.disk.cut(in.r, s.share(in.r)))
 		}
 	}
 	if !s.gating {
@@ -241,7 +243,7 @@ func (s *story) live() bool {
 	if s.bad == nil {
 		s.resolve()
 	}
-	s.gate(true)
+	s.gate(!s.cfg.free)
 	more := s.bad == nil
 	for step := 0; step < s.cfg.steps && s.bad == nil; step++ {
 		synctest.Wait()
@@ -279,6 +281,9 @@ func (s *story) step() bool {
 		s.mu.Unlock()
 		if s.every {
 			for _, percent := range percents {
+				if s.cfg.powered && percent < 100 {
+					continue
+				}
 				if !s.cut(percent, p) {
 					return false
 				}
@@ -312,10 +317,18 @@ func (s *story) step() bool {
 
 // percent is one of 0, 50 and 100, or now and then any.
 func (s *story) percent() int {
-	if s.r.IntN(4) == 0 {
+	if s.r.IntN(4) == 0 && !s.cfg.powered {
 		return 1 + s.r.IntN(99)
 	}
-	return percents[s.r.IntN(len(percents))]
+	return s.share(s.r)
+}
+
+// share is one of 0, 50 and 100, or 100 if the power stays on.
+func (s *story) share(r *rand.Rand) int {
+	if s.cfg.powered {
+		return 100
+	}
+	return percents[r.IntN(len(percents))]
 }
 
 // cut verifies what a power cut at this moment leaves. p is the sync that is

@@ -34,7 +34,7 @@ func (s *story) verify(d disk, what string, deep int) {
 	seen := s.check(st, what)
 	if deep > 0 && r.IntN(4) == 0 {
 		// What was shown must be as durable as what was acknowledged.
-		cuts = append(cuts, d.cut(r, percents[r.IntN(len(percents))]))
+		cuts = append(cuts, d.cut(r, s.share(r)))
 		s.remember(seen)
 		defer s.forget(seen)
 	}

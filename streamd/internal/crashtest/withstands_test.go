@@ -1,22 +1,13 @@
 package crashtest_test
 
 // What the suite could do to the store and does not, because the store does not
-// withstand it. Each is to be made true, and then to go.
-const (
-	// looseNames lets each change of a directory survive a cut for itself.
-	// Without it a directory keeps the first of its changes, as on the file
-	// systems that have a journal.
-	//
-	// Of two journal segments that were removed, the older may then come back
-	// alone, and the journal takes the gap for damage and does not open.
-	looseNames = false
+// withstand it. It is to be made true, and then to go.
 
-	// killedBeforeSyncDir lets a process be killed between the renaming of a
-	// file and the sync of its directory.
-	//
-	// If that file is a snapshot, the next process starts from it and writes over
-	// what it makes superfluous in the ring, without ever syncing its name. A power
-	// cut then brings back the snapshot before it, whose frames are gone, and the
-	// store does not open.
-	killedBeforeSyncDir = false
-)
+// killedBeforeSyncDir lets a process be killed between the renaming of a
+// file and the sync of its directory.
+//
+// If that file is a snapshot, the next process starts from it and writes over
+// what it makes superfluous in the ring, without ever syncing its name. A power
+// cut then brings back the snapshot before it, whose frames are gone, and the
+// store does not open.
+const killedBeforeSyncDir = false
