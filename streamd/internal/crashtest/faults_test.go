@@ -329,7 +329,14 @@ func slowDisk(t *testing.T) error {
 	if _, err := r.st.Read(context.Background(), store.ReadRequest{StreamID: r.id, MaxRecords: 1, MaxBytes: 1}); err != nil || time.Since(began) > 0 {
 		return fmt.Errorf("a read while the disk stood still: %w", err)
 	}
+	time.Sleep(11 * time.Second)
+	if w := r.st.Waiting(); w < 10*time.Second || w > 12*time.Second {
+		return fmt.Errorf("after 11 seconds without a sync the store says that it has waited for %v", w)
+	}
 	puts.Wait()
+	if w := r.st.Waiting(); w != 0 {
+		return fmt.Errorf("the disk has done all, and the store says that it has waited for %v", w)
+	}
 	if taken.Load()+refused.Load() != most {
 		return fmt.Errorf("%d taken, %d refused, %d ended otherwise", taken.Load(), refused.Load(), other.Load())
 	}
