@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/streamkit/streamkit/internal/hashkey"
+	"github.com/streamkit/streamkit/internal/logcheck"
 	"github.com/streamkit/streamkit/internal/vfs"
 	"github.com/streamkit/streamkit/internal/vfs/vfstest"
 	"github.com/streamkit/streamkit/streamd/internal/state"
@@ -53,6 +54,7 @@ var faultTable = []struct {
 	{"damage to a run", true, func(t *testing.T) error { return damage(t, true, "/runs/") }},
 	{"damage to the records of one shard in a run", true, damagedRecords},
 	{"a kill before any sync of a directory, and a power cut soon after", killedBeforeSyncDir, killedThenCut},
+	{"a power cut that tears the first frame of a file, and a smaller frame in its place", findsBothFrames, tornFirstFrame},
 	{"a clock that jumps back", true, func(t *testing.T) error { return clockJumps(t, 2*time.Hour, 0) }},
 	{"a clock that jumps forward", true, func(t *testing.T) error { return clockJumps(t, 0, 48*time.Hour) }},
 	{"a second process on the directory", true, secondProcess},
@@ -419,6 +421,66 @@ func damage(t *testing.T, closed bool, part string) error {
 	}
 	if places == 0 || same+told != places {
 		return fmt.Errorf("%d places, %d the same, %d told", places, same, told)
+	}
+	return nil
+}
+
+// tornFirstFrame has a frame begin a file of the ring, cuts the power before it is
+// synced, and then has a smaller one stored that still fits behind the frame
+// before: two frames have one position, and only the smaller is whole.
+func tornFirstFrame(t *testing.T) error {
+	hits := 0
+	for seed := range uint64(120) {
+		r, err := newRig(t)
+		if err != nil {
+			return err
+		}
+		for range 1 + seed%15 { // from each file into each
+			if err := r.put(1, 10); err != nil {
+				return err
+			}
+			synctest.Wait()
+		}
+		last := ""
+		var cut *vfstest.Disk
+		told := 0 // puts with an answer by then
+		r.disk.SetHook(func(op vfstest.Op, name string) error {
+			if op != vfstest.Sync || cut != nil || !strings.Contains(name, "/journal/") {
+				return nil
+			}
+			file := strings.TrimSuffix(name, ".tmp") // it was opened under that name
+			if last != "" && last != file {
+				cut, told = r.disk.Cut(rand.New(rand.NewPCG(seed, 0)), 50), len(r.h.Puts)-1
+			}
+			last = file
+			return nil
+		})
+		if err := errors.Join(r.put(1, 10), r.put(1, 11_000)); err != nil {
+			return err
+		}
+		if cut == nil {
+			if err := r.close(); err != nil {
+				return err
+			}
+			continue // the frame has begun no file
+		}
+		hits++
+		for i := range r.h.Puts[told:] {
+			r.h.Puts[told+i].Outcome = logcheck.Unknown // where the power went
+		}
+		r.disk.PowerOff()
+		_ = r.close() // its disk is gone
+		r.disk = cut
+		if err := errors.Join(r.open(), r.check(), r.put(1, 20)); err != nil {
+			return fmt.Errorf("seed %d: the next process: %w", seed, err)
+		}
+		r.cut(seed, 0)
+		if err := errors.Join(r.open(), r.check(), r.close()); err != nil {
+			return fmt.Errorf("seed %d: after another power cut: %w", seed, err)
+		}
+	}
+	if hits == 0 {
+		return errors.New("no frame has begun a file")
 	}
 	return nil
 }
