@@ -15,11 +15,23 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // ErrLocked is wrapped by the error of [FS.Lock] when another process holds
 // the lock.
 var ErrLocked = errors.New("locked by another process")
+
+// Passing reports whether an error of a file system may be gone later: the disk
+// was full, or the process or the system had too many files open.
+func Passing(err error) bool {
+	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
 
 // FS is a file system. The operating system's is [OS]. It is safe for
 // concurrent use.

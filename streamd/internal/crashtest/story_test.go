@@ -367,7 +367,7 @@ func (s *story) end() {
 		}
 		s.clk.Close()
 		return
-	case how == 1 && (killedBeforeSyncDir || !s.syncingDir()): // killed
+	case how == 1: // killed
 		next := s.disk.takeOver()
 		defer func() { s.disk = next }()
 	default: // the power goes
@@ -381,11 +381,4 @@ func (s *story) end() {
 	_ = s.st.Close() // its disk is gone
 	s.clk.Close()
 	synctest.Wait()
-}
-
-// syncingDir reports whether the sync of a directory is parked.
-func (s *story) syncingDir() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.parked, func(p *parked) bool { return p.op == vfstest.SyncDir })
 }

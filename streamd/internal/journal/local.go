@@ -156,7 +156,7 @@ func (l *Local) append(h header, f *Frame) (LSN, error) {
 		if _, ok := errors.AsType[*stillMaking](err); ok {
 			return 0, err
 		}
-		if errors.Is(err, ErrFull) || errors.Is(err, syscall.ENOSPC) && !errors.Is(err, ErrFailed) {
+		if errors.Is(err, ErrFull) || vfs.Passing(err) && !errors.Is(err, ErrFailed) {
 			return 0, fmt.Errorf("%w: %w", ErrFull, err)
 		} else if err != nil {
 			return 0, l.fail(err)

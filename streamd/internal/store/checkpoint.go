@@ -9,9 +9,9 @@ import (
 	"math"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
+	"github.com/streamkit/streamkit/internal/vfs"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
 	"github.com/streamkit/streamkit/streamd/internal/runs"
 	"github.com/streamkit/streamkit/streamd/internal/state"
@@ -99,21 +99,11 @@ func (s *Store) checkpoint() {
 	s.checkpoints.end(lsn, s.clock.Now(), err)
 	switch {
 	case err == nil:
-	case passing(err):
+	case vfs.Passing(err):
 		s.log.Error("cannot write a checkpoint; writes are refused once the journal is full", slog.Any("err", err))
 	default:
 		s.fail(err)
 	}
-}
-
-// passing reports whether an error of the disk may be gone later.
-func passing(err error) bool {
-	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *Store) writeCheckpoint(st *state.State, lsn journal.LSN) error {

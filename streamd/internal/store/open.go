@@ -78,6 +78,13 @@ func (s *Store) openJournal() (journal.LSN, error) {
 	if err := s.loadMeta(filepath.Join(dir, "STORE")); err != nil {
 		return 0, err
 	}
+	// A process that was killed may have left names that are not durable yet.
+	// What is read under them decides what is written over.
+	for _, d := range []string{dir, journalDir, snapDir, s.runsDir()} {
+		if err := fsys.SyncDir(d); err != nil {
+			return 0, err
+		}
+	}
 	s.snapshots = snapshots{fs: fsys, dir: snapDir}
 	st, from, m, err := s.snapshots.load(s.log)
 	if err != nil {
