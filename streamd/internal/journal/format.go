@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 )
 
@@ -13,6 +14,16 @@ const (
 	ringSuffix   = ".ring"
 	maxFrameBody = 64 << 20
 )
+
+// VersionError says that something has a format that this program does not read.
+type VersionError struct {
+	What       string
+	Has, Reads int
+}
+
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s has format version %d, this program reads version %d; run the version that wrote it", e.What, e.Has, e.Reads)
+}
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

@@ -14,6 +14,7 @@ import (
 
 // A Look is what the files of a ring hold, found without a change to them.
 type Look struct {
+	Store  [16]byte // that the frames are of
 	Files  []string // of the ring
 	Frames []Seen   // behind the position asked for, in order, to the last that is whole
 	Head   LSN      // where they end
@@ -63,14 +64,16 @@ func (s Seen) Read(fsys vfs.FS) (*Frame, error) {
 }
 
 // LookAt reads the ring in dir as [OpenLocal] does, for the frames of a store
-// behind position from, and changes nothing. No store may use the directory.
+// behind position from, and changes nothing. A store that is zero stands for that
+// of the newest frame. No store may use the directory.
 func LookAt(fsys vfs.FS, dir string, store [16]byte, from LSN) (*Look, error) {
 	entries, err := fsys.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	look := &Look{Head: from}
+	look := &Look{Store: store, Head: from}
 	var all []found
+	var newest LSN
 	var open []vfs.File
 	defer func() {
 		for _, file := range open {
@@ -100,12 +103,20 @@ func LookAt(fsys vfs.FS, dir string, store [16]byte, from LSN) (*Look, error) {
 			return nil, fmt.Errorf("journal: cannot read %s: %w", name, err)
 		}
 		look.Files = append(look.Files, name)
-		if slices.ContainsFunc(headers, func(h found) bool { return h.id.Gateway != store }) {
-			look.Foreign = append(look.Foreign, name)
-			continue
-		}
 		all = append(all, headers...)
+		for _, h := range headers {
+			if store == [16]byte{} && h.start >= newest {
+				look.Store, newest = h.id.Gateway, h.start
+			}
+		}
 	}
+	for _, name := range look.Files {
+		if slices.ContainsFunc(all, func(h found) bool { return h.file.name == name && h.id.Gateway != look.Store }) {
+			look.Foreign = append(look.Foreign, name)
+		}
+	}
+	look.Files = slices.DeleteFunc(look.Files, func(name string) bool { return slices.Contains(look.Foreign, name) })
+	all = slices.DeleteFunc(all, func(h found) bool { return slices.Contains(look.Foreign, h.file.name) })
 	frames, err := chain(all, from)
 	if err != nil {
 		return nil, err
@@ -137,11 +148,11 @@ func (f found) seen(whole bool) Seen {
 // frame with the given body there, and takes away the headers of what lies
 // beyond. The caller has a copy of that. A cut that was cut off is either done or
 // is still the damage that it was.
-func (look *Look) Cut(fsys vfs.FS, dir string, store [16]byte, body []byte) (LSN, error) {
+func (look *Look) Cut(fsys vfs.FS, dir string, body []byte) (LSN, error) {
 	if len(body) > block-headerSize {
 		return 0, fmt.Errorf("journal: a frame of %d bytes is too large to end a ring", len(body))
 	}
-	h := newHeader(NewFrame(FrameID{Gateway: store, Session: uint64(look.Head) + 1, N: 1}, 0, body))
+	h := newHeader(NewFrame(FrameID{Gateway: look.Store, Session: uint64(look.Head) + 1, N: 1}, 0, body))
 	h.start, h.durable = blockUp(look.Head), look.Head
 	name, offset := ringName(dir, 0), int64(0)
 	if n := len(look.Frames); n > 0 {

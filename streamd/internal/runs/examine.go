@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/streamkit/streamkit/internal/vfs"
+	"github.com/streamkit/streamkit/streamd/internal/journal"
 )
 
 // An Examination says what a file of records is worth.
@@ -15,7 +16,9 @@ type Examination struct {
 	Size    int64  // of the file
 	Records uint64 // in batches that are whole
 	Bytes   uint64 // of those records
+	Newest  int64  // arrival of the newest, milliseconds since the epoch; 0 without records
 	Damage  []Damage
+	Torn    bool   // some of the damage is among the records
 	Lost    []Loss // what the damage has taken, as far as the footer says it
 }
 
@@ -35,13 +38,13 @@ type Loss struct {
 	Records     uint64
 }
 
-// parseName returns the id in the name of a file.
-func parseName(name string) (id ID, ok bool) {
+// ParseName returns the id in the name of a file.
+func ParseName(name string) (id ID, ok bool) {
 	base := filepath.Base(name)
 	if _, err := fmt.Sscanf(base, "%x-%x-%d-%d.run", &id.First, &id.Last, &id.Class, &id.Merges); err != nil {
 		return ID{}, false
 	}
-	return id, id.name() == base
+	return id, id.Name() == base
 }
 
 // Examine reads a file of records from end to end, whether it is damaged or
@@ -139,7 +142,7 @@ func (e *examiner) bytes(offset int64, n int) ([]byte, error) {
 
 // frame reads header, trailer and footer.
 func (e *examiner) frame() error {
-	id, ok := parseName(e.name)
+	id, ok := ParseName(e.name)
 	if !ok {
 		return fmt.Errorf("runs: %s is not the name of a file of records", e.name)
 	}
@@ -148,7 +151,10 @@ func (e *examiner) frame() error {
 	if err != nil {
 		return err
 	}
+	var version *journal.VersionError
 	switch id, err := parseFileHeader(head); {
+	case errors.As(err, &version):
+		return fmt.Errorf("runs: %s: %w", e.name, err)
 	case err != nil:
 		e.damaged(0, headerSize, err.Error())
 	case id != e.ID:
@@ -195,7 +201,7 @@ func (e *examiner) batches() error {
 			offset += size
 		case size > 0:
 			e.damaged(offset, size, "records fail their checksum")
-			e.hurt = true
+			e.hurt, e.Torn = true, true
 			offset += size
 		default:
 			next, err := e.next(offset + 1)
@@ -203,7 +209,7 @@ func (e *examiner) batches() error {
 				return err
 			}
 			e.damaged(offset, next-offset, "no batch where one was written")
-			e.hurt = true
+			e.hurt, e.Torn = true, true
 			offset = next
 		}
 	}
@@ -263,7 +269,7 @@ func (e *examiner) next(offset int64) (int64, error) {
 // take counts a batch and hands it on.
 func (e *examiner) take(k Key, b Batch) error {
 	e.Records, e.Bytes = e.Records+uint64(b.Count), e.Bytes+uint64(len(b.Records))
-	e.key, e.last = k, b.Last()
+	e.key, e.last, e.Newest = k, b.Last(), max(e.Newest, b.Arrival)
 	for e.current < len(e.extents) && e.extents[e.current].Key != k {
 		e.current++
 	}

@@ -53,7 +53,8 @@ type ID struct {
 	Merges      uint32 // how often its records have been merged: tells it from those that it takes the place of
 }
 
-func (id ID) name() string {
+// Name returns the name of the run's file.
+func (id ID) Name() string {
 	return fmt.Sprintf("%016x-%016x-%d-%d.run", id.First, id.Last, id.Class, id.Merges)
 }
 
@@ -100,7 +101,7 @@ func appendFileHeader(dst []byte, id ID) []byte {
 
 func parseFileHeader(b []byte) (id ID, err error) {
 	if len(b) >= headerSize && string(b[:7]) == fileMagic[:7] && b[7] != fileMagic[7] {
-		return ID{}, fmt.Errorf("it has format version %d, this program reads version %d; run the version that wrote it", b[7], fileMagic[7])
+		return ID{}, &journal.VersionError{What: "it", Has: int(b[7]), Reads: int(fileMagic[7])}
 	}
 	if len(b) < headerSize || string(b[:8]) != fileMagic || binary.LittleEndian.Uint32(b[36:]) != checksum(b[:36]) {
 		return ID{}, errors.New("the header is not valid")

@@ -29,7 +29,7 @@ type Writer struct {
 
 // Create begins a run in a directory.
 func Create(fsys vfs.FS, dir string, id ID, cache *Cache) (*Writer, error) {
-	w := &Writer{fs: fsys, name: filepath.Join(dir, id.name()), id: id, cache: cache}
+	w := &Writer{fs: fsys, name: filepath.Join(dir, id.Name()), id: id, cache: cache}
 	var err error
 	if w.file, err = fsys.OpenFile(w.name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
 		return nil, err

@@ -2,6 +2,8 @@ package state
 
 import (
 	"encoding/binary"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/streamkit/streamkit/streamd/internal/arn"
@@ -122,4 +124,9 @@ func parseEntry(kind byte, payload []byte) (e Entry, ok bool) {
 		return Entry{Table: &TableEntry{arn.Scope{Account: string(account), Region: string(region)}, string(op), string(body)}}, body != nil
 	}
 	return e, false
+}
+
+// Gateways returns the authors of the frames that were applied, in order.
+func (st *State) Gateways() [][16]byte {
+	return slices.SortedFunc(maps.Keys(st.authors), func(a, b [16]byte) int { return slices.Compare(a[:], b[:]) })
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
 	"slices"
 	"time"
 
@@ -118,7 +119,7 @@ func ReadSnapshot(b []byte) (*State, journal.LSN, error) {
 		return nil, 0, errBadSnapshot
 	}
 	if b[7] != snapshotMagic[7] {
-		return nil, 0, fmt.Errorf("state: snapshot has format version %d, this program reads version %d; run the version that wrote it", b[7], snapshotMagic[7])
+		return nil, 0, &journal.VersionError{What: "state: snapshot", Has: int(b[7]), Reads: int(snapshotMagic[7])}
 	}
 	end := len(b) - tailSize
 	if binary.LittleEndian.Uint32(b[end:]) != journal.Checksum(b[:end]) {

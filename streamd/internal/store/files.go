@@ -39,18 +39,21 @@ func ParseMeta(b []byte) (m Meta, err error) {
 		return m, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	switch {
-	case m.Format == 0 || m.ID == [16]byte{}:
+	case m.Format == 0 || m.ID == ([16]byte{}):
 		return m, fmt.Errorf("%w: it does not say what it is", ErrDamaged)
 	case m.Format != storeFormat:
-		return m, fmt.Errorf("it says format %d, this program reads format %d; run the version that wrote it", m.Format, storeFormat)
+		return m, &journal.VersionError{What: MetaName, Has: m.Format, Reads: storeFormat}
 	}
 	return m, nil
 }
 
-// NewMeta returns what identifies a store of the given id, with a new secret.
+// NewMeta returns what identifies a store of the given id, with a new secret. An
+// id that is zero stands for a new one.
 func NewMeta(id [16]byte, now time.Time) Meta {
 	m := newMeta(now)
-	m.ID = id
+	if id != ([16]byte{}) {
+		m.ID = id
+	}
 	return m
 }
 

@@ -81,7 +81,7 @@ func (ss *snapshots) load(log *slog.Logger) (st *state.State, lsn journal.LSN, m
 			ss.kept[i].lsn, ss.kept[i].bytes = lsn, int64(len(b))
 			return st, lsn, m, nil
 		}
-		if errors.Is(err, errVersion) {
+		if _, ok := errors.AsType[*journal.VersionError](err); ok {
 			return nil, 0, m, fmt.Errorf("%s: %w", ss.kept[i].name, err)
 		}
 		log.Error("snapshot cannot be read; trying the one before it", slog.String("file", ss.kept[i].name), slog.Any("err", err))
@@ -93,17 +93,14 @@ func (ss *snapshots) load(log *slog.Logger) (st *state.State, lsn journal.LSN, m
 	return nil, 0, m, nil
 }
 
-var (
-	errBadSnapshot = errors.New("store: snapshot is damaged")
-	errVersion     = errors.New("run the version that wrote it")
-)
+var errBadSnapshot = errors.New("store: snapshot is damaged")
 
 func readSnapshot(b []byte) (st *state.State, lsn journal.LSN, m manifest, err error) {
 	if len(b) < snapshotHeader || string(b[:6]) != snapshotMagic[:6] {
 		return nil, 0, m, errBadSnapshot
 	}
 	if b[7] != snapshotMagic[7] {
-		return nil, 0, m, fmt.Errorf("store: snapshot has format version %d, this program reads version %d; %w", b[7], snapshotMagic[7], errVersion)
+		return nil, 0, m, &journal.VersionError{What: "store: snapshot", Has: int(b[7]), Reads: int(snapshotMagic[7])}
 	}
 	size := int(binary.LittleEndian.Uint32(b[8:]))
 	if size > len(b)-snapshotHeader {
