@@ -24,6 +24,7 @@ import (
 	"github.com/streamkit/streamkit/streamd/internal/clock"
 	"github.com/streamkit/streamkit/streamd/internal/faults"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
+	"github.com/streamkit/streamkit/streamd/internal/runs"
 	"github.com/streamkit/streamkit/streamd/internal/state"
 	"github.com/streamkit/streamkit/streamd/internal/store"
 )
@@ -111,10 +112,7 @@ func New(cfg Config) (_ *Server, err error) {
 		Clock: s.clock, Logger: s.log, Synced: s.metrics.synced,
 	})
 	if err != nil {
-		if _, ok := errors.AsType[*journal.CorruptError](err); ok {
-			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-		return nil, err
+		return nil, corrupt(err)
 	}
 	s.metrics.watch(s.store)
 	// The store holds the lock of the data directory, where certificates are.
@@ -128,6 +126,14 @@ func New(cfg Config) (_ *Server, err error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// corrupt makes an error that says that data is damaged one of [ErrCorrupt].
+func corrupt(err error) error {
+	if _, ok := errors.AsType[*journal.CorruptError](err); ok || errors.Is(err, store.ErrDamaged) || errors.Is(err, runs.ErrDamaged) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
 }
 
 // listen takes an address. what is the name of its flag.

@@ -95,7 +95,7 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("journal: %s is damaged at byte %d: %s; restore the data directory from a copy, or look at what can be saved with streamd check", e.File, e.Offset, e.Reason)
+	return fmt.Sprintf("journal: %s is damaged at byte %d: %s; restore the data directory from a copy (streamd restore), or see what can be saved with streamd check", e.File, e.Offset, e.Reason)
 }
 
 // OpenLocal opens the journal in dir, which must exist, and makes an empty one

@@ -39,7 +39,7 @@ func (l *Local) recover() error {
 		}
 		for _, h := range headers {
 			if h.id.Gateway != l.cfg.Store {
-				return fmt.Errorf("journal: %s belongs to another store; move it away", f.name)
+				return &CorruptError{f.name, h.offset, "it belongs to another store"}
 			}
 		}
 		all = append(all, headers...)
@@ -88,7 +88,7 @@ func (l *Local) openFiles() ([]*ringFile, error) {
 		}
 		index, err := strconv.Atoi(digits)
 		if err != nil || index < 0 || ringName(l.dir, index) != name {
-			return files, fmt.Errorf("journal: %s is not a file of a ring; move it away", name)
+			return files, &CorruptError{name, 0, "it is not a file of a ring"}
 		}
 		f, err := l.cfg.FS.OpenFile(name, os.O_RDWR, 0)
 		if err != nil {

@@ -143,3 +143,23 @@ func (s *Set) Dead(expired func(StreamPart) bool) []*Run {
 	}
 	return dead
 }
+
+// Hold returns the runs, in order, none of which goes before the caller releases
+// it.
+func (s *Set) Hold() []*Run {
+	for {
+		var held []*Run
+		changed, _ := s.each(func(r *Run) (bool, error) {
+			if r.acquire() {
+				held = append(held, r)
+			}
+			return true, nil
+		})
+		if !changed {
+			return held
+		}
+		for _, r := range held {
+			r.Release()
+		}
+	}
+}

@@ -75,15 +75,18 @@ func (c *checkpoints) end(lsn journal.LSN, now time.Time, err error) {
 
 // checkpointLoop writes checkpoints as they are wanted until ctx ends.
 func (s *Store) checkpointLoop(ctx context.Context) {
+	defer close(s.noCheckpoints)
 	for {
 		select {
 		case <-s.checkpoints.want:
+			s.checkpoint()
+		case do := <-s.between:
+			do()
 		case <-s.failed:
 			return
 		case <-ctx.Done():
 			return
 		}
-		s.checkpoint()
 	}
 }
 

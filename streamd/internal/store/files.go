@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +45,9 @@ func ParseMeta(b []byte) (m Meta, err error) {
 	case m.Format != storeFormat:
 		return m, &journal.VersionError{What: MetaName, Has: m.Format, Reads: storeFormat}
 	}
+	if again, err := m.Encode(); err != nil || !bytes.Equal(again, b) {
+		return m, fmt.Errorf("%w: it fails its checksum", ErrDamaged)
+	}
 	return m, nil
 }
 
@@ -56,9 +60,6 @@ func NewMeta(id [16]byte, now time.Time) Meta {
 	}
 	return m
 }
-
-// Encode returns the content of the file STORE.
-func (m meta) Encode() ([]byte, error) { return json.Marshal(m) }
 
 // Snapshot is a snapshot file.
 type Snapshot struct {

@@ -1,8 +1,8 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -29,7 +29,8 @@ type meta struct {
 	Sum     uint32 // CRC-32C of the JSON with Sum 0
 }
 
-func (m meta) encode() ([]byte, error) {
+// Encode returns the content of the file STORE.
+func (m meta) Encode() ([]byte, error) {
 	m.Sum = 0
 	b, err := json.Marshal(m)
 	if err != nil {
@@ -104,6 +105,15 @@ func (s *Store) openJournal() (journal.LSN, error) {
 		return 0, errors.Join(err, s.runs.Close())
 	}
 	s.j, s.bodies = s.ring, s.ring
+	if head, err := s.ring.Head(context.Background()); err != nil || head < s.snapshots.promised {
+		if err == nil {
+			err = fmt.Errorf("%w: the newest snapshot in %s cannot be read, and the journal ends at position %d, before it; %s", ErrDamaged, snapDir, head, advice)
+		}
+		return 0, errors.Join(err, s.j.Close(), s.runs.Close())
+	}
+	if err := s.removeLeftovers(m); err != nil {
+		return 0, errors.Join(err, s.j.Close(), s.runs.Close())
+	}
 	return from, nil
 }
 
@@ -130,8 +140,26 @@ func makeDir(fsys vfs.FS, dir string) error {
 
 func (s *Store) runsDir() string { return filepath.Join(s.opts.Dir, "runs") }
 
-// openRuns opens the runs of a manifest, and removes what is left of checkpoints
-// that did not come to their end.
+// removeLeftovers removes the runs that are left of checkpoints that did not come
+// to their end. It comes behind everything that can refuse to start: what is
+// refused stays as it is.
+func (s *Store) removeLeftovers(m manifest) error {
+	entries, err := s.opts.FS.ReadDir(s.runsDir())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if slices.Contains(m.Runs, e.Name()) {
+			continue
+		}
+		if err := s.opts.FS.Remove(filepath.Join(s.runsDir(), e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openRuns opens the runs of a manifest.
 func (s *Store) openRuns(m manifest) (err error) {
 	s.footers = runs.NewCache(0)
 	defer func() {
@@ -139,22 +167,14 @@ func (s *Store) openRuns(m manifest) (err error) {
 			err = errors.Join(err, s.runs.Close())
 		}
 	}()
-	entries, err := s.opts.FS.ReadDir(s.runsDir())
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if !slices.Contains(m.Runs, e.Name()) {
-			if err := s.opts.FS.Remove(filepath.Join(s.runsDir(), e.Name())); err != nil {
-				return err
-			}
-		}
-	}
 	var live []*runs.Run
 	for _, name := range m.Runs {
 		r, err := runs.Open(s.opts.FS, filepath.Join(s.runsDir(), name), s.footers)
 		if err != nil {
-			return fmt.Errorf("a file of records cannot be read: %w; restore the data directory from a copy, or look at what can be saved with streamd check", err)
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, runs.ErrDamaged) {
+				err = fmt.Errorf("%w: %w; %s", ErrDamaged, err, advice)
+			}
+			return fmt.Errorf("a file of records cannot be read: %w", err)
 		}
 		live = append(live, r)
 	}
@@ -164,8 +184,13 @@ func (s *Store) openRuns(m manifest) (err error) {
 func (s *Store) loadMeta(name string) error {
 	b, err := vfs.ReadFile(s.opts.FS, name)
 	if errors.Is(err, fs.ErrNotExist) {
+		if used, err := s.used(); err != nil {
+			return err
+		} else if used {
+			return fmt.Errorf("%w: %s is missing; %s", ErrDamaged, name, advice)
+		}
 		s.meta = newMeta(s.clock.Now())
-		if b, err = s.meta.encode(); err != nil {
+		if b, err = s.meta.Encode(); err != nil {
 			return err
 		}
 		if err := vfs.WriteFile(s.opts.FS, name, b, 0o600); err != nil {
@@ -176,15 +201,22 @@ func (s *Store) loadMeta(name string) error {
 	if err != nil {
 		return err
 	}
-	err = json.Unmarshal(b, &s.meta)
-	if again, eerr := s.meta.encode(); err == nil && s.meta.Format == storeFormat && (eerr != nil || !bytes.Equal(again, b)) {
-		err = errors.New("it fails its checksum")
-	}
-	if err != nil {
-		return fmt.Errorf("%s is damaged (%w); restore the data directory from a copy, or move it away to start empty", name, err)
-	}
-	if s.meta.Format != storeFormat {
-		return fmt.Errorf("%s says format %d, this program reads format %d; run the version that wrote it", name, s.meta.Format, storeFormat)
+	switch s.meta, err = ParseMeta(b); {
+	case errors.Is(err, ErrDamaged):
+		return fmt.Errorf("%s cannot be read: %w; %s", name, err, advice)
+	case err != nil:
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
+}
+
+// used reports whether a store has been in the directory.
+func (s *Store) used() (bool, error) {
+	for _, folder := range []string{JournalDir, SnapshotDir} {
+		entries, err := s.opts.FS.ReadDir(filepath.Join(s.opts.Dir, folder))
+		if err != nil || len(entries) > 0 {
+			return true, err
+		}
+	}
+	return false, nil
 }

@@ -43,6 +43,8 @@ type snapshots struct {
 	fs  vfs.FS
 	dir string
 
+	promised journal.LSN // of the newest file that load could not read, by its name
+
 	mu   sync.Mutex // guards what follows
 	kept []snapshot // oldest first
 }
@@ -86,9 +88,12 @@ func (ss *snapshots) load(log *slog.Logger) (st *state.State, lsn journal.LSN, m
 		}
 		log.Error("snapshot cannot be read; trying the one before it", slog.String("file", ss.kept[i].name), slog.Any("err", err))
 		errs = append(errs, fmt.Errorf("%s: %w", ss.kept[i].name, err))
+		if lsn, ok := SnapshotLSN(ss.kept[i].name); ok {
+			ss.promised = max(ss.promised, lsn)
+		}
 	}
 	if len(errs) > 0 {
-		return nil, 0, m, fmt.Errorf("no snapshot can be read; restore the data directory from a copy: %w", errors.Join(errs...))
+		return nil, 0, m, fmt.Errorf("%w: no snapshot can be read (%w); %s", ErrDamaged, errors.Join(errs...), advice)
 	}
 	return nil, 0, m, nil
 }

@@ -111,11 +111,13 @@ type Store struct {
 	failOnce  sync.Once
 	snapshots snapshots
 
-	aging       aging
-	checkpoints checkpoints
-	refused     int          // calls in a row, for want of room; the commit loop's alone
-	stalled     atomic.Int64 // ns that commits have waited for checkpoints
-	room        room
+	aging         aging
+	checkpoints   checkpoints
+	between       chan func()   // what the loop that writes checkpoints is to do between two of them
+	noCheckpoints chan struct{} // closed when that loop has ended
+	refused       int           // calls in a row, for want of room; the commit loop's alone
+	stalled       atomic.Int64  // ns that commits have waited for checkpoints
+	room          room
 
 	stopCommit     context.CancelFunc
 	stopApply      context.CancelFunc
@@ -140,6 +142,7 @@ func Open(opts Options) (_ *Store, err error) {
 	s := &Store{
 		opts: opts, log: opts.Logger, clock: opts.Clock, state: state.New(),
 		caughtUp: make(chan struct{}), failed: make(chan struct{}),
+		between: make(chan func()), noCheckpoints: make(chan struct{}),
 		unlock: func() error { return nil },
 	}
 	s.queue.init()
@@ -152,7 +155,7 @@ func Open(opts Options) (_ *Store, err error) {
 		return nil, errors.Join(err, s.j.Close(), s.unlock())
 	}
 	if head < from {
-		err := fmt.Errorf("store: the snapshot in %s is at journal position %d, but the journal ends at %d; restore the data directory from a copy", opts.Dir, from, head)
+		err := fmt.Errorf("%w: the snapshot in %s is at journal position %d, but the journal ends at %d; %s", ErrDamaged, opts.Dir, from, head, advice)
 		return nil, errors.Join(err, s.j.Close(), s.unlock())
 	}
 	s.aging.log = s.log
