@@ -18,6 +18,7 @@ func (s *Server) adminHandler() http.Handler {
 	mux.HandleFunc("GET /healthz", healthy)
 	mux.HandleFunc("GET /healthcheck", healthy) // where other emulators have it
 	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("POST "+snapshotPath, s.snapshot)
 	faults := s.faultsHandler()
 	mux.Handle("/faults", faults)
 	mux.Handle("/faults/", faults)

@@ -121,7 +121,7 @@ a shard of AWS takes 1 MiB/s and 1,000 records/s in and gives 2 MiB/s and 5 read
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	flags.StringVar(&f.requestLog, "request-log", "off", "where to write a line of JSON for each request: off, stderr or a file")
 	flags.StringVar(&f.config, "config", "", "YAML file with any of these flags")
-	cmd.AddCommand(newCA(env), newHealth(env), newMirror(), newVersion())
+	cmd.AddCommand(newCA(env), newCheck(env), newDump(env), newHealth(env), newMirror(), newRepair(env), newRestore(env), newSnapshot(env), newVersion())
 	return cmd
 }
 
