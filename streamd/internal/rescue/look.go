@@ -286,7 +286,7 @@ func (d *directory) apply() error {
 
 // report says what was found.
 func (d *directory) report() *Report {
-	r := &Report{Dir: d.dir, Findings: d.findings, Clean: true}
+	r := &Report{Dir: d.dir, Findings: append([]Finding{}, d.findings...), Clean: true}
 	for _, f := range d.findings {
 		r.Clean = r.Clean && !f.Damage
 	}

@@ -122,6 +122,9 @@ func (r *repair) plan() error {
 	if err := r.planRuns(); err != nil {
 		return err
 	}
+	if r.snapshot && r.hasBase {
+		r.copies = append(r.copies, r.path(store.SnapshotDir, store.SnapshotName(r.base.LSN)))
+	}
 	r.planJournal()
 	for _, s := range r.bad {
 		r.drop(s.name)

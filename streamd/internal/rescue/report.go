@@ -40,9 +40,9 @@ type Summary struct {
 	Tables     int       `json:"tables"`
 	Items      int       `json:"items"`
 	Runs       int       `json:"runs"`
-	Position   uint64    `json:"position"`   // where the journal ends
-	Snapshot   uint64    `json:"snapshot"`   // position of the snapshot that a start begins from
-	LastRecord time.Time `json:"lastRecord"` // arrival of the newest record; zero if there is none
+	Position   uint64    `json:"position"`            // where the journal ends
+	Snapshot   uint64    `json:"snapshot"`            // position of the snapshot that a start begins from
+	LastRecord time.Time `json:"lastRecord,omitzero"` // arrival of the newest record; zero if there is none
 }
 
 // Report is what [Check] finds.

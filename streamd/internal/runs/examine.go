@@ -201,7 +201,10 @@ func (e *examiner) batches() error {
 			offset += size
 		case size > 0:
 			e.damaged(offset, size, "records fail their checksum")
-			e.hurt, e.Torn = true, true
+			e.Torn = true
+			if t := e.tally(key); t != nil {
+				t.miss(b.First, b.Last())
+			}
 			offset += size
 		default:
 			next, err := e.next(offset + 1)
@@ -270,11 +273,7 @@ func (e *examiner) next(offset int64) (int64, error) {
 func (e *examiner) take(k Key, b Batch) error {
 	e.Records, e.Bytes = e.Records+uint64(b.Count), e.Bytes+uint64(len(b.Records))
 	e.key, e.last, e.Newest = k, b.Last(), max(e.Newest, b.Arrival)
-	for e.current < len(e.extents) && e.extents[e.current].Key != k {
-		e.current++
-	}
-	if e.current < len(e.extents) {
-		t := &e.seen[e.current]
+	if t := e.tally(k); t != nil {
 		if e.hurt {
 			t.miss(max(t.next, e.extents[e.current].First), b.First-1)
 		}
@@ -287,6 +286,18 @@ func (e *examiner) take(k Key, b Batch) error {
 	return e.yield(k, b)
 }
 
+// tally returns that of the extent of a shard, which is the current one from now
+// on; nil if the footer is damaged.
+func (e *examiner) tally(k Key) *tally {
+	for e.current < len(e.extents) && e.extents[e.current].Key != k {
+		e.current++
+	}
+	if e.current == len(e.extents) {
+		return nil
+	}
+	return &e.seen[e.current]
+}
+
 // compare says what is not there although the footer has it.
 func (e *examiner) compare() {
 	for i, x := range e.extents {
@@ -297,7 +308,9 @@ func (e *examiner) compare() {
 		if e.Whole() {
 			e.damaged(x.offset, x.length, "a shard does not have the records that the footer has")
 		}
-		t.miss(max(t.next, x.First), x.Last)
+		if from := max(t.next, t.last+1, x.First); from <= x.Last { // which is that of a record
+			t.miss(from, x.Last)
+		}
 		if t.records < x.Records {
 			e.Lost = append(e.Lost, Loss{x.Key, t.first, t.last, x.Records - t.records})
 		}
