@@ -46,6 +46,12 @@
 // not take, or that are beyond Config.CaptureLimit, are counted in the metric
 // streamd_capture_dropped_total. docs/formats.md has the format.
 //
+// # Copies and damage
+//
+// [FetchSnapshot] copies what a running server has stored, by its admin address,
+// and [Restore] makes a data directory of the copy. [Check], [Repair] and [Dump] are
+// for a directory that no server uses. docs/recovery.md says when to use which.
+//
 // # What can be seen
 //
 // The admin listener serves metrics to Prometheus: of streams, under names taken

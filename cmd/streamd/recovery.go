@@ -64,7 +64,7 @@ directory cannot be looked at.`,
 				return err
 			}
 		} else {
-			report.Text(cmd.OutOrStdout())
+			fmt.Fprint(cmd.OutOrStdout(), report)
 		}
 		if !report.Clean {
 			return fmt.Errorf("%w; restore a copy with streamd restore, or see what streamd repair would do", streamd.ErrCorrupt)
@@ -103,7 +103,7 @@ A copy from streamd snapshot is the better way, if there is one.`,
 		case *asJSON:
 			err = errors.Join(err, printJSON(cmd.OutOrStdout(), plan))
 		default:
-			plan.Text(cmd.OutOrStdout())
+			fmt.Fprint(cmd.OutOrStdout(), plan)
 		}
 		if err == nil && !*apply && len(plan.Steps) > 0 && !*asJSON {
 			fmt.Fprintln(cmd.OutOrStdout(), "nothing was done; say --apply to do it")
@@ -240,7 +240,7 @@ records, sequence numbers and tables, and takes iterators that were handed out.`
 		if err != nil {
 			return err
 		}
-		report.Text(cmd.OutOrStdout())
+		fmt.Fprint(cmd.OutOrStdout(), report)
 		return nil
 	}
 	return cmd

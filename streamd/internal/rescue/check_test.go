@@ -61,7 +61,7 @@ func TestCheckOfLeftovers(t *testing.T) {
 	r, err := rescue.Check(f.disk, dataDir)
 	check(t, err)
 	var text strings.Builder
-	r.Text(&text)
+	text.WriteString(r.String())
 	if !r.Clean || len(r.Findings) != 5 || strings.Count(text.String(), "note ") != 5 || !strings.Contains(text.String(), "was not acknowledged") {
 		t.Errorf("%s", &text)
 	}

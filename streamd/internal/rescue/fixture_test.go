@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -215,9 +216,7 @@ func tree(t testing.TB, fsys vfs.FS, dir string) map[string]string {
 	for _, e := range entries {
 		name := filepath.Join(dir, e.Name())
 		if e.IsDir() {
-			for k, v := range tree(t, fsys, name) {
-				files[k] = v
-			}
+			maps.Copy(files, tree(t, fsys, name))
 			continue
 		}
 		b, err := vfs.ReadFile(fsys, name)

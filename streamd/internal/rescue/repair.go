@@ -3,9 +3,9 @@ package rescue
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/streamkit/streamkit/internal/vfs"
@@ -29,20 +29,22 @@ type Plan struct {
 	Lost  string `json:"lost,omitempty"` // the folder that what was dropped is in, once it was done
 }
 
-// Text writes the plan for people.
-func (p *Plan) Text(w io.Writer) {
+// String returns the plan for people, in lines.
+func (p *Plan) String() string {
+	var w strings.Builder
 	if len(p.Steps) == 0 {
-		fmt.Fprintln(w, "there is nothing to repair")
+		w.WriteString("there is nothing to repair\n")
 	}
 	for _, s := range p.Steps {
-		fmt.Fprintln(w, s.What)
+		w.WriteString(s.What + "\n")
 		for _, l := range s.Loses {
-			fmt.Fprintln(w, "  lost:", l)
+			w.WriteString("  lost: " + l + "\n")
 		}
 	}
 	if p.Lost != "" {
-		fmt.Fprintln(w, "what was dropped is in", p.Lost)
+		w.WriteString("what was dropped is in " + p.Lost + "\n")
 	}
+	return w.String()
 }
 
 // repair is a plan with what it takes to carry it out. The order in which that

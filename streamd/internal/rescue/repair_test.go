@@ -216,7 +216,7 @@ func TestRepair(t *testing.T) {
 				t.Error("the directory was changed by a look at it")
 			}
 			var found strings.Builder
-			report.Text(&found)
+			found.WriteString(report.String())
 			for _, want := range tt.finds {
 				if !strings.Contains(found.String(), want) {
 					t.Errorf("%q is not in\n%s", want, &found)
@@ -236,7 +236,7 @@ func TestRepair(t *testing.T) {
 				return
 			}
 			var says strings.Builder
-			plan.Text(&says)
+			says.WriteString(plan.String())
 			for _, want := range tt.says {
 				if !strings.Contains(says.String(), want) {
 					t.Errorf("%q is not in\n%s", want, &says)

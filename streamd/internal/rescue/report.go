@@ -8,7 +8,7 @@ package rescue
 
 import (
 	"fmt"
-	"io"
+	"strings"
 	"time"
 )
 
@@ -53,22 +53,24 @@ type Report struct {
 	Summary  Summary   `json:"summary"`
 }
 
-// Text writes the report for people.
-func (r *Report) Text(w io.Writer) {
+// String returns the report for people, in lines.
+func (r *Report) String() string {
+	var w strings.Builder
 	for _, f := range r.Findings {
-		fmt.Fprintln(w, f)
+		w.WriteString(f.String() + "\n")
 	}
 	s := r.Summary
 	last := "there is no record"
 	if !s.LastRecord.IsZero() {
 		last = "the last record is of " + s.LastRecord.UTC().Format(time.RFC3339Nano)
 	}
-	fmt.Fprintf(w, "%s: %d streams with %d open shards, %d records of %d bytes in %d runs and the journal, %d tables with %d items\n",
-		r.Dir, s.Streams, s.Shards, s.Records, s.Bytes, s.Runs, s.Tables, s.Items)
-	fmt.Fprintf(w, "the journal ends at position %d, the snapshot is at %d, %s\n", s.Position, s.Snapshot, last)
+	w.WriteString(fmt.Sprintf("%s: %d streams with %d open shards, %d records of %d bytes in %d runs and the journal, %d tables with %d items\n",
+		r.Dir, s.Streams, s.Shards, s.Records, s.Bytes, s.Runs, s.Tables, s.Items))
+	w.WriteString(fmt.Sprintf("the journal ends at position %d, the snapshot is at %d, %s\n", s.Position, s.Snapshot, last))
 	if r.Clean {
-		fmt.Fprintln(w, "clean")
+		w.WriteString("clean\n")
 	}
+	return w.String()
 }
 
 func millis(ms int64) time.Time { return time.UnixMilli(ms) }
