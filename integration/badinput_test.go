@@ -94,6 +94,42 @@ func TestBadInput(t *testing.T) {
 			wants: []string{`"nowhere" does not exist`, "streamctl stream create"},
 		},
 		{
+			name:  "check of nothing",
+			args:  streamd("check", "--data", filepath.Join(t.TempDir(), "none")),
+			wants: []string{"there is no data directory", "--data"},
+		},
+		{
+			name:  "check of another directory",
+			args:  streamd("check", "--data", t.TempDir()),
+			wants: []string{"no data directory of streamd", "--data"},
+		},
+		{
+			name:  "check of a directory in use",
+			args:  streamd("check", "--data", running.dataDir),
+			wants: []string{"in use", "stop it first", "streamd snapshot"},
+		},
+		{
+			name:  "dump of nothing in particular",
+			args:  streamd("dump", "--data", running.dataDir),
+			wants: []string{"records, journal or state"},
+		},
+		{
+			name:  "snapshot of no server",
+			args:  streamd("snapshot", "--admin", freeAddr(t), "--out", filepath.Join(t.TempDir(), "s.tar")),
+			wants: []string{"no answer", "--admin"},
+		},
+		{
+			name:  "restore of what is no snapshot",
+			args:  streamd("restore", "--in", "-", "--data", filepath.Join(t.TempDir(), "d")),
+			stdin: "records, but no snapshot",
+			wants: []string{"no snapshot that streamd has written"},
+		},
+		{
+			name:  "restore over a directory",
+			args:  streamd("restore", "--in", "-", "--data", running.dataDir),
+			wants: []string{"is not empty", "does not exist yet"},
+		},
+		{
 			name:  "tail an unknown stream",
 			args:  []string{"streamctl", "tail", "nowhere"},
 			wants: []string{`"nowhere" does not exist`},
