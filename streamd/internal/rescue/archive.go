@@ -147,7 +147,7 @@ func Compress(w io.Writer) (io.WriteCloser, error) { return zstd.NewWriter(w) }
 func readManifest(in *tar.Reader) (m manifest, err error) {
 	h, err := in.Next()
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return m, fmt.Errorf("the snapshot is cut off: %w", err)
+		return m, fmt.Errorf("this is no snapshot that streamd has written, or it is cut off: %w", err)
 	}
 	if err != nil || h.Name != manifestName || h.Size > maxManifest {
 		return m, errors.New("this is no snapshot that streamd has written")
