@@ -38,10 +38,10 @@ func (l *lines) write(v any) error {
 
 // DumpOptions say what is dumped.
 type DumpOptions struct {
-	What    string // "records", "journal" or "state"
-	Stream  string // only this one; of records
-	Shard   string // only this one; of records
-	Skipped func(what string)
+	What    string            // "records", "journal" or "state"
+	Stream  string            // only this one; of records
+	Shard   string            // only this one; of records
+	Skipped func(what string) // is told of what is damaged; nil for nobody
 }
 
 // Dump writes what a data directory holds, as JSON lines, and changes nothing in
@@ -52,6 +52,9 @@ func Dump(fsys vfs.FS, dir string, w io.Writer, o DumpOptions) error {
 	}[o.What]
 	if !ok {
 		return fmt.Errorf("%q is none of records, journal and state", o.What)
+	}
+	if o.Skipped == nil {
+		o.Skipped = func(string) {}
 	}
 	unlock, err := open(fsys, dir)
 	if err != nil {
