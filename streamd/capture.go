@@ -2,12 +2,14 @@ package streamd
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,9 +30,10 @@ const (
 	captureQueue = 1024
 	// captureWaiting bounds the bytes of their bodies and answers.
 	captureWaiting = 64 << 20
-	// captureTarget begins the targets of the requests that are kept.
-	captureTarget = "Kinesis_20131202."
 )
+
+// captureTargets begin the targets of the requests that are kept.
+var captureTargets = []string{"Kinesis_20131202.", "DynamoDB_20120810."}
 
 // recorder writes what clients ask into a file, see package capture. Requests
 // never wait for it: what it cannot keep up with is counted, and left out.
@@ -40,6 +43,7 @@ type recorder struct {
 	began   time.Time
 	limit   int64
 	waiting atomic.Int64 // bytes in lines
+	streams atomic.Int64 // of events that were opened
 
 	lines chan captured // of capacity captureQueue
 	stop  chan struct{} // closed by close: write what waits, and return
@@ -61,6 +65,24 @@ type captured struct {
 	status        int
 	answerType    string
 	answer        []byte
+	events        *events // that the request has opened; nil if none
+	kind          captureKind
+}
+
+// captureKind says what a captured is.
+type captureKind uint8
+
+const (
+	captureRequest captureKind = iota
+	captureEvent               // answer is a message of events
+	captureEnd                 // of events
+)
+
+// events is a stream of events that is followed.
+type events struct {
+	number int64
+	line   capture.Line         // that has opened it; owned by write, like seen
+	seen   capture.Subscription // so far
 }
 
 func (c captured) bytes() int64 { return int64(len(c.body) + len(c.answer)) }
@@ -149,13 +171,28 @@ func (r *recorder) write() {
 
 func (r *recorder) writeLine(w io.Writer, buf []byte, c captured) []byte {
 	if r.full {
-		r.dropped.Inc()
+		if c.kind == captureRequest {
+			r.dropped.Inc()
+		}
 		return buf
 	}
-	buf, err := capture.AppendLine(buf, capture.Line{
-		At: c.at, Target: c.target, ContentType: c.ctype, Body: c.body, Status: c.status,
-		Answer: capture.ReadAnswer(c.target, c.answerType, c.status, c.answer),
-	})
+	line := capture.Line{At: c.at, Target: c.target, ContentType: c.ctype, Body: c.body, Status: c.status}
+	switch c.kind {
+	case captureEvent:
+		if e, err := capture.ReadEvent(c.answer); err == nil { // the server's own
+			c.events.seen.Add(e)
+		}
+		return buf
+	case captureEnd:
+		line = c.events.line.End(c.at, c.events.seen)
+	case captureRequest:
+		line.Answer = capture.ReadAnswer(c.target, c.answerType, c.status, c.answer)
+		if c.events != nil {
+			line.Stream, c.events.line = c.events.number, line
+			c.events.line.Stream = c.events.number
+		}
+	}
+	buf, err := capture.AppendLine(buf, line)
 	if err != nil {
 		r.dropped.Inc()
 		return buf
@@ -172,7 +209,9 @@ func (r *recorder) writeLine(w io.Writer, buf []byte, c captured) []byte {
 		r.fail(err)
 		return buf
 	}
-	r.written.Inc()
+	if c.kind == captureRequest {
+		r.written.Inc()
+	}
 	return buf
 }
 
@@ -185,20 +224,23 @@ func (r *recorder) fail(err error) {
 	r.log.Error("the capture cannot be written: what comes now is not in it", slog.Any("err", err))
 }
 
-// add hands a request over. What comes after close is lost: nobody waits for it.
-func (r *recorder) add(c captured) {
+// add hands over what is to be written, and reports whether it was taken. What
+// comes after close is lost: nobody waits for it.
+func (r *recorder) add(c captured) bool {
 	n := c.bytes()
-	if r.waiting.Add(n) > captureWaiting {
-		r.waiting.Add(-n)
-		r.dropped.Inc()
-		return
+	taken := r.waiting.Add(n) <= captureWaiting
+	if taken {
+		select {
+		case r.lines <- c:
+			return true
+		default:
+		}
 	}
-	select {
-	case r.lines <- c:
-	default:
-		r.waiting.Add(-n)
+	r.waiting.Add(-n)
+	if c.kind == captureRequest {
 		r.dropped.Inc()
 	}
+	return false
 }
 
 // close waits until all is written that was answered before.
@@ -217,15 +259,18 @@ func (r *recorder) wrap(h http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		target := req.Header.Get("X-Amz-Target")
-		if req.Method != http.MethodPost || !strings.HasPrefix(target, captureTarget) {
+		kept := func(prefix string) bool { return strings.HasPrefix(target, prefix) }
+		if req.Method != http.MethodPost || !slices.ContainsFunc(captureTargets, kept) {
 			h.ServeHTTP(w, req)
 			return
 		}
 		body := &copiedBody{ReadCloser: req.Body}
 		req.Body = body
-		h.ServeHTTP(&noting{ResponseWriter: w, r: r, body: body, c: captured{
+		n := &noting{ResponseWriter: w, r: r, body: body, c: captured{
 			at: time.Since(r.began), target: target, ctype: req.Header.Get("Content-Type"), status: http.StatusOK,
-		}, length: req.ContentLength}, req)
+		}, length: req.ContentLength}
+		defer n.end() // the handler may panic to cut the connection
+		h.ServeHTTP(n, req)
 	})
 }
 
@@ -252,6 +297,7 @@ type noting struct {
 	length int64 // of the request's body, -1 if it was not said
 	c      captured
 	noted  bool
+	events *events // that are followed; nil if there are none
 }
 
 func (n *noting) WriteHeader(status int) {
@@ -266,7 +312,21 @@ func (n *noting) Write(p []byte) (int, error) {
 		n.noted = true
 		n.note(p)
 	}
-	return n.ResponseWriter.Write(p)
+	written, err := n.ResponseWriter.Write(p)
+	// Each write of a stream of events is one message. One that was not taken
+	// makes the count worthless.
+	if n.events != nil && err == nil &&
+		!n.r.add(captured{kind: captureEvent, events: n.events, answer: bytes.Clone(p)}) {
+		n.events = nil
+	}
+	return written, err
+}
+
+// end notes the end of the events.
+func (n *noting) end() {
+	if n.events != nil {
+		n.r.add(captured{kind: captureEnd, at: time.Since(n.r.began), events: n.events})
+	}
 }
 
 // Unwrap is for [http.ResponseController].
@@ -282,8 +342,13 @@ func (n *noting) note(answer []byte) {
 	}
 	n.c.body = n.body.read
 	n.c.answerType = n.Header().Get("Content-Type")
-	if strings.HasPrefix(n.c.answerType, "application/x-amz-") {
-		n.c.answer = append([]byte(nil), answer...) // the handler uses it again
+	switch {
+	case strings.HasPrefix(n.c.answerType, "application/x-amz-"):
+		n.c.answer = bytes.Clone(answer) // the handler uses it again
+	case n.c.answerType == capture.TypeEvents:
+		n.c.events = &events{number: n.r.streams.Add(1)}
 	}
-	n.r.add(n.c)
+	if n.r.add(n.c) {
+		n.events = n.c.events
+	}
 }

@@ -58,10 +58,10 @@ func TestCapture(t *testing.T) {
 		if err == nil {
 			t.Fatal("a record was put where no stream is")
 		}
-		// Neither of these is a request to the Kinesis API.
 		if _, err := srv.DynamoDB().ListTables(t.Context(), &dynamodb.ListTablesInput{}); err != nil {
 			t.Fatal(err)
 		}
+		// This one is no request to the APIs.
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.Endpoint(), http.NoBody)
 		if err != nil {
 			t.Fatal(err)
@@ -79,15 +79,93 @@ func TestCapture(t *testing.T) {
 		if err := srv.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if len(lines) != 2 {
-			t.Fatalf("%d lines, want 2", len(lines))
+		if len(lines) != 3 {
+			t.Fatalf("%d lines, want 3", len(lines))
 		}
-		created, refused := lines[0], lines[1]
+		created, refused, tables := lines[0], lines[1], lines[2]
+		if tables.Operation() != "ListTables" || tables.Service() != "dynamodb" || tables.Status != 200 || string(tables.Body) != "{}" {
+			t.Errorf("%+v", tables)
+		}
 		if created.Operation() != "CreateStream" || created.Status != 200 || created.At != 3*time.Second || created.ContentType != "application/x-amz-json-1.1" {
 			t.Errorf("%+v", created)
 		}
 		if refused.Operation() != "PutRecord" || refused.Status != 400 || refused.Code != "ResourceNotFoundException" || !bytes.Contains(refused.Body, []byte(`"Data":"ZGF0YQ=="`)) {
 			t.Errorf("%+v", refused)
+		}
+	})
+}
+
+// TestCaptureOfSubscriptions follows three: one that its client leaves, one that
+// a fault cuts, and one that another takes the place of.
+func TestCaptureOfSubscriptions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "requests.ndjson")
+		r := newRig(t, 1, streamdtest.Config(func(c *streamd.Config) { c.Capture = file }))
+		consumer := *r.register("app").ConsumerARN
+		put := func(data string) {
+			t.Helper()
+			if _, err := r.client.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: &r.stream, PartitionKey: aws.String("k"), Data: []byte(data)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put("1")
+		put("2")
+		left := r.subscribeRaw(inCBOR, consumer, "TRIM_HORIZON")
+		if e := left.next(); len(e.payload.(*plainEvent).Records) != 2 {
+			t.Fatalf("%+v", e)
+		}
+		put("3")
+		if e := left.next(); len(e.payload.(*plainEvent).Records) != 1 {
+			t.Fatalf("%+v", e)
+		}
+		continued := left.next().payload.(*plainEvent).ContinuationSequenceNumber // a sign of life
+		_ = left.resp.Body.Close()
+		time.Sleep(10 * time.Second)
+
+		remove := r.Fault(t, streamdtest.Fault{Kind: streamd.FaultFanOutCut, Events: 1, Reset: true})
+		cut := r.subscribeRaw(inJSON, consumer, "TRIM_HORIZON")
+		_, _ = io.Copy(io.Discard, cut.resp.Body) // until it is cut
+		remove()
+		time.Sleep(10 * time.Second)
+
+		taken := r.subscribeRaw(inJSON, consumer, "LATEST")
+		time.Sleep(5 * time.Second)
+		last := r.subscribeRaw(inJSON, consumer, "LATEST")
+		for m := taken.next(); m.name != "ResourceInUseException"; m = taken.next() {
+			if m.kind != "event" {
+				t.Fatalf("%+v", m)
+			}
+		}
+		_ = last.resp.Body.Close()
+		synctest.Wait()
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		lines, _ := captured(t, file)
+		opened := make(map[int64]bool)
+		ended := make(map[int64]capture.Subscription)
+		for _, l := range lines {
+			switch {
+			case l.Stream == 0:
+			case l.Ended == nil:
+				opened[l.Stream] = l.Status == 200 && len(l.Body) > 0 && !opened[l.Stream]
+			case !opened[l.Stream] || len(l.Body) > 0:
+				t.Errorf("ended, but not opened: %+v", l)
+			default:
+				ended[l.Stream] = *l.Ended
+			}
+		}
+		if len(opened) != 4 || len(ended) != 4 {
+			t.Fatalf("%d opened, ended %v", len(opened), ended)
+		}
+		if got, want := ended[1], (capture.Subscription{Events: 2, Records: 3, Next: continued}); got != want {
+			t.Errorf("the one that was left: %+v, want %+v", got, want)
+		}
+		if got := ended[2]; got.Events != 1 || got.Records != 3 || got.Code != "" {
+			t.Errorf("the one that was cut: %+v", got)
+		}
+		if got := ended[3]; got.Records != 0 || got.Code != "ResourceInUseException" {
+			t.Errorf("the one whose place was taken: %+v", got)
 		}
 	})
 }

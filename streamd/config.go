@@ -127,8 +127,8 @@ type Config struct {
 	// client must subscribe anew, by the server's clock. Default 5m, as on AWS.
 	SubscriptionLife time.Duration
 
-	// Capture is a file into which the requests to the Kinesis API are written,
-	// with the data of records, but without credentials. It is appended to, and
+	// Capture is a file into which the requests to the APIs are written, with the
+	// data of records and items, but without credentials. It is appended to, and
 	// `streamctl replay` sends it again. Default none.
 	Capture string
 

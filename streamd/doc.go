@@ -40,9 +40,9 @@
 //
 // # Capture
 //
-// With Config.Capture a server writes down what the Kinesis API is asked, and how
-// it ended, each request before its answer leaves. The file has the data of
-// records, and no credentials. Requests do not wait for it: those that it could
+// With Config.Capture a server writes down what it is asked, and how it ended,
+// each request before its answer leaves, and a subscription once more as it ends.
+// The file has the data of records and items, and no credentials. Requests do not wait for it: those that it could
 // not take, or that are beyond Config.CaptureLimit, are counted in the metric
 // streamd_capture_dropped_total. docs/formats.md has the format.
 //

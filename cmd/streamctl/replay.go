@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,8 +14,10 @@ import (
 
 // replayOptions are the flags of "replay".
 type replayOptions struct {
-	speed  string
-	asJSON bool
+	speed         string
+	wait          time.Duration
+	withoutTables bool
+	asJSON        bool
 }
 
 func (a *app) newReplay() *cobra.Command {
@@ -27,8 +30,10 @@ another in the order of the file, with your own credentials and region, and say
 which are answered with another status or error than they were.
 
 Shard iterators, tokens, sequence numbers and ARNs that the captured server has
-given are replaced by those that this one gives. Subscriptions (SubscribeToShard)
-are left out, and requests to DynamoDB are not in a capture.
+given are replaced by those that this one gives. A subscription (SubscribeToShard)
+is opened where it was, and read until as many records have come as came by its
+end in the capture; --wait bounds the time without any. Requests to DynamoDB go to
+its own endpoint, unless --without-tables leaves them out.
 
 The requests do what they did: streams are created, changed and deleted. The exit
 code is 1 if anything differs.`,
@@ -40,6 +45,8 @@ code is 1 if anything differs.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.speed, "speed", "1", `how much faster than they came; "max" leaves the pauses out`)
+	f.DurationVar(&o.wait, "wait", 10*time.Second, "how long a subscription may bring no records that it has brought")
+	f.BoolVar(&o.withoutTables, "without-tables", false, "leave requests to DynamoDB out")
 	f.BoolVar(&o.asJSON, "json", false, "print differences and the outcome as JSON")
 	return cmd
 }
@@ -67,6 +74,9 @@ func (a *app) replay(ctx context.Context, name string, o replayOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.wait <= 0 {
+		return fmt.Errorf("--wait %v is no time; write one such as 10s", o.wait)
+	}
 	file, err := os.Open(name)
 	if err != nil {
 		return err
@@ -76,12 +86,18 @@ func (a *app) replay(ctx context.Context, name string, o replayOptions) error {
 	if err != nil {
 		return err
 	}
-	to, err := replay.NewSigned(ctx, k)
+	where := a.about.Where // not that of the tables
+	d, err := a.dynamodb(ctx)
+	if err != nil {
+		return err
+	}
+	a.about.Where = where
+	to, err := replay.NewSigned(ctx, k, d)
 	if err != nil {
 		return err
 	}
 	found := []replay.Difference{}
-	report, err := replay.Run(ctx, file, to, replay.Options{Speed: speed, Differ: func(d replay.Difference) {
+	report, err := replay.Run(ctx, file, to, replay.Options{Speed: speed, Wait: o.wait, WithoutTables: o.withoutTables, Differ: func(d replay.Difference) {
 		if o.asJSON {
 			found = append(found, d)
 			return
@@ -107,7 +123,7 @@ func (a *app) replay(ctx context.Context, name string, o replayOptions) error {
 func (a *app) sayReplay(name string, r replay.Report) {
 	fmt.Fprintf(a.out, "sent %s of %s to %s: %s\n", count(r.Sent, "request"), name, a.about.Where, count(r.Differences, "difference"))
 	if r.Skipped > 0 {
-		fmt.Fprintf(a.out, "left out %s\n", count(r.Skipped, "subscription"))
+		fmt.Fprintf(a.out, "left out %s\n", count(r.Skipped, "request"))
 	}
 	if r.Damaged > 0 {
 		fmt.Fprintf(a.out, "%s could not be read, as the last one of a server that was killed\n", count(r.Damaged, "line"))

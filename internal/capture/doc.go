@@ -9,7 +9,8 @@
 //
 //	{"format":"streamd-capture","version":1,"started":"2026-11-23T10:00:00Z"}
 //
-// Every other line is a request to the Kinesis API that was answered:
+// Every other line is a request to the APIs that was answered, or the end of a
+// stream of events:
 //
 //	at_us   microseconds from the header's time to the request's arrival
 //	target  X-Amz-Target
@@ -21,6 +22,11 @@
 //	failed  how many entries of PutRecords were refused; absent if none
 //	values  what later requests may repeat from the answer, by its place:
 //	        iterators, tokens, sequence numbers, ARNs
+//	stream  number of the stream of events that the request has opened
+//	ended   on the line that ends the stream of that number: how many events had
+//	        records (or named the children of the shard), how many records they
+//	        had, and whether the shard has ended; code is then the error that
+//	        ended the stream, values the number to go on from
 //
 // Headers are not kept, so that neither credentials nor signatures are; the
 // data of records is, in the bodies.
@@ -28,5 +34,7 @@
 // # Order
 //
 // Lines are in the order in which answers were ready to be sent. A request that
-// repeats something from an answer is therefore behind that answer's line.
+// repeats something from an answer is therefore behind that answer's line. A
+// stream of events has two: where it was opened, and where it ended; the second
+// is missing if it had not ended, or was not followed.
 package capture

@@ -14,6 +14,11 @@ type Line struct {
 	ContentType string
 	Body        []byte
 	Status      int
+	// Stream is the number of the stream of events that the request has opened,
+	// from 1 in each run; 0 if it has opened none.
+	Stream int64
+	// Ended is set on the line that ends Stream, which has no body.
+	Ended *Subscription
 	Answer
 }
 
@@ -22,6 +27,14 @@ type Answer struct {
 	Code   string            // type of the error, empty if there was none
 	Failed int               // entries of PutRecords that were refused
 	Values map[string]string // what later requests may repeat, by its place
+}
+
+// Service returns the name of the service: kinesis or dynamodb.
+func (l Line) Service() string {
+	if strings.HasPrefix(l.Target, "DynamoDB_") {
+		return "dynamodb"
+	}
+	return "kinesis"
 }
 
 // Operation returns the name of the operation.
@@ -75,7 +88,8 @@ func repeated(name string) bool {
 	case "ShardIterator", "NextShardIterator", "NextToken":
 		return true
 	}
-	return strings.HasSuffix(name, "SequenceNumber") || strings.HasSuffix(name, "ARN")
+	// DynamoDB writes Arn.
+	return strings.HasSuffix(name, "SequenceNumber") || strings.HasSuffix(name, "ARN") || strings.HasSuffix(name, "Arn")
 }
 
 // wireLine is a Line in JSON.
@@ -89,6 +103,27 @@ type wireLine struct {
 	Code   string            `json:"code,omitempty"`
 	Failed int               `json:"failed,omitempty"`
 	Values map[string]string `json:"values,omitempty"`
+	Stream int64             `json:"stream,omitempty"`
+	Ended  *wireEnd          `json:"ended,omitempty"`
+}
+
+// wireEnd is a Subscription in JSON. Its error and its number are in the line.
+type wireEnd struct {
+	Events  int  `json:"events"`
+	Records int  `json:"records"`
+	Last    bool `json:"last,omitempty"`
+}
+
+const continuation = "ContinuationSequenceNumber"
+
+// End returns the line that ends a stream of events.
+func (l Line) End(at time.Duration, s Subscription) Line {
+	end := Line{At: at, Target: l.Target, ContentType: l.ContentType, Status: l.Status, Stream: l.Stream, Ended: &s}
+	end.Code = s.Code
+	if s.Next != "" {
+		end.Values = map[string]string{continuation: s.Next}
+	}
+	return end
 }
 
 // wire returns the JSON form. A body that JSON would not keep as it is goes
@@ -98,7 +133,12 @@ func (l Line) wire() wireLine {
 		At: l.At.Microseconds(), Target: l.Target, Type: l.ContentType,
 		Status: l.Status, Code: l.Code, Failed: l.Failed, Values: l.Values,
 	}
-	if mediaType(l.ContentType) == typeJSON && utf8.Valid(l.Body) && json.Valid(l.Body) {
+	w.Stream = l.Stream
+	if l.Ended != nil {
+		w.Ended = &wireEnd{l.Ended.Events, l.Ended.Records, l.Ended.Last}
+		return w
+	}
+	if isJSON(l.ContentType) && utf8.Valid(l.Body) && json.Valid(l.Body) {
 		w.Body = l.Body
 	} else {
 		w.Base64 = l.Body
@@ -113,6 +153,10 @@ func (w wireLine) line() Line {
 	}
 	if w.Base64 != nil {
 		l.Body = w.Base64
+	}
+	l.Stream = w.Stream
+	if w.Ended != nil {
+		l.Ended = &Subscription{w.Ended.Events, w.Ended.Records, w.Ended.Last, w.Code, w.Values[continuation]}
 	}
 	return l
 }

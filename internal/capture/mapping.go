@@ -27,10 +27,11 @@ func (m *Mapping) Need(l Line) {
 }
 
 // repeatable reports whether a string of a request may be one that an answer
-// gave. Data and keys are not: they are what they are.
+// gave. Data and keys are not: they are what they are; and so are the values of
+// items, which lie below their types. A table may be named by its ARN.
 func repeatable(path string) bool {
 	name := lastName(path)
-	return repeated(name) || strings.HasPrefix(name, "SequenceNumber")
+	return repeated(name) || strings.HasPrefix(name, "SequenceNumber") || name == "TableName"
 }
 
 // Learn takes an answer of the first run, and that of the second to the same

@@ -9,10 +9,11 @@ import (
 	"strings"
 )
 
-// Content types of the Kinesis API.
+// Content types of the APIs. DynamoDB's is 1.0.
 const (
-	typeJSON = "application/x-amz-json-1.1"
-	typeCBOR = "application/x-amz-cbor-1.1"
+	typeJSON   = "application/x-amz-json-1.1"
+	typeJSON10 = "application/x-amz-json-1.0"
+	typeCBOR   = "application/x-amz-cbor-1.1"
 )
 
 // maxDepth is how deep a document may nest. Those of the API have less.
@@ -31,7 +32,7 @@ type text struct {
 // ctype tells the encoding; a type that is neither JSON nor CBOR has no strings.
 func visit(ctype string, body []byte, f func(text)) error {
 	switch mediaType(ctype) {
-	case typeJSON:
+	case typeJSON, typeJSON10:
 		return visitJSON(body, f)
 	case typeCBOR:
 		c := cborVisitor{b: body, f: f}
@@ -48,6 +49,11 @@ func visit(ctype string, body []byte, f func(text)) error {
 func mediaType(ctype string) string {
 	t, _, _ := strings.Cut(ctype, ";")
 	return strings.ToLower(strings.TrimSpace(t))
+}
+
+func isJSON(ctype string) bool {
+	t := mediaType(ctype)
+	return t == typeJSON || t == typeJSON10
 }
 
 func under(path, name string) string {
@@ -230,7 +236,7 @@ func (c *cborVisitor) item(path string, depth int) error {
 
 // appendText adds a string in the encoding of ctype.
 func appendText(dst []byte, ctype, s string) []byte {
-	if mediaType(ctype) == typeJSON {
+	if isJSON(ctype) {
 		quoted, _ := json.Marshal(s) // of a string it cannot fail
 		return append(dst, quoted...)
 	}

@@ -12,9 +12,10 @@ import (
 	"github.com/streamkit/streamkit/internal/capture"
 )
 
-// A Sender sends one request to the second server.
+// A Sender sends one request to the second server: that of a line, with the body
+// that this server understands.
 type Sender interface {
-	Send(ctx context.Context, target, contentType string, body []byte) (Answer, error)
+	Send(ctx context.Context, l capture.Line, body []byte) (Answer, error)
 }
 
 // Answer is what came back.
@@ -22,6 +23,9 @@ type Answer struct {
 	Status      int
 	ContentType string
 	Body        []byte
+	// Events is the rest of an answer that is a stream of events, which has no
+	// Body. Who has it closes it.
+	Events io.ReadCloser
 }
 
 // Options say how to replay.
@@ -29,6 +33,11 @@ type Options struct {
 	// Speed is how much faster than it came a request is sent: 2 halves the
 	// pauses. Zero leaves them out.
 	Speed float64
+	// Wait is how long a subscription may bring no records before it is taken to
+	// have no more. Default 10s.
+	Wait time.Duration
+	// WithoutTables leaves the requests to DynamoDB out.
+	WithoutTables bool
 	// Differ is told of each difference. Nil ignores them.
 	Differ func(Difference)
 }
@@ -45,7 +54,7 @@ type Difference struct {
 type Report struct {
 	Sent        int `json:"sent"`
 	Differences int `json:"differences"`
-	Skipped     int `json:"skipped"` // subscriptions, whose answers are streams
+	Skipped     int `json:"skipped"` // requests that were left out
 	Damaged     int `json:"damaged"` // lines that could not be read
 }
 
@@ -65,32 +74,95 @@ func Run(ctx context.Context, r io.ReadSeeker, to Sender, opts Options) (Report,
 	if _, err := r.Seek(0, io.SeekStart); err != nil {
 		return report, err
 	}
-	began := time.Now()
+	p := &player{to: to, opts: opts, names: names, report: &report, began: time.Now(), open: make(map[int64]*subscription)}
+	if p.opts.Wait == 0 {
+		p.opts.Wait = 10 * time.Second
+	}
+	defer p.close()
 	err := each(r, &report, func(n int, l capture.Line) error {
-		if l.Operation() == "SubscribeToShard" {
-			report.Skipped++
-			return nil
-		}
-		if err := pause(ctx, began, l.At, opts.Speed); err != nil {
-			return err
-		}
-		got, err := to.Send(ctx, l.Target, l.ContentType, names.Rewrite(l))
+		err := p.play(ctx, n, l)
 		if err != nil {
 			return fmt.Errorf("line %d, %s: %w", n, l.Operation(), err)
-		}
-		report.Sent++
-		answer := capture.ReadAnswer(l.Target, got.ContentType, got.Status, got.Body)
-		names.Learn(l.Answer, answer)
-		was, is := outcome(l.Status, l.Answer), outcome(got.Status, answer)
-		if was != is {
-			report.Differences++
-			if opts.Differ != nil {
-				opts.Differ(Difference{n, l.Operation(), was, is})
-			}
 		}
 		return nil
 	})
 	return report, err
+}
+
+// player is a replay under way.
+type player struct {
+	to     Sender
+	opts   Options
+	names  capture.Mapping
+	report *Report
+	began  time.Time
+	open   map[int64]*subscription // by their numbers in the capture
+}
+
+// play does what a line says.
+func (p *player) play(ctx context.Context, n int, l capture.Line) error {
+	if l.Service() == "dynamodb" && p.opts.WithoutTables {
+		p.report.Skipped++
+		return nil
+	}
+	if l.Ended == nil && l.Stream != 0 && len(p.open) >= maxOpen {
+		p.report.Skipped++
+		return nil
+	}
+	if err := pause(ctx, p.began, l.At, p.opts.Speed); err != nil {
+		return err
+	}
+	if l.Ended != nil {
+		return p.end(ctx, n, l)
+	}
+	got, err := p.send(ctx, l)
+	if err != nil {
+		return err
+	}
+	p.report.Sent++
+	answer := capture.ReadAnswer(l.Target, got.ContentType, got.Status, got.Body)
+	p.names.Learn(l.Answer, answer)
+	p.compare(n, l, outcome(l.Status, l.Answer), outcome(got.Status, answer))
+	switch {
+	case got.Events == nil:
+	case l.Stream == 0: // how it went is not known
+		_ = got.Events.Close() // nothing is wanted of it
+	default:
+		p.drop(l.Stream) // of an earlier run
+		p.open[l.Stream] = follow(got.Events)
+	}
+	return nil
+}
+
+// Between two subscriptions of a consumer to a shard there must be five seconds.
+const (
+	againAfter = time.Second
+	againTimes = 6
+)
+
+// send sends a request. A subscription that came in time in the first run may
+// come too early in a replay without pauses: it is tried again.
+func (p *player) send(ctx context.Context, l capture.Line) (Answer, error) {
+	for try := 0; ; try++ {
+		got, err := p.to.Send(ctx, l, p.names.Rewrite(l))
+		if err != nil || l.Stream == 0 || got.Events != nil || try == againTimes ||
+			capture.ReadAnswer(l.Target, got.ContentType, got.Status, got.Body).Code != "ResourceInUseException" {
+			return got, err
+		}
+		if err := sleep(ctx, againAfter); err != nil {
+			return got, err
+		}
+	}
+}
+
+func (p *player) compare(n int, l capture.Line, was, is string) {
+	if was == is {
+		return
+	}
+	p.report.Differences++
+	if p.opts.Differ != nil {
+		p.opts.Differ(Difference{n, l.Operation(), was, is})
+	}
 }
 
 // each calls f for every line that can be read, with its number.
@@ -119,7 +191,11 @@ func pause(ctx context.Context, began time.Time, at time.Duration, speed float64
 	if speed == 0 {
 		return ctx.Err()
 	}
-	t := time.NewTimer(time.Until(began.Add(time.Duration(float64(at) / speed))))
+	return sleep(ctx, time.Until(began.Add(time.Duration(float64(at)/speed))))
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
