@@ -93,6 +93,8 @@ const (
 	shardIncomingRecords
 	shardOutgoingBytes
 	shardOutgoingRecords
+	shardWriteExceeded
+	shardReadExceeded
 	shardCounters
 )
 
@@ -101,6 +103,8 @@ var shardCounterNames = [shardCounters]metricName{
 	shardIncomingRecords: {"kinesis_shard_incoming_records_total", "IncomingRecords", "Records that the shard took."},
 	shardOutgoingBytes:   {"kinesis_shard_outgoing_bytes_total", "OutgoingBytes", "Bytes of data in the records that the shard gave."},
 	shardOutgoingRecords: {"kinesis_shard_outgoing_records_total", "OutgoingRecords", "Records that the shard gave."},
+	shardWriteExceeded:   {"kinesis_shard_write_provisioned_throughput_exceeded_total", "WriteProvisionedThroughputExceeded", "Records that the shard refused because they came faster than its limits."},
+	shardReadExceeded:    {"kinesis_shard_read_provisioned_throughput_exceeded_total", "ReadProvisionedThroughputExceeded", "Calls of GetRecords that the shard refused because they came faster than its limits."},
 }
 
 // shardAgeName has the labels stream and shard.

@@ -372,7 +372,10 @@ func TestMetricNames(t *testing.T) {
 	w.ok("PutRecord", `{"StreamName":"s","Data":"aGVsbG8=","PartitionKey":"k"}`)
 	w.ok("PutRecords", `{"StreamName":"s","Records":[{"Data":"aGVsbG8=","PartitionKey":"k"}]}`)
 	w.read(0)
-	w.srv.metrics.stream.Sent(w.srv.metrics.stream.catalogue()[0], "c", api.Event{})
+	m, s := w.srv.metrics.stream, w.srv.metrics.stream.catalogue()[0]
+	m.Sent(s, "c", api.Event{})
+	m.throttled(s, 0, true, 1)
+	m.throttled(s, 0, false, 1)
 
 	families, err := w.srv.metrics.registry.Gather()
 	if err != nil {
@@ -479,6 +482,7 @@ func TestMetricsAreCheap(t *testing.T) {
 		{"Put", func() { m.stream.Put(s, put) }},
 		{"Got", func() { m.stream.Got(s, 1, 100, 1000, time.Second) }},
 		{"Sent", func() { m.stream.Sent(s, "c", api.Event{Records: 1}) }},
+		{"throttled", func() { m.stream.throttled(s, 1, true, 3) }},
 		{"observe, without a log", func() { w.srv.observe(e) }},
 	} {
 		tt.do() // makes the labels

@@ -208,13 +208,18 @@ func (m *streamMetrics) Got(s *state.Stream, shard, records, bytes int, age time
 	}
 }
 
-// throttled counts records or reads that were refused for coming too fast.
-func (m *streamMetrics) throttled(key state.StreamKey, write bool, n int) {
-	which := readExceeded
+// throttled counts records or reads that were refused for coming too fast. It is
+// a [limits.Throttled].
+func (m *streamMetrics) throttled(s *state.Stream, shard int, write bool, n int) {
+	which, ofShard := readExceeded, shardReadExceeded
 	if write {
-		which = writeExceeded
+		which, ofShard = writeExceeded, shardWriteExceeded
 	}
-	m.of(key.Name).counters[which].Add(float64(n))
+	c := m.of(s.Key.Name)
+	c.counters[which].Add(float64(n))
+	if len(s.Metrics) > 0 && c.label != otherLabel {
+		m.addShard(c, s, shard, ofShard, n)
+	}
 }
 
 // Sent implements [api.Meter].

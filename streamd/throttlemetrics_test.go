@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // TestThrottlesAreCounted compares the counters with what was refused.
@@ -40,4 +42,54 @@ func TestThrottlesAreCounted(t *testing.T) {
 			t.Errorf("no %s", want)
 		}
 	}
+}
+
+// TestThrottlesOfShards has shards refuse records and reads, with what is counted
+// of them switched on and off.
+func TestThrottlesOfShards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatched(t, Config{Create: []StreamSpec{{Name: "s", Shards: 2}}, Limits: Limits{WriteRecords: 1, ReadCalls: 1}})
+		const (
+			write = "kinesis_shard_write_provisioned_throughput_exceeded_total"
+			read  = "kinesis_shard_read_provisioned_throughput_exceeded_total"
+			low   = `{shard="shardId-000000000000",stream="s"}`
+			high  = `{shard="shardId-000000000001",stream="s"}`
+		)
+		monitor := func(op, metrics string) {
+			t.Helper()
+			w.ok(op, `{"StreamName":"s","ShardLevelMetrics":[`+metrics+`]}`)
+		}
+		// throttle has the lower shard refuse two records and one read, the upper
+		// one record.
+		throttle := func() {
+			t.Helper()
+			record := func(hash string) string {
+				return `{"Data":"aGk=","PartitionKey":"k","ExplicitHashKey":"` + hash + `"}`
+			}
+			const top = "340282366920938463463374607431768211455"
+			w.ok("PutRecords", `{"StreamName":"s","Records":[`+strings.Join([]string{record("0"), record(top), record("0"), record(top), record("0")}, ",")+`]}`)
+			body := w.getBody(0, "")
+			w.ok("GetRecords", body)
+			if a := w.call("GetRecords", body); a.Code != http.StatusBadRequest {
+				t.Fatalf("%d %s", a.Code, a.Body)
+			}
+			w.srv.Advance(10 * time.Second)
+		}
+		throttle()
+		w.expect("off", write+low, write+high, read+low, `kinesis_write_provisioned_throughput_exceeded_total{stream="s"} 3`)
+		monitor("EnableEnhancedMonitoring", `"WriteProvisionedThroughputExceeded"`)
+		throttle()
+		w.expect("writes on", write+low+" 2", write+high+" 1", read+low)
+		monitor("EnableEnhancedMonitoring", `"ReadProvisionedThroughputExceeded"`)
+		throttle()
+		w.expect("both on", write+low+" 4", write+high+" 2", read+low+" 1", read+high,
+			`kinesis_write_provisioned_throughput_exceeded_total{stream="s"} 9`, `kinesis_read_provisioned_throughput_exceeded_total{stream="s"} 3`)
+		monitor("DisableEnhancedMonitoring", `"WriteProvisionedThroughputExceeded"`)
+		w.expect("writes off", write+low, write+high, read+low+" 1")
+		monitor("DisableEnhancedMonitoring", `"ReadProvisionedThroughputExceeded"`)
+		w.expect("off again", read+low)
+		if n := w.srv.metrics.stream.shardLabels.Load(); n != 0 {
+			t.Errorf("%d shards are named after all is switched off", n)
+		}
+	})
 }

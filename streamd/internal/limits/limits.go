@@ -98,10 +98,27 @@ type override struct {
 	rates   shardRates
 }
 
+// Throttled is told how many records (of a write) or calls of GetRecords a shard
+// has refused. It is called on their way: it must not wait.
+type Throttled func(s *state.Stream, shard int, write bool, n int)
+
+// refusals counts what shards refuse of one call.
+type refusals []struct{ shard, n int }
+
+func (r refusals) add(shard int) refusals {
+	for i := range r {
+		if r[i].shard == shard {
+			r[i].n++
+			return r
+		}
+	}
+	return append(r, struct{ shard, n int }{shard, 1})
+}
+
 // Limiter keeps the rates. It is safe for concurrent use.
 type Limiter struct {
 	now        func() time.Time
-	throttle   func(stream state.StreamKey, write bool, n int)
+	throttle   Throttled
 	rates      shardRates
 	overrides  []override
 	operations map[string]rate
@@ -114,11 +131,10 @@ type Limiter struct {
 
 // New returns a Limiter of rates and patterns that have been checked. The shards
 // of a stream have the rates of the first of overrides that is for it, or else
-// r. now is the server's clock. onThrottle, which may be nil, is told how many
-// records or reads of a stream are refused.
-func New(r Rates, overrides []Override, now func() time.Time, onThrottle func(stream state.StreamKey, write bool, n int)) *Limiter {
+// r. now is the server's clock. onThrottle may be nil.
+func New(r Rates, overrides []Override, now func() time.Time, onThrottle Throttled) *Limiter {
 	if onThrottle == nil {
-		onThrottle = func(state.StreamKey, bool, int) {}
+		onThrottle = func(*state.Stream, int, bool, int) {}
 	}
 	l := &Limiter{now: now, throttle: onThrottle, rates: r.shard(), operations: make(map[string]rate)}
 	for _, o := range overrides {
@@ -180,6 +196,8 @@ func (l *Limiter) Admit(_ context.Context, s *state.Stream, records []api.Incomi
 	l.mu.Lock()
 	var u *shardUse
 	last := -1
+	var few [8]struct{ shard, n int } // shards that refuse in one call
+	by := refusals(few[:0])
 	for i := range records {
 		r := &records[i]
 		if r.Refused != nil {
@@ -195,11 +213,12 @@ func (l *Limiter) Admit(_ context.Context, s *state.Stream, records []api.Incomi
 			u.refusal = writeExceeded(s, r.Shard)
 		}
 		r.Refused = u.refusal
+		by = by.add(r.Shard)
 		refused++
 	}
 	l.mu.Unlock()
-	if refused > 0 {
-		l.throttle(s.Key, true, refused)
+	for _, b := range by {
+		l.throttle(s, b.shard, true, b.n)
 	}
 	return refused
 }
@@ -229,7 +248,7 @@ func (l *Limiter) AdmitRead(s *state.Stream, shard int) *awserr.Error {
 	if s.Mode == state.OnDemand || l.readable(s, shard) {
 		return nil
 	}
-	l.throttle(s.Key, false, 1)
+	l.throttle(s, shard, false, 1)
 	return awserr.New("ProvisionedThroughputExceededException", "Rate exceeded for Shard - %s/%s/%s", s.Key.Account, s.Key.Name, state.ShardID(shard))
 }
 

@@ -2,6 +2,7 @@ package limits_test
 
 import (
 	"context"
+	"maps"
 	"math"
 	"testing"
 	"time"
@@ -69,8 +70,8 @@ func expect(t *testing.T, what string, got, want int) {
 func TestWritesOfAShard(t *testing.T) {
 	h := newHand()
 	var refused int
-	l := limits.New(limits.AWS(1), nil, h.now, func(_ state.StreamKey, write bool, n int) {
-		if write {
+	l := limits.New(limits.AWS(1), nil, h.now, func(_ *state.Stream, shard int, write bool, n int) {
+		if write && shard == 0 {
 			refused += n
 		}
 	})
@@ -98,6 +99,52 @@ func TestWritesOfAShard(t *testing.T) {
 	demand := stream(3, mib)
 	demand.Mode = state.OnDemand
 	expect(t, "on demand", admitted(l, demand, 0, 5000, 1000), 5000)
+}
+
+// TestRefusalsByShard has one call refused by more shards than usual, and by
+// somebody else.
+func TestRefusalsByShard(t *testing.T) {
+	h := newHand()
+	got := make(map[int]int)
+	calls := 0
+	l := limits.New(limits.Rates{WriteRecords: 1, ReadCalls: 1}, nil, h.now, func(_ *state.Stream, shard int, write bool, n int) {
+		calls++
+		if !write {
+			n *= 100
+		}
+		got[shard] += n
+	})
+	s := stream(1, mib)
+	const shards = 20
+	records := make([]api.Incoming, 5*shards)
+	for i := range records {
+		records[i] = api.Incoming{Shard: i % shards, Size: 1}
+	}
+	records[3].Refused = new(awserr.Error)                                    // shard 3 takes one of the others
+	expect(t, "refused", l.Admit(context.Background(), s, records), 4*shards-1) // the limit's own
+	want := map[int]int{3: 3}
+	for i := range shards {
+		if i != 3 {
+			want[i] = 4
+		}
+	}
+	if !maps.Equal(got, want) || calls != shards {
+		t.Errorf("%v in %d calls, want %v", got, calls, want)
+	}
+	for range 3 {
+		l.AdmitRead(s, 7)
+	}
+	expect(t, "reads of shard 7", got[7], 4+200)
+
+	few := records[:4]
+	if n := testing.AllocsPerRun(100, func() {
+		for i := range few {
+			few[i].Refused = nil
+		}
+		l.Admit(context.Background(), s, few)
+	}); n != 0 {
+		t.Errorf("%v allocations for refusals", n)
+	}
 }
 
 func TestLargeRecords(t *testing.T) {
