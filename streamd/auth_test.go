@@ -299,7 +299,7 @@ func TestKeySettings(t *testing.T) {
 		{"bad ones", streamd.Config{Auth: "verify", Keys: []streamd.Key{
 			{}, {ID: "a/b", Secret: "x"}, {ID: "c", Secret: "d", Account: "12"}, {ID: "c", Secret: "d", Allow: []streamd.Rule{{Operations: []string{"Put*"}}}},
 		}}, []string{"key 1 has no id", "key 1 has no secret", "id of key 2", `account "12" of key c is not twelve digits`, "key c is there twice", `operation "Put*" of key c has no service; write kinesis:Put* or dynamodb:Put*`}},
-		{"numbers", streamd.Config{MaxClockSkew: -1, MaxConnections: -1}, []string{"clock skew", "connections"}},
+		{"numbers", streamd.Config{MaxClockSkew: -1, MaxConnections: -1, AnswerMemory: 1}, []string{"clock skew", "connections", "answer memory of 1 bytes"}},
 		{"other machines", streamd.Config{Listen: "0.0.0.0:0"}, []string{"--auth=verify", "--insecure"}},
 		{"other machines, admin", streamd.Config{Listen: "127.0.0.1:0", Admin: "0.0.0.0:0", Auth: "verify", Keys: []streamd.Key{{ID: "a", Secret: "b"}}}, []string{"admin address 0.0.0.0:0", "not signed"}},
 	} {

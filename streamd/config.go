@@ -82,6 +82,12 @@ type Config struct {
 	// they come. Default 0: as many as the process may have files.
 	MaxConnections int
 
+	// AnswerMemory bounds the bytes of answers that wait for their clients to read
+	// them: beyond it GetRecords is answered with
+	// ProvisionedThroughputExceededException. Default 256 MiB; at least 16 MiB,
+	// which is one answer.
+	AnswerMemory int64
+
 	// TLS says whether clients may use TLS as well, on the same port: "on" (the
 	// default) or [TLSOff]. The first byte of a connection tells.
 	TLS string
@@ -278,6 +284,9 @@ func (c Config) check() (settings, error) {
 	}
 	if c.MaxClockSkew < 0 {
 		errs = append(errs, fmt.Errorf("clock skew %v is negative", c.MaxClockSkew))
+	}
+	if c.AnswerMemory != 0 && c.AnswerMemory < awsproto.MaxAnswer {
+		errs = append(errs, fmt.Errorf("answer memory of %d bytes is less than one answer takes; write at least %d (16MiB)", c.AnswerMemory, awsproto.MaxAnswer))
 	}
 	if c.MaxConnections < 0 {
 		errs = append(errs, fmt.Errorf("%d connections are less than none", c.MaxConnections))

@@ -217,30 +217,34 @@ func BenchmarkPutRecords(b *testing.B) {
 }
 
 func BenchmarkGetRecords(b *testing.B) {
-	c := newCaller(b)
-	put := c.request("PutRecords", putBody(500, 200))
-	for range 40 {
-		put()
-	}
-	it := c.iterator(0)
-	send := c.request("GetRecords", fmt.Appendf(nil, `{"ShardIterator":"%s","Limit":5000}`, it))
-	c.a.body = new(bytes.Buffer)
-	send()
-	n := bytes.Count(c.a.body.Bytes(), []byte(`"Data":`))
-	c.a.body = nil
-	for _, enc := range []struct {
-		name string
-		send func()
-	}{
-		{"json", send},
-		{"cbor", c.inCBOR("GetRecords", map[string]any{"ShardIterator": it, "Limit": 5000})},
+	for _, bc := range []struct{ puts, n, size, limit int }{
+		{40, 500, 200, 1000}, {40, 500, 200, 5000}, {44, 100, 10 << 10, 10000}, // answers of less and more than 1 MiB, and of the most
 	} {
-		b.Run(enc.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				enc.send()
-			}
-			b.ReportMetric(float64(b.N*n)/b.Elapsed().Seconds(), "records/s")
-		})
+		c := newCaller(b)
+		put := c.request("PutRecords", putBody(bc.n, bc.size))
+		for range bc.puts {
+			put()
+		}
+		it := c.iterator(0)
+		send := c.request("GetRecords", fmt.Appendf(nil, `{"ShardIterator":"%s","Limit":%d}`, it, bc.limit))
+		c.a.body = new(bytes.Buffer)
+		send()
+		n, size := bytes.Count(c.a.body.Bytes(), []byte(`"Data":`)), c.a.body.Len()
+		c.a.body = nil
+		for _, enc := range []struct {
+			name string
+			send func()
+		}{
+			{"json", send},
+			{"cbor", c.inCBOR("GetRecords", map[string]any{"ShardIterator": it, "Limit": bc.limit})},
+		} {
+			b.Run(fmt.Sprintf("%dKiB/%s", size>>10, enc.name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					enc.send()
+				}
+				b.ReportMetric(float64(b.N*n)/b.Elapsed().Seconds(), "records/s")
+			})
+		}
 	}
 }

@@ -69,6 +69,18 @@ func newMetrics(version string) *metrics {
 		}
 		return 0
 	})
+	m.gauge("streamd_answer_bytes", "Bytes of answers that wait for their clients to read them.", func() float64 {
+		if h := m.answers.Load(); h != nil {
+			return float64(h.AnswerBytes())
+		}
+		return 0
+	})
+	m.counter("streamd_answers_refused_total", "Calls of GetRecords that were refused because too many answers wait for their clients.", func() float64 {
+		if h := m.answers.Load(); h != nil {
+			return float64(h.AnswersRefused())
+		}
+		return 0
+	})
 	return m
 }
 

@@ -216,12 +216,12 @@ func (s *Server) Advance(d time.Duration) { s.clock.Advance(d) }
 func (s *Server) handler() *awsproto.Handler {
 	opsConfig := api.Config{
 		TransitionDelay: s.set.TransitionDelay, Meter: s.metrics.stream,
-		SubscriptionLife: s.set.SubscriptionLife,
+		SubscriptionLife: s.set.SubscriptionLife, AdmitAnswer: awsproto.AdmitAnswer,
 	}
 	cfg := awsproto.Config{
-		CORSOrigins: s.set.CORSOrigins,
-		Observe:     s.observe,
-		Logger:      s.log,
+		CORSOrigins: s.set.CORSOrigins, AnswerBytes: s.set.AnswerMemory,
+		Observe: s.observe,
+		Logger:  s.log,
 	}
 	// From the inside out: who may not ask is refused before faults, and they
 	// come before anything is counted.

@@ -22,7 +22,7 @@ func envName(flag string) string {
 // settingNames are the flags that are also variables and keys of the config
 // file.
 var settingNames = []string{
-	"listen", "admin", "data", "memory", "fsync", "journal", "max-disk", "auth", "auth-keys", "max-clock-skew", "max-connections", "insecure", "allow-host", "cors-origin", "create",
+	"listen", "admin", "data", "memory", "fsync", "journal", "max-disk", "auth", "auth-keys", "max-clock-skew", "max-connections", "answer-memory", "insecure", "allow-host", "cors-origin", "create",
 	"tls", "tls-dir", "tls-cert", "tls-key", "san",
 	"limits", "transition-delay", "subscription-life", "capture", "capture-limit", "shutdown-timeout", "enable-faults", "faults", "pprof", "log-level", "request-log",
 }

@@ -188,6 +188,8 @@ func TestSettings(t *testing.T) {
 		{name: "a map", file: "create: {a: 1}", want: "create must be a value or a list"},
 		{name: "no file", args: []string{"--config", file + "x"}, want: "cannot read the config file"},
 		{name: "memory and data", args: []string{"--data", "x"}, want: "exclude each other"},
+		{name: "answer memory", args: []string{"--answer-memory", "lots"}, want: `--answer-memory: "lots" is not a number of bytes`},
+		{name: "too little answer memory", env: map[string]string{"STREAMD_ANSWER_MEMORY": "1MiB"}, want: "answer memory of 1048576 bytes is less than one answer takes; write at least 16777216"},
 		{name: "log level", args: []string{"--log-level", "loud"}, want: `--log-level "loud"`},
 		{name: "initial streams", env: map[string]string{"INITIALIZE_STREAMS": "a:b:c"}, want: `INITIALIZE_STREAMS: stream "a:b:c": "b" is not a number`},
 	} {

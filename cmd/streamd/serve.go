@@ -33,6 +33,7 @@ type serveFlags struct {
 	authKeys         string
 	maxClockSkew     time.Duration
 	maxConnections   int
+	answerMemory     string
 	insecure         bool
 	tls              string
 	tlsDir           string
@@ -96,6 +97,7 @@ SHOULD_PERSIST_DATA and PERSIST_PATH are understood as kinesis-mock does.`,
 	flags.StringVar(&f.authKeys, "auth-keys", "", "YAML file of the keys that --auth=verify takes; read again when it changes, and on SIGHUP")
 	flags.DurationVar(&f.maxClockSkew, "max-clock-skew", 15*time.Minute, "how far the time of a signature may be from the server's")
 	flags.IntVar(&f.maxConnections, "max-connections", 0, "close connections beyond this many (0: no limit of its own)")
+	flags.StringVar(&f.answerMemory, "answer-memory", "256MiB", "refuse reads as throttled while answers that wait for slow clients take so much")
 	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses that other machines can reach without signatures")
 	flags.StringVar(&f.tls, "tls", "on", "TLS beside plain connections on the same port: on or off")
 	flags.StringVar(&f.tlsDir, "tls-dir", "", "directory of the server's own certificate authority (default: tls in the data directory)")
@@ -144,6 +146,9 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 	var err error
 	if cfg.MaxDisk, err = streamd.ParseBytes(f.maxDisk); err != nil {
 		return fmt.Errorf("--max-disk: %w", err)
+	}
+	if cfg.AnswerMemory, err = streamd.ParseBytes(f.answerMemory); err != nil {
+		return fmt.Errorf("--answer-memory: %w", err)
 	}
 	if cfg.Limits, err = streamd.ParseLimits(f.limits); err != nil {
 		return err

@@ -81,6 +81,9 @@ type Config struct {
 	// one of GetRecords returns. nil takes all, or tells nobody.
 	AdmitIterator, AdmitRead func(s *state.Stream, shard int) *awserr.Error
 	Given                    func(s *state.Stream, shard, bytes int)
+	// AdmitAnswer is asked by GetRecords for room for its answer: with size 0
+	// before it reads, and then with what its output says. nil has room for all.
+	AdmitAnswer func(ctx context.Context, size int) *awserr.Error
 }
 
 // API carries operations out. It is safe for concurrent use.
@@ -116,7 +119,7 @@ func (a *API) Operations() map[string]*shape.Operation {
 		a.putRecordOperation(),
 		a.putRecordsOperation(),
 		operation("GetShardIterator", getIteratorShape, a.getShardIterator),
-		operation("GetRecords", getRecordsShape, a.getRecords),
+		large(operation("GetRecords", getRecordsShape, a.getRecords)),
 		operation("SplitShard", splitShardShape, a.splitShard),
 		operation("MergeShards", mergeShardsShape, a.mergeShards),
 		operation("UpdateShardCount", updateShardCountShape, a.updateShardCount),

@@ -198,6 +198,9 @@ func (a *API) getRecords(ctx context.Context, _ arn.Scope, in *getRecordsInput) 
 	if in.DryRun.V {
 		return nil, dryRun()
 	}
+	if err := a.room(ctx, 0); err != nil {
+		return nil, err
+	}
 	if a.cfg.AdmitRead != nil {
 		if refused := a.cfg.AdmitRead(s, it.Shard); refused != nil {
 			return nil, refused
@@ -224,11 +227,31 @@ func (a *API) getRecords(ctx context.Context, _ arn.Scope, in *getRecordsInput) 
 	for i := range res.Records {
 		out.data += len(res.Records[i].Data)
 	}
+	if err := a.room(ctx, out.Size()); err != nil {
+		return nil, err
+	}
 	a.cfg.Meter.Got(s, it.Shard, len(res.Records), out.data, res.BehindLatest)
 	if a.cfg.Given != nil {
 		a.cfg.Given(s, it.Shard, out.data)
 	}
 	return out, nil
+}
+
+// large returns op as one whose answers may be large.
+func large(op *shape.Operation) *shape.Operation {
+	op.Large = true
+	return op
+}
+
+// room asks for room for an answer.
+func (a *API) room(ctx context.Context, size int) error {
+	if a.cfg.AdmitAnswer == nil {
+		return nil
+	}
+	if refused := a.cfg.AdmitAnswer(ctx, size); refused != nil {
+		return refused
+	}
+	return nil
 }
 
 type getRecordsOutput struct {

@@ -28,19 +28,21 @@ const (
 	bodyGrace = 10 * time.Second
 	bodyPace  = 64 << 10 // bytes per second
 
-	maxPooled = 1 << 20 // larger buffers are not kept
+	maxPooled = 1 << 20 // larger buffers have pools of their own, see large
 )
 
-// buffers holds []byte for bodies and answers.
+// buffers holds []byte for bodies and answers of up to maxPooled.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 func takeBuffer() *[]byte { return buffers.Get().(*[]byte) }
 
 func giveBuffer(b *[]byte) {
-	if cap(*b) <= maxPooled {
-		*b = (*b)[:0]
-		buffers.Put(b)
+	if cap(*b) > maxPooled {
+		giveLarge(b)
+		return
 	}
+	*b = (*b)[:0]
+	buffers.Put(b)
 }
 
 // bodyBudget counts the bytes of the bodies in memory.

@@ -68,6 +68,7 @@ func (h *Handler) EndEvents() { h.ending.stop() }
 
 // eventWriter writes the messages of one event stream.
 type eventWriter struct {
+	h       *Handler
 	w       http.ResponseWriter
 	control *http.ResponseController
 	codec   Codec
@@ -136,12 +137,9 @@ func (e *eventWriter) write(size int, fill func(dst []byte) []byte) error {
 	if e.failed != nil {
 		return e.failed
 	}
-	buf := takeBuffer()
-	defer giveBuffer(buf)
 	const overhead = 256
-	if n := size + overhead; cap(*buf) < n {
-		*buf = make([]byte, 0, n)
-	}
+	buf, counted := e.h.answerBuffer(size+overhead, 0)
+	defer e.h.freeAnswer(buf, counted)
 	*buf = fill((*buf)[:0])
 	n, err := e.w.Write(*buf)
 	e.out += int64(n)
@@ -164,7 +162,7 @@ func (e *eventWriter) send(event string, out shape.Output) error {
 func (x *exchange) sendEvents() string {
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
-	e := &eventWriter{w: x.w, control: http.NewResponseController(x.w), codec: x.encode, ending: x.h.ending.ctx}
+	e := &eventWriter{h: x.h, w: x.w, control: http.NewResponseController(x.w), codec: x.encode, ending: x.h.ending.ctx}
 	ended := context.AfterFunc(x.h.ending.ctx, func() {
 		cancel()
 		_ = e.control.SetWriteDeadline(time.Now().Add(lastTimeout)) // for one that waits for its reader

@@ -17,3 +17,12 @@ var (
 
 // DecodeQuanta decodes the front of base64 text over itself.
 var DecodeQuanta = decodeQuanta
+
+// TakeRoom returns a buffer for an answer, GiveRoom takes it back.
+var (
+	TakeRoom = takeRoom
+	GiveRoom = giveBuffer
+)
+
+// AnswerRoom is what an answer of a size is counted as.
+var AnswerRoom = answerRoom

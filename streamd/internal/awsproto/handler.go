@@ -57,7 +57,11 @@ type Config struct {
 	// Now is the time of the Date header, by which clients correct the clock
 	// that they sign with. nil means the system's.
 	Now func() time.Time
-	// CORSOrigins are the origins whose pages may read answers; "*" is any.
+	// AnswerBytes bounds the bytes of answers that are held at once, see
+	// [AdmitAnswer]. 0 means DefaultAnswerBytes.
+	AnswerBytes int64
+	// CORSOrigins are the origins whose pages may read answers; "*" is any. Nil
+	// means none.
 	CORSOrigins []string
 	// HostAllowed checks the Host header; nil allows all.
 	HostAllowed func(host string) bool
@@ -69,14 +73,20 @@ type Config struct {
 
 // Handler answers the requests of AWS clients.
 type Handler struct {
-	cfg    Config
-	bodies bodyBudget
-	ending ending
+	cfg     Config
+	bodies  bodyBudget
+	answers answerBudget
+	ending  ending
 }
 
-// NewHandler returns a Handler. All of cfg but CORSOrigins and HostAllowed is
-// required.
-func NewHandler(cfg Config) *Handler { return &Handler{cfg: cfg, ending: newEnding()} }
+// NewHandler returns a Handler. Of cfg all is required but what says otherwise.
+func NewHandler(cfg Config) *Handler {
+	h := &Handler{cfg: cfg, ending: newEnding()}
+	if h.answers.max = cfg.AnswerBytes; h.answers.max == 0 {
+		h.answers.max = DefaultAnswerBytes
+	}
+	return h
+}
 
 // BodyBytes returns how many bytes of request bodies are held, or have been
 // promised room.
@@ -117,6 +127,8 @@ type exchange struct {
 	events shape.EventStream // that the request has opened; nil if it has none
 	encode Codec             // of events
 	took   time.Duration     // until the head of events; 0 if there was none
+
+	held int64 // of the budget of answers, by AdmitAnswer
 
 	keyID   string // that the request is signed with, or says so
 	subject shape.Subject
@@ -274,6 +286,10 @@ func (x *exchange) kinesis(name string) string {
 	if refused != nil {
 		return x.fail(codec, refused)
 	}
+	if op.Large {
+		ctx = context.WithValue(ctx, answerKey{}, x)
+		defer func() { x.h.answers.used.Add(-x.held) }()
+	}
 	out, err := op.Do(ctx, scope, in)
 	if op.Subject != nil {
 		x.subject = op.Subject(scope, in)
@@ -380,6 +396,9 @@ func (x *exchange) dynamoDB(op string) string {
 	out := takeBuffer()
 	defer giveBuffer(out)
 	*out = resp.AppendJSON((*out)[:0])
+	counted := int64(len(*out))
+	x.h.answers.used.Add(counted)
+	defer x.h.answers.used.Add(-counted)
 	x.checksum(*out)
 	return x.send(http.StatusOK, codec.contentType, CodeOK, *out)
 }
@@ -419,11 +438,9 @@ func (x *exchange) answer(c Codec, out shape.Output) string {
 	if out == nil {
 		return x.send(http.StatusOK, c.ContentType(), CodeOK, nil)
 	}
-	buf := takeBuffer()
-	defer giveBuffer(buf)
-	if n := out.Size() + 64; cap(*buf) < n {
-		*buf = make([]byte, 0, n)
-	}
+	buf, counted := x.h.answerBuffer(out.Size(), x.held)
+	x.held = 0 // it is in counted
+	defer x.h.freeAnswer(buf, counted)
 	*buf = c.AppendOutput((*buf)[:0], out)
 	return x.send(http.StatusOK, c.ContentType(), CodeOK, *buf)
 }

@@ -120,7 +120,7 @@ func TestRefusalsByShard(t *testing.T) {
 	for i := range records {
 		records[i] = api.Incoming{Shard: i % shards, Size: 1}
 	}
-	records[3].Refused = new(awserr.Error)                                    // shard 3 takes one of the others
+	records[3].Refused = new(awserr.Error)                                      // shard 3 takes one of the others
 	expect(t, "refused", l.Admit(context.Background(), s, records), 4*shards-1) // the limit's own
 	want := map[int]int{3: 3}
 	for i := range shards {

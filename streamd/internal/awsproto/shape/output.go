@@ -74,6 +74,9 @@ type Operation struct {
 	// MaxBody is the largest request body in bytes; 0 means the server's
 	// default.
 	MaxBody int64
+	// Large says that answers may be so large that Do asks for room for them. The
+	// operation changes nothing.
+	Large bool
 	// New returns an empty input, Free takes it back once the answer has been
 	// written.
 	New  func() any
