@@ -131,8 +131,10 @@ func TestRefusalsByShard(t *testing.T) {
 	if !maps.Equal(got, want) || calls != shards {
 		t.Errorf("%v in %d calls, want %v", got, calls, want)
 	}
-	for range 3 {
-		l.AdmitRead(s, 7)
+	for i := range 3 {
+		if refused := l.AdmitRead(s, 7); (refused != nil) != (i > 0) {
+			t.Errorf("read %d: %v", i, refused)
+		}
 	}
 	expect(t, "reads of shard 7", got[7], 4+200)
 
