@@ -372,7 +372,11 @@ func TestRetention(t *testing.T) {
 	}{
 		{
 			name: "idle for longer than the retention", slow: true,
-			pause: func(p *pair, _ func() error) { time.Sleep(day + 2*time.Hour); p.put(1, "k"); time.Sleep(6 * time.Minute) },
+			pause: func(p *pair, _ func() error) {
+				time.Sleep(day + 2*time.Hour)
+				p.put(1, "k")
+				time.Sleep(6 * time.Minute)
+			},
 		},
 		{
 			name:  "off for less than the retention",

@@ -38,7 +38,6 @@ type server struct {
 
 func newServer(damage func(tableFunc) tableFunc) (*server, error) {
 	s := &server{damage: damage, disk: vfstest.NewDisk(), next: make(chan struct{})}
-	s.disk.OrderNames()
 	if err := errors.Join(s.disk.MkdirAll(dataDir, 0o700), s.disk.SyncDir("/"), s.open()); err != nil {
 		return nil, err
 	}
