@@ -3,6 +3,7 @@ package awsproto_test
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -127,7 +128,7 @@ func FuzzEventStream(f *testing.F) {
 				t.Errorf("an error that is not modelled has the payload %x", payload)
 			}
 		}
-		if _, err := decoder.Decode(in, nil); err != io.EOF {
+		if _, err := decoder.Decode(in, nil); !errors.Is(err, io.EOF) {
 			t.Errorf("after the last message: %v, want the end", err)
 		}
 

@@ -131,7 +131,7 @@ func (l *Local) Append(_ context.Context, f *Frame) (LSN, error) {
 	h := newHeader(f)
 	for {
 		lsn, err := l.append(h, f)
-		wait, ok := errors.AsType[*stillMaking](err)
+		wait, ok := errors.AsType[*makingError](err)
 		if !ok {
 			return lsn, err
 		}
@@ -153,7 +153,7 @@ func (l *Local) append(h header, f *Frame) (LSN, error) {
 	h.start, h.chain, h.durable = blockUp(prev), l.chain, l.durable
 	if h.start > file.base && int(h.end()-file.base) > l.cfg.FileBytes {
 		err := l.roll(h.start)
-		if _, ok := errors.AsType[*stillMaking](err); ok {
+		if _, ok := errors.AsType[*makingError](err); ok {
 			return 0, err
 		}
 		if errors.Is(err, ErrFull) || vfs.Passing(err) && !errors.Is(err, ErrFailed) {
@@ -300,9 +300,9 @@ func (l *Local) ReadAt(pos LSN, n int) ([]byte, error) {
 
 // fileAt returns the file that position pos lies in. l.mu is held.
 func (l *Local) fileAt(pos LSN) *ringFile {
-	for i := len(l.live) - 1; i >= 0; i-- {
-		if l.live[i].base <= pos {
-			return l.live[i]
+	for _, f := range slices.Backward(l.live) {
+		if f.base <= pos {
+			return f
 		}
 	}
 	return nil

@@ -117,7 +117,7 @@ func scanFile(f *ringFile) ([]found, error) {
 		}
 		offset += int64(n)
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return headers, nil
 		case err != nil:
 			return nil, err
@@ -207,8 +207,8 @@ func (f found) check() (bool, error) {
 	sum := uint32(0)
 	for offset, rest := f.offset+headerSize, int(f.body); rest > 0; {
 		n, err := f.file.file.ReadAt(buf[:min(rest, len(buf))], offset)
-		if err != nil && !(err == io.EOF && n > 0) {
-			if err == io.EOF {
+		if err != nil && !(errors.Is(err, io.EOF) && n > 0) {
+			if errors.Is(err, io.EOF) {
 				return false, nil // it ends early
 			}
 			return false, err

@@ -130,10 +130,10 @@ func (l *Local) createZeroed(index int) (_ *ringFile, err error) {
 	return &ringFile{index: index, name: name, file: f}, nil
 }
 
-// stillMaking means that a file is about to be ready.
-type stillMaking struct{ done <-chan struct{} }
+// makingError means that a file is about to be ready.
+type makingError struct{ done <-chan struct{} }
 
-func (*stillMaking) Error() string { return "journal: a file of the ring is being made" }
+func (*makingError) Error() string { return "journal: a file of the ring is being made" }
 
 // roll makes the ring go on in another file, whose first frame will begin at
 // base. The one before is synced, so that only the last can lack a frame.
@@ -158,7 +158,7 @@ func (l *Local) roll(base LSN) error {
 	switch {
 	case next != nil:
 	case !ok && making != nil:
-		return &stillMaking{making}
+		return &makingError{making}
 	case !ok:
 		return fmt.Errorf("%w: all %d files of the ring hold what is needed", ErrFull, l.cfg.Files)
 	default:

@@ -39,7 +39,7 @@ func (s *Set) Crowded(expired func(StreamPart) bool) []*Run {
 		}
 	}
 	for _, class := range classes {
-		for i := 0; i < len(class); i++ {
+		for i := range class {
 			n, bytes := 0, int64(0)
 			for i+n < len(class) && bytes+class[i+n].Size() <= limit {
 				bytes += class[i+n].Size()

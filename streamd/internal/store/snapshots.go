@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -123,7 +124,7 @@ func readSnapshot(b []byte) (st *state.State, lsn journal.LSN, m manifest, err e
 }
 
 func manifestSum(head, text []byte) uint32 {
-	return journal.Checksum(append(head[:len(head):len(head)], text...))
+	return journal.Checksum(append(slices.Clip(head), text...))
 }
 
 func appendSnapshot(st *state.State, lsn journal.LSN, m manifest) ([]byte, error) {
