@@ -1,12 +1,15 @@
 package streamd
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"github.com/fxamacker/cbor/v2"
 )
 
 // slowReader is a client that takes its answer when it is let.
@@ -91,9 +94,26 @@ func TestNoRoomForAnyAnswer(t *testing.T) {
 				t.Errorf("%d %s", a.Code, a.Body)
 			}
 		}
-		w.expect("none was let in", "streamd_answers_refused_total 5", `kinesis_read_provisioned_throughput_exceeded_total{stream="s"} 0`)
+		compareGolden(t, "answers.golden", fmt.Appendf(nil, "== no room for an answer\n400\n%s\nCBOR: %q\n", w.call("GetRecords", one).Body, w.refusedInCBOR(one)))
+		w.expect("none was let in", "streamd_answers_refused_total 7", `kinesis_read_provisioned_throughput_exceeded_total{stream="s"} 0`)
 		close(let)
 		<-done
 		w.ok("GetRecords", one) // refusals have not used the rate up
 	})
+}
+
+// refusedInCBOR returns what GetRecords answers in CBOR to a body in JSON.
+func (w *watched) refusedInCBOR(body string) []byte {
+	w.t.Helper()
+	var in any
+	if err := json.Unmarshal([]byte(body), &in); err != nil {
+		w.t.Fatal(err)
+	}
+	in.(map[string]any)["Limit"] = 1
+	b, err := cbor.Marshal(in)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a := w.call("GetRecords", string(b), "Content-Type", "application/x-amz-cbor-1.1")
+	return a.Body.Bytes()
 }
