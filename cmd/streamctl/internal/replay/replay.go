@@ -74,7 +74,7 @@ func Run(ctx context.Context, r io.ReadSeeker, to Sender, opts Options) (Report,
 	if _, err := r.Seek(0, io.SeekStart); err != nil {
 		return report, err
 	}
-	p := &player{to: to, opts: opts, names: names, report: &report, began: time.Now(), open: make(map[int64]*subscription)}
+	p := &player{to: to, opts: opts, names: names, report: &report, began: time.Now(), open: make(map[int64]*subscription), early: make(map[string]int)}
 	if p.opts.Wait == 0 {
 		p.opts.Wait = 10 * time.Second
 	}
@@ -97,6 +97,7 @@ type player struct {
 	report *Report
 	began  time.Time
 	open   map[int64]*subscription // by their numbers in the capture
+	early  map[string]int          // records that came too soon, by the number that ended their subscription
 }
 
 // play does what a line says.
@@ -130,6 +131,7 @@ func (p *player) play(ctx context.Context, n int, l capture.Line) error {
 	default:
 		p.drop(l.Stream) // of an earlier run
 		p.open[l.Stream] = follow(got.Events)
+		p.open[l.Stream].early = p.earlyFor(l)
 	}
 	return nil
 }
