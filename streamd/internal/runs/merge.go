@@ -45,12 +45,33 @@ func (s *Set) Crowded(expired func(StreamPart) bool) []*Run {
 				bytes += class[i+n].Size()
 				n++
 			}
-			if n >= fewRuns || n > 1 && limit == mergedRun {
-				return class[i : i+n]
+			if n < fewRuns && (n < 2 || limit < mergedRun) {
+				continue
+			}
+			if group := class[i : i+n]; !straddles(group, runs) {
+				return group
 			}
 		}
 	}
 	return nil
+}
+
+// straddles reports whether a run of another class holds records of a stream of
+// the group that may lie between those of the group, as after a change of the
+// stream's retention. In one run, they would be passed over.
+func straddles(group, runs []*Run) bool {
+	first, last := group[0].id.First, uint64(0)
+	streams := make(map[uint64]bool)
+	for _, r := range group {
+		first, last = min(first, r.id.First), max(last, r.id.Last)
+		for _, p := range r.streams {
+			streams[p.Stream] = true
+		}
+	}
+	return slices.ContainsFunc(runs, func(r *Run) bool {
+		return r.id.Class != group[0].id.Class && r.id.First <= last && r.id.Last >= first &&
+			slices.ContainsFunc(r.streams, func(p StreamPart) bool { return streams[p.Stream] })
+	})
 }
 
 // Merge writes one run with what is in those of one class, but for the streams

@@ -365,6 +365,63 @@ func TestDeadAndCrowded(t *testing.T) {
 	}
 }
 
+// A stream whose retention was changed and changed back has records in runs of
+// another class between its others: those must not become one run.
+func TestNeighboursWithOthersBetween(t *testing.T) {
+	dir := t.TempDir()
+	cache := runs.NewCache(0)
+	set := new(runs.Set)
+	defer func() { _ = set.Close() }()
+	for n := range 8 {
+		b := batch(uint64(n+1), 1, int64(n+1), []byte("x"))
+		id := runs.ID{First: b.First, Last: b.First, Class: 24}
+		if n == 3 {
+			id.Class = 48
+		}
+		w, err := runs.Create(disk, dir, id, cache)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Add(key(1, 0), b); err != nil {
+			t.Fatal(err)
+		}
+		run, err := w.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := set.Replace(nil, []*runs.Run{run}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	none := func(runs.StreamPart) bool { return false }
+	for group := set.Crowded(none); group != nil; group = set.Crowded(none) {
+		merged, err := runs.Merge(disk, dir, cache, group, none)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := set.Replace(group, []*runs.Run{merged}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for want := uint64(1); want <= 8; {
+		run, err := set.Find(key(1, 0), want)
+		if err != nil || run == nil {
+			t.Fatalf("no run from %d on, %v", want, err)
+		}
+		got, err := run.Read(key(1, 0), want, 100, 1000)
+		run.Release()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, b := range got {
+			if b.First != want {
+				t.Fatalf("record %d comes after %d", b.First, want-1)
+			}
+			want++
+		}
+	}
+}
+
 func TestWriterRefusesDisorder(t *testing.T) {
 	w, err := runs.Create(disk, t.TempDir(), runs.ID{First: 10, Last: 20}, runs.NewCache(0))
 	if err != nil {
