@@ -2,6 +2,7 @@ package mirror_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -210,9 +211,11 @@ func TestFaults(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		faults []on
-		limits string
-		twice  bool // records are there twice
-		slow   bool // throttling is counted
+		limits string // of the target
+		source string // limits of the source
+		burst  int    // batches of 25 records before and after the split; 0 means 40
+		twice  bool   // records are there twice
+		slow   bool   // throttling is counted
 	}{
 		{name: "replies of the target lost", twice: true, faults: []on{{true, streamdtest.Fault{Kind: streamd.FaultReplyLost, Operation: "PutRecords", Probability: many}}}},
 		{name: "the target fails", faults: []on{{true, streamdtest.Fault{Kind: streamd.FaultInternal, Probability: many}}}},
@@ -227,9 +230,11 @@ func TestFaults(t *testing.T) {
 		{name: "iterators expire", faults: []on{{false, streamdtest.Fault{Kind: streamd.FaultExpiredIterator, Probability: many}}}},
 		{name: "the source lists its shards slowly", faults: []on{{false, streamdtest.Fault{Kind: streamd.FaultLatency, Operation: "ListShards", Latency: 20 * time.Second}}}},
 		{name: "requests to the target take longer than their time", faults: []on{{true, streamdtest.Fault{Kind: streamd.FaultLatency, Operation: "PutRecords", Latency: 40 * time.Second, Probability: 0.1}}}},
-		{name: "limits as AWS has them", slow: true, limits: "aws"},
-		{name: "a tenth of the limits of AWS", slow: true, limits: "aws:0.1"},
-		{name: "everything at once", slow: true, limits: "aws", twice: true, faults: []on{
+		// More at once than three shards take in two seconds: the source must not
+		// pace it.
+		{name: "limits as AWS has them", slow: true, limits: "aws", burst: 240},
+		{name: "a tenth of the limits of AWS", slow: true, limits: "aws:0.1", source: "aws:0.1"},
+		{name: "everything at once", slow: true, limits: "aws", source: "aws", twice: true, faults: []on{
 			{true, streamdtest.Fault{Kind: streamd.FaultReplyLost, Operation: "PutRecords", Probability: 0.1}},
 			{true, streamdtest.Fault{Kind: streamd.FaultInternal, Operation: "PutRecords", Probability: 0.1}},
 			{true, streamdtest.Fault{Kind: streamd.FaultPartial, Share: 0.5, Probability: 0.3}},
@@ -240,11 +245,14 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				faulty := []streamdtest.Option{streamdtest.Config(func(c *streamd.Config) { c.EnableFaults = true })}
-				if tt.limits != "" {
-					faulty = append(faulty, streamdtest.Limits(tt.limits))
+				options := func(limits string) []streamdtest.Option {
+					faulty := []streamdtest.Option{streamdtest.Config(func(c *streamd.Config) { c.EnableFaults = true })}
+					if limits != "" {
+						faulty = append(faulty, streamdtest.Limits(limits))
+					}
+					return faulty
 				}
-				p := newPair(t, faulty, faulty)
+				p := newPair(t, options(tt.source), options(tt.limits))
 				p.from.CreateStream(t, name, 2)
 				p.to.CreateStream(t, name, 3)
 				m, stop := p.follow(p.config())
@@ -257,9 +265,10 @@ func TestFaults(t *testing.T) {
 					}
 					clear = append(clear, srv.Fault(t, f.fault))
 				}
-				p.put(40, keys(25)...)
+				burst := cmp.Or(tt.burst, 40)
+				p.put(burst, keys(25)...)
 				p.split(0)
-				p.put(40, keys(25)...)
+				p.put(burst, keys(25)...)
 				p.arrived(m, time.Hour)
 				if err := stop(); err != nil {
 					t.Error(err)
