@@ -235,7 +235,9 @@ func TestKeyless(t *testing.T) {
 				now[rd.shard]++
 			}
 			for id, n := range now {
-				if d := n - before[id]; d < 400 || d > 1200 {
+				// Some 120 aggregated records fall on four shards at random: these
+				// are five standard deviations.
+				if d := n - before[id]; d < 150 || d > 1350 {
 					t.Errorf("shard %s got %d of 3000 records", id, d)
 				}
 			}
