@@ -66,8 +66,9 @@ type Local struct {
 
 	appending sync.Mutex // held by the one Append under way; guards buf, chain and durable
 	buf       []byte     // header scratch
-	chain     uint32     // checksum of the last frame's header
-	durable   LSN        // on disk
+	zeros     []byte
+	chain     uint32 // checksum of the last frame's header
+	durable   LSN    // on disk
 
 	mu      sync.Mutex    // guards what follows
 	live    []*ringFile   // in order of their bases; the last one grows
@@ -209,6 +210,9 @@ func (l *Local) write(file *ringFile, h *header, body []byte) error {
 	_, err := file.file.WriteAt(l.buf, offset)
 	if err == nil && len(rest) > 0 {
 		_, err = file.file.WriteAt(rest, offset+headerSize)
+	}
+	if err == nil {
+		err = l.ahead(file, offset+int64(headerSize+len(body)))
 	}
 	return err
 }

@@ -102,7 +102,7 @@ func (l *Local) openFiles() ([]*ringFile, error) {
 
 // scanFile returns the frame headers on the blocks of a file. It sets the base
 // of the file, which the frames of its last turn have in common: those of
-// earlier turns have lower ones.
+// earlier turns have lower ones. It sets its size as well.
 func scanFile(f *ringFile) ([]found, error) {
 	var headers []found
 	buf := make([]byte, chunk)
@@ -118,6 +118,7 @@ func scanFile(f *ringFile) ([]found, error) {
 		offset += int64(n)
 		switch {
 		case errors.Is(err, io.EOF):
+			f.size = offset
 			return headers, nil
 		case err != nil:
 			return nil, err

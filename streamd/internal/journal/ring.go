@@ -17,7 +17,8 @@ type ringFile struct {
 	index int
 	name  string
 	file  vfs.File
-	base  LSN // position at which its first frame begins, while it is live
+	base  LSN   // position at which its first frame begins, while it is live
+	size  int64 // of the file; the goroutine that appends has it
 }
 
 func ringName(dir string, index int) string {
@@ -127,7 +128,51 @@ func (l *Local) createZeroed(index int) (_ *ringFile, err error) {
 	if err := l.cfg.FS.SyncDir(l.dir); err != nil {
 		return nil, err
 	}
-	return &ringFile{index: index, name: name, file: f}, nil
+	return &ringFile{index: index, name: name, file: f, size: int64(l.cfg.FileBytes)}, nil
+}
+
+// Bounds of what is written ahead of the frames of a file that was not made
+// full of zeros.
+const (
+	minAhead = 64 << 10
+	maxAhead = 1 << 20
+)
+
+// ahead writes zeros behind a frame that made its file larger and ends at
+// offset end: the next ones then change no metadata, which would cost them a
+// second write of the disk. It is as much again as the file has, within bounds,
+// so that a store with little in it stays small. That there is no room for it
+// is no failure: there was for the frame.
+func (l *Local) ahead(file *ringFile, end int64) error {
+	if end <= file.size {
+		return nil
+	}
+	file.size = end
+	n := min(max(end, minAhead), maxAhead, int64(l.cfg.FileBytes)-end)
+	if n <= 0 {
+		return nil
+	}
+	n, err := l.zero(file, end, n)
+	file.size += n
+	if vfs.Passing(err) {
+		return nil
+	}
+	return err
+}
+
+// zero writes n zeros at an offset, and returns how many it has written.
+func (l *Local) zero(file *ringFile, offset, n int64) (int64, error) {
+	if l.zeros == nil {
+		l.zeros = make([]byte, minAhead)
+	}
+	for done := int64(0); done < n; {
+		m, err := file.file.WriteAt(l.zeros[:min(n-done, minAhead)], offset+done)
+		done += int64(m)
+		if err != nil {
+			return done, err
+		}
+	}
+	return n, nil
 }
 
 // makingError means that a file is about to be ready.
