@@ -110,8 +110,13 @@ var Rows = []Row{
 		Target: Target{P50: time.Millisecond, P99: 5 * time.Millisecond},
 	},
 	{
-		Name: "fanout-rate", Title: "fan-out to 4 subscribers, all together",
-		Load: gen.FanOut{Subscribers: 4}, Server: durable,
+		Name: "fanout-sdk", Title: "fan-out to 4 subscribers, SDK, all together",
+		Load: gen.FanOut{Client: gen.SDK, Subscribers: 4}, Server: durable,
+		Target: Target{Rate: 300_000},
+	},
+	{
+		Name: "fanout-raw", Title: "fan-out to 4 subscribers, raw, all together",
+		Load: gen.FanOut{Client: gen.Raw, Subscribers: 4}, Server: durable,
 		Target: Target{Rate: 300_000},
 	},
 	{

@@ -92,6 +92,7 @@ func TestLoads(t *testing.T) {
 		{"leases", gen.Leases{Callers: 2}, 1},
 		{"delay", gen.Delay{}, 1},
 		{"fan-out", gen.FanOut{Subscribers: 3}, 1},
+		{"raw fan-out", gen.FanOut{Client: gen.Raw, Subscribers: 3}, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

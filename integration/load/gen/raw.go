@@ -42,12 +42,17 @@ func dial(ctx context.Context, endpoint string) (*conn, error) {
 
 func (c *conn) close() { _ = c.net.Close() }
 
-// request makes the bytes of a request. The signature has the right form and is
-// not a true one.
+// The signature has the right form and is not a true one.
+const (
+	requestDate   = "20260101T000000Z"
+	authorization = "AWS4-HMAC-SHA256 Credential=load/20260101/us-east-1/kinesis/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-target, " +
+		"Signature=0000000000000000000000000000000000000000000000000000000000000000"
+)
+
+// request makes the bytes of a request.
 func (c *conn) request(contentType, target string, body []byte) []byte {
-	b := fmt.Appendf(nil, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nX-Amz-Target: %s\r\nX-Amz-Date: 20260101T000000Z\r\n"+
-		"Authorization: AWS4-HMAC-SHA256 Credential=load/20260101/us-east-1/kinesis/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-target, Signature=%064d\r\n"+
-		"Content-Length: %d\r\n\r\n", c.host, contentType, target, 0, len(body))
+	b := fmt.Appendf(nil, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nX-Amz-Target: %s\r\nX-Amz-Date: %s\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n",
+		c.host, contentType, target, requestDate, authorization, len(body))
 	return append(b, body...)
 }
 
