@@ -9,7 +9,9 @@ import (
 	"github.com/streamkit/streamkit/internal/vfs"
 )
 
-// writeSize is how much a [Writer] writes at once.
+// writeSize is how much a [Writer] writes at once, and makes durable. A run that
+// was left to one sync at its end would be in front of the journal's syncs on
+// the disk, all at once.
 const writeSize = 1 << 20
 
 // A Writer makes a run. It is there under its name, whole and durable, once
@@ -75,7 +77,10 @@ func (w *Writer) Add(k Key, b Batch) error {
 func (w *Writer) flush() error {
 	_, err := w.file.Write(w.buf)
 	w.buf = w.buf[:0]
-	return err
+	if err != nil {
+		return err
+	}
+	return w.file.Sync()
 }
 
 // Finish makes the run durable and returns it.
@@ -85,9 +90,6 @@ func (w *Writer) Finish() (*Run, error) {
 	w.buf = append(w.buf, footer...)
 	w.buf = t.append(w.buf)
 	if err := w.flush(); err != nil {
-		return nil, err
-	}
-	if err := w.file.Sync(); err != nil {
 		return nil, err
 	}
 	if err := w.file.Close(); err != nil {
