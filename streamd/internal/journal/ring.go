@@ -118,9 +118,9 @@ func (l *Local) createZeroed(index int) (_ *ringFile, err error) {
 		if _, err := f.WriteAt(zeros[:min(len(zeros), l.cfg.FileBytes-at)], int64(at)); err != nil {
 			return nil, err
 		}
-	}
-	if err := f.Sync(); err != nil {
-		return nil, err
+		if err := f.Sync(); err != nil { // each: frames are not to wait behind all of it
+			return nil, err
+		}
 	}
 	if err := l.cfg.FS.Rename(tmp, name); err != nil {
 		return nil, err
