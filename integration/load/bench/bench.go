@@ -1,6 +1,7 @@
 // Package bench measures streamd in rows, each beside its cap: what the same
-// client gets out of a server that does nothing. The two are measured in turns,
-// so that the drift of the machine touches both.
+// client gets out of a server that does nothing. Rows about the disk have limits
+// beside them as well: what a bare journal does, or the machine itself. All of a
+// row are measured in turns, so that the drift of the machine touches all.
 package bench
 
 import (
@@ -20,7 +21,7 @@ import (
 type Config struct {
 	Rounds   int           // how often each row is measured; at least 1
 	Duration time.Duration // of one measurement, without its warm-up
-	Bin      string        // directory of the binaries streamd and nullserver
+	Bin      string        // directory of the binaries streamd, nullserver and enginebench
 	Dir      string        // where servers keep data: its disk is what is measured
 	// StreamdArgs are further arguments of streamd.
 	StreamdArgs []string
@@ -34,8 +35,9 @@ type Config struct {
 // An Outcome is a measured row.
 type Outcome struct {
 	Row
-	Ours, Caps []gen.Result // one for each round
-	NotServed  bool         // the server does not know an operation that the row needs
+	Ours, Caps []gen.Result   // one for each round
+	Beside     [][]gen.Result // of each limit, one for each round
+	NotServed  bool           // the server does not know an operation that the row needs
 	Err        error
 }
 
@@ -47,7 +49,7 @@ func Run(ctx context.Context, cfg Config, rows []Row) []Outcome {
 		if ctx.Err() != nil {
 			break
 		}
-		o := Outcome{Row: row}
+		o := Outcome{Row: row, Beside: make([][]gen.Result, len(row.Limits))}
 		for round := range max(cfg.Rounds, 1) {
 			if o.Err = cfg.round(ctx, &o, round); o.Err != nil {
 				break
@@ -61,7 +63,7 @@ func Run(ctx context.Context, cfg Config, rows []Row) []Outcome {
 	return out
 }
 
-// round measures the cap, if there is one, and then ours.
+// round measures the cap, if there is one, then ours, and then the limits.
 func (cfg Config) round(ctx context.Context, o *Outcome, round int) error {
 	if o.Cap != nil {
 		cfg.progress(o.Row, round, "cap")
@@ -77,6 +79,14 @@ func (cfg Config) round(ctx context.Context, o *Outcome, round int) error {
 		return err
 	}
 	o.Ours = append(o.Ours, r)
+	for i, limit := range o.Limits {
+		cfg.progress(o.Row, round, limit.Name)
+		r, err := cfg.measure(ctx, limit.Load, o.Server)
+		if err != nil {
+			return fmt.Errorf("%s: %w", limit.Name, err)
+		}
+		o.Beside[i] = append(o.Beside[i], r)
+	}
 	return nil
 }
 
@@ -99,7 +109,10 @@ func (cfg Config) measure(ctx context.Context, load gen.Load, what Server) (r ge
 			err = errors.Join(err, s.Stop(false))
 		}
 	}()
-	env := &gen.Env{Duration: cfg.Duration, Shards: what.Shards}
+	env := &gen.Env{Duration: cfg.Duration, Shards: what.Shards, Dir: dir}
+	env.Engine = func(ctx context.Context, args ...string) (gen.Result, error) {
+		return engine(ctx, filepath.Join(cfg.Bin, "enginebench"), append(args, "-dir", dir)...)
+	}
 	env.Start = func(ctx context.Context, args ...string) (*gen.Server, error) {
 		if cfg.Endpoint != "" && !what.Null {
 			return &gen.Server{Endpoint: cfg.Endpoint, Launch: time.Now(), Stop: func(bool) error { return nil }}, nil
@@ -130,7 +143,7 @@ func (cfg Config) command(what Server, dir string, more []string) (name string, 
 // Build compiles the servers into dir, from the module that root is in.
 func Build(ctx context.Context, root, dir string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator),
-		"./cmd/streamd", "./integration/load/cmd/nullserver")
+		"./cmd/streamd", "./integration/load/cmd/nullserver", "./streamd/internal/cmd/enginebench")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -71,6 +71,29 @@ func TestShare(t *testing.T) {
 	}
 }
 
+// A limit is compared by records if it has any, else by bytes.
+func TestShareOfALimit(t *testing.T) {
+	ours := []gen.Result{{Count: 100, Bytes: 5000, Elapsed: time.Second}, {Count: 200, Bytes: 10000, Elapsed: time.Second}}
+	o := bench.Outcome{
+		Row: bench.Row{Limits: []bench.Limit{{Name: "records", Share: 0.5}, {Name: "bytes", Share: 0.1}}}, Ours: ours,
+		Beside: [][]gen.Result{
+			{{Count: 400, Bytes: 1, Elapsed: time.Second}, {Count: 400, Bytes: 1, Elapsed: time.Second}},
+			{{Bytes: 20000, Elapsed: time.Second}, {Bytes: 10000, Elapsed: time.Second / 2}},
+		},
+	}
+	for i, want := range []bench.Spread{{Median: 0.375, Min: 0.25, Max: 0.5}, {Median: 0.375, Min: 0.25, Max: 0.5}} {
+		if got := o.ShareOf(i); got != want {
+			t.Errorf("%s: %+v, want %+v", o.Limits[i].Name, got, want)
+		}
+	}
+	if got, want := o.Verdict(), "missed: 37.5% of records"; got != want {
+		t.Errorf("verdict %q, want %q", got, want)
+	}
+	if got, want := o.Wanted(), ">= 50% of records, >= 10% of bytes"; got != want {
+		t.Errorf("target %q, want %q", got, want)
+	}
+}
+
 func TestParseUsage(t *testing.T) {
 	stat := "42 (a) b (c) S 1 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 8 0 12345 1000 200"
 	status := "Name:\ta\nVmHWM:\t  20480 kB\nVmRSS:\t  10240 kB\nThreads:\t8\n"
@@ -108,6 +131,13 @@ func TestRows(t *testing.T) {
 		case row.Cap != nil && row.Starts():
 			t.Errorf("row %s compares a process with one that does nothing", row.Name)
 		}
+		names := make(map[string]bool)
+		for _, l := range row.Limits {
+			if l.Name == "" || l.Load == nil || names[l.Name] {
+				t.Errorf("row %s has a limit %q without name or load, or with the name of another", row.Name, l.Name)
+			}
+			names[l.Name] = true
+		}
 		seen[row.Name] = true
 	}
 }
@@ -132,6 +162,18 @@ func TestRun(t *testing.T) {
 		{Name: "leases", Load: gen.Leases{Callers: 1}, Server: durable},
 		{Name: "start", Load: gen.Start{Records: 500, Kill: true}, Server: durable},
 		{Name: "idle", Load: gen.Idle{Shards: 7}, Server: memory},
+		{
+			Name: "limits", Load: gen.Puts{Client: gen.Raw, Callers: 2, Batch: 10, Size: 20}, Server: durable,
+			Limits: []bench.Limit{
+				{Name: "journal", Load: gen.BareJournal{Callers: 2, Batch: 10, Size: 20}},
+				{Name: "overwrite", Load: gen.Overwrite{Size: 5000, Records: 20}},
+				{Name: "write", Load: gen.WriteFiles{Bytes: 3 << 20}},
+				{Name: "read", Load: gen.ReadFile{Bytes: 3<<20 + 1}},
+			},
+		},
+		{Name: "recovery", Load: gen.Recovery{Records: 500}, Server: durable},
+		{Name: "checkpoint", Load: gen.Checkpoints{Bytes: 100_000, Size: 20}, Server: durable},
+		{Name: "badlimit", Load: gen.Idle{}, Server: memory, Limits: []bench.Limit{{Name: "x", Load: failing{errors.New("broken")}}}},
 		{Name: "none", Load: failing{gen.ErrNotServed}, Server: memory, Cap: null},
 		{Name: "bad", Load: failing{errors.New("broken")}, Server: memory},
 	}
@@ -141,7 +183,7 @@ func TestRun(t *testing.T) {
 		Progress: func(row bench.Row, _ int, what string) { steps = append(steps, row.Name+" "+what) },
 	}
 	out := bench.Run(t.Context(), cfg, rows)
-	for i, want := range []string{"met", "missed: ", "-", "-", "-", "not served", "failed: broken"} {
+	for i, want := range []string{"met", "missed: ", "-", "-", "-", "-", "-", "-", "failed: x: broken", "not served", "failed: broken"} {
 		if got := out[i].Verdict(); got != want && !(strings.HasSuffix(want, " ") && strings.HasPrefix(got, want)) {
 			t.Errorf("%s: %s, want %s", rows[i].Name, got, want)
 		}
@@ -152,6 +194,22 @@ func TestRun(t *testing.T) {
 				t.Errorf("%s: %+v", o.Name, r)
 			}
 		}
+	}
+	for i := range out[5].Limits {
+		for _, r := range out[5].Beside[i] {
+			if records := i < 2; r.Bytes == 0 || r.Elapsed == 0 || r.P99 == 0 || (r.Count > 0) != records {
+				t.Errorf("%s: %+v", out[5].Limits[i].Name, r)
+			}
+		}
+		if s := out[5].ShareOf(i); s.Min <= 0 {
+			t.Errorf("%s: share %+v", out[5].Limits[i].Name, s)
+		}
+	}
+	if r := out[6].Ours[0]; r.Count != 500 || r.Bytes == 0 || r.Elapsed != r.StartTime || r.StartTime == 0 {
+		t.Errorf("recovery: %+v", r)
+	}
+	if r := out[7].Ours[1]; r.Count == 0 || r.Bytes != r.Count*(20+gen.KeySize) {
+		t.Errorf("checkpoint: %+v", r)
 	}
 	if got, want := strings.Join(steps[:4], ","), "put cap,put ours,put cap,put ours"; got != want {
 		t.Errorf("measured %s, want %s", got, want)
@@ -167,14 +225,23 @@ func TestRun(t *testing.T) {
 	if err := errors.Join(bench.Print(&table, cfg, machine, out), bench.WriteJSON(&doc, cfg, machine, out)); err != nil {
 		t.Fatal(err)
 	}
-	if text := table.String(); strings.Count(text, "\n") != 4+len(rows) || !strings.Contains(text, "streamd --tls off") {
+	if text := table.String(); strings.Count(text, "\n") != 4+len(rows)+2+5 || !strings.Contains(text, "streamd --tls off") {
 		t.Errorf("printed\n%s", text)
 	}
 	var read struct {
-		Rows []struct{ Ours []gen.Result }
+		Rows []struct {
+			Ours   []gen.Result
+			Limits []struct {
+				Name    string
+				Share   bench.Spread
+				Results []gen.Result
+			}
+		}
 	}
 	if err := json.Unmarshal([]byte(doc.String()), &read); err != nil || len(read.Rows) != len(rows) || read.Rows[0].Ours[1].Count != out[0].Ours[1].Count {
 		t.Errorf("%v, wrote\n%s", err, &doc)
+	} else if l := read.Rows[5].Limits; len(l) != 4 || l[3].Name != "read" || l[3].Share != out[5].ShareOf(3) || len(l[3].Results) != 2 {
+		t.Errorf("wrote limits\n%+v", l)
 	}
 }
 

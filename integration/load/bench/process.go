@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -86,6 +87,23 @@ func launch(ctx context.Context, name string, args ...string) (*gen.Server, erro
 		_ = s.Stop(true)
 		return nil, fmt.Errorf("%s has not printed its address after %v", name, startLimit)
 	}
+}
+
+// engine runs a program that prints its result as JSON, to its end.
+func engine(ctx context.Context, name string, args ...string) (r gen.Result, err error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Cancel = func() error { return terminate(cmd) }
+	cmd.WaitDelay = 20 * time.Second
+	var stderr tail
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return r, fmt.Errorf("%s has ended with %w: %s", name, err, stderr.String())
+	}
+	if err := json.Unmarshal(out, &r); err != nil {
+		return r, fmt.Errorf("%s has printed %.300q: %w", name, out, err)
+	}
+	return r, nil
 }
 
 // terminate asks the process to end, or kills it where that cannot be asked.

@@ -16,8 +16,18 @@ type Row struct {
 	// Cap, if not nil, is measured in turns with Server, and its Share is what
 	// Target.Share is about.
 	Cap    *Server
+	Limits []Limit // measured after Server in each round
 	Target Target
 	Long   bool // takes minutes: measured only if asked for
+}
+
+// A Limit is what the machine gives, or a part of streamd alone: the row is said
+// as a share of it too.
+type Limit struct {
+	Name string
+	Load gen.Load // starts no server
+	// Share is how much of it the row should reach. 0 is no demand.
+	Share float64
 }
 
 // A Server says what is started.
@@ -50,6 +60,37 @@ var (
 // callers is the number of callers of the rows that put.
 const callers = 8
 
+// Limits of the rows about the disk.
+const (
+	syncedBlock  = 4096
+	syncedStream = 1 << 20  // of a write that is durable before the next
+	stored       = 64 << 20 // by what a checkpoint moves, or is read
+)
+
+// bare is the limit of puts that a journal alone is.
+func bare(batch, size int) Limit {
+	return Limit{Name: "bare journal, as many callers", Load: gen.BareJournal{Callers: callers, Batch: batch, Size: size}}
+}
+
+// grouped is the limit of puts that the disk sets if one sync is for all callers.
+func grouped(batch, size int) Limit {
+	records := callers * batch
+	return Limit{Name: "write and fdatasync of what all callers put", Load: gen.Overwrite{Size: records * (size + gen.KeySize), Records: records}}
+}
+
+var (
+	single    = Limit{Name: "write and fdatasync of 4 KiB for each call", Load: gen.Overwrite{Size: syncedBlock, Records: 1}}
+	streaming = Limit{Name: "overwriting, fdatasync each 1 MiB", Load: gen.Overwrite{Size: syncedStream}}
+	writing   = Limit{Name: "new files of 64 MiB, fdatasync", Load: gen.WriteFiles{Bytes: stored}}
+	reading   = Limit{Name: "reading a file of 64 MiB, cached", Load: gen.ReadFile{Bytes: stored}}
+)
+
+// demanding returns a limit with a demand.
+func (l Limit) demanding(share float64) Limit {
+	l.Share = share
+	return l
+}
+
 // Rows are what `make bench` prints. A row without demands is there to compare
 // with.
 var Rows = []Row{
@@ -76,6 +117,12 @@ var Rows = []Row{
 		Load: gen.Puts{Client: gen.RawCBOR, Callers: callers, Batch: 500, Size: 200}, Server: durable, Cap: null,
 	},
 	{
+		Name: "put500x1k-raw", Title: "PutRecords 500x1 KB, raw, fsynced",
+		Load: gen.Puts{Client: gen.Raw, Callers: callers, Batch: 500, Size: 1000}, Server: durable, Cap: null,
+		Limits: []Limit{bare(500, 1000).demanding(0.50), grouped(500, 1000), streaming},
+		Target: Target{CPU: 4 * time.Microsecond},
+	},
+	{
 		Name: "put100-sdk", Title: "PutRecords 100x1 KB, SDK, fsynced",
 		Load: gen.Puts{Client: gen.SDK, Callers: callers, Batch: 100, Size: 1000}, Server: durable, Cap: null,
 		Target: Target{Share: 0.50},
@@ -83,6 +130,7 @@ var Rows = []Row{
 	{
 		Name: "put1-raw", Title: "PutRecord 1 KB, raw, fsynced",
 		Load: gen.Puts{Client: gen.Raw, Callers: callers, Batch: 1, Size: 1000}, Server: durable, Cap: null,
+		Limits: []Limit{bare(1, 1000), grouped(1, 1000), single},
 		Target: Target{Share: 0.50, CPU: 45 * time.Microsecond, P50: 800 * time.Microsecond, P99: 6 * time.Millisecond},
 	},
 	{
@@ -96,6 +144,13 @@ var Rows = []Row{
 		Target: Target{Share: 0.95},
 	},
 	{
+		Name: "shards-10k-put", Title: "10,000 shards (ours) against 4 (cap), 500x200 B, raw, fsynced",
+		Load:   gen.Puts{Client: gen.Raw, Callers: callers, Batch: 500, Size: 200},
+		Server: Server{Durable: true, Shards: 10_000}, Cap: &durable,
+		Limits: []Limit{bare(500, 200)},
+		Target: Target{Share: 0.60},
+	},
+	{
 		Name: "get-sdk", Title: "GetRecords catch-up 200 B, SDK",
 		Load: gen.Gets{Client: gen.SDK, Records: 400_000}, Server: durable, Cap: null,
 		Target: Target{Share: 0.67},
@@ -103,6 +158,7 @@ var Rows = []Row{
 	{
 		Name: "get-raw", Title: "GetRecords catch-up 200 B, raw",
 		Load: gen.Gets{Client: gen.Raw, Records: 400_000}, Server: durable, Cap: null,
+		Limits: []Limit{reading},
 	},
 	{
 		Name: "fanout-delay", Title: "put -> SubscribeToShard delay",
@@ -140,6 +196,16 @@ var Rows = []Row{
 		Target: Target{Start: time.Second},
 	},
 	{
+		Name: "recovery", Title: "recovery of 400,000 records of 200 B in the journal, after a kill",
+		Load: gen.Recovery{Records: 400_000}, Server: durable,
+		Limits: []Limit{reading, writing},
+	},
+	{
+		Name: "checkpoint", Title: "checkpoint of 64 MB of records of 1 KB",
+		Load: gen.Checkpoints{Bytes: stored, Size: 1000}, Server: durable,
+		Limits: []Limit{writing},
+	},
+	{
 		Name: "rss-idle", Title: "RSS idle",
 		Load: gen.Idle{}, Server: durable,
 		Target: Target{RSS: 20 * mb},
@@ -165,11 +231,11 @@ var Rows = []Row{
 	},
 }
 
-// Starts reports whether the row is about a process that it must start itself,
-// so that it cannot be measured on a running server.
+// Starts reports whether the row is about what it must start itself, so that it
+// cannot be measured on a running server.
 func (r Row) Starts() bool {
 	switch r.Load.(type) {
-	case gen.Start, gen.Idle:
+	case gen.Start, gen.Recovery, gen.Checkpoints, gen.Idle:
 		return true
 	}
 	return false

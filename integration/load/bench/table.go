@@ -10,7 +10,8 @@ import (
 	"github.com/streamkit/streamkit/integration/load/gen"
 )
 
-// Print writes the table. Medians are followed by min..max.
+// Print writes the table, and one of the limits of its rows if they have any.
+// Medians are followed by min..max.
 func Print(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) error {
 	var head, rows strings.Builder
 	fmt.Fprintf(&head, "machine: %s\n", machine)
@@ -23,11 +24,26 @@ func Print(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) error {
 	for _, o := range outcomes {
 		rows.WriteString(strings.Join(o.cells(), "\t") + "\n")
 	}
+	var limits strings.Builder
+	for _, o := range outcomes {
+		for i := range o.Beside {
+			limits.WriteString(strings.Join(o.limit(i), "\t") + "\n")
+		}
+	}
+	if limits.Len() > 0 {
+		rows.WriteString("\nrow\tlimit\tours\tthe limit\tshare\tp50 / p99 of the limit\n" + limits.String())
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if _, err := io.WriteString(t, rows.String()); err != nil {
 		return err
 	}
 	return t.Flush()
+}
+
+// limit is the line of limit i.
+func (o Outcome) limit(i int) []string {
+	rate, text := o.unit(i)
+	return []string{o.Title, o.Limits[i].Name, show(over(o.Ours, rate), text), show(over(o.Beside[i], rate), text), show(o.ShareOf(i), percent), pair(o.Beside[i])}
 }
 
 func settings(args []string) string {
@@ -46,10 +62,14 @@ func (o Outcome) cells() []string {
 	}
 }
 
-// main returns what a row is mainly about: its rate, its start or its idleness.
+// main returns what a row is mainly about: its rate, in records if it has any,
+// its start or its idleness.
 func main(results []gen.Result) string {
 	if s := over(results, gen.Result.Rate); s.Median > 0 {
 		return show(s, amount) + " /s"
+	}
+	if s := over(results, gen.Result.ByteRate); s.Median > 0 {
+		return show(s, byteRate)
 	}
 	if s := over(results, startTime); s.Median > 0 {
 		return show(s, duration)
@@ -85,6 +105,11 @@ func show(s Spread, f func(float64) string) string {
 
 // WriteJSON writes everything that was measured.
 func WriteJSON(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) error {
+	type limit struct {
+		Name    string       `json:"name"`
+		Share   Spread       `json:"share"`
+		Results []gen.Result `json:"results"`
+	}
 	type row struct {
 		Name    string       `json:"name"`
 		Title   string       `json:"title"`
@@ -93,6 +118,7 @@ func WriteJSON(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) err
 		Share   Spread       `json:"share"`
 		Caps    []gen.Result `json:"caps"`
 		Ours    []gen.Result `json:"ours"`
+		Limits  []limit      `json:"limits,omitempty"`
 	}
 	doc := struct {
 		Machine Machine `json:"machine"`
@@ -102,7 +128,11 @@ func WriteJSON(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) err
 		Rows    []row   `json:"rows"`
 	}{machine, cfg.Rounds, cfg.Duration.Seconds(), settings(cfg.StreamdArgs), nil}
 	for _, o := range outcomes {
-		doc.Rows = append(doc.Rows, row{o.Name, o.Title, o.Wanted(), o.Verdict(), o.Share(), o.Caps, o.Ours})
+		r := row{o.Name, o.Title, o.Wanted(), o.Verdict(), o.Share(), o.Caps, o.Ours, nil}
+		for i := range o.Beside {
+			r.Limits = append(r.Limits, limit{o.Limits[i].Name, o.ShareOf(i), o.Beside[i]})
+		}
+		doc.Rows = append(doc.Rows, r)
 	}
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")

@@ -48,6 +48,28 @@ func (o Outcome) Share() Spread {
 	return spread(values)
 }
 
+// ShareOf returns ours as a share of limit i, pair by pair.
+func (o Outcome) ShareOf(i int) Spread {
+	rate, _ := o.unit(i)
+	var values []float64
+	for n := range min(len(o.Ours), len(o.Beside[i])) {
+		if c := rate(o.Beside[i][n]); c > 0 {
+			values = append(values, rate(o.Ours[n])/c)
+		}
+	}
+	return spread(values)
+}
+
+// unit returns what ours and limit i are compared by, and how that is shown:
+// records if both have them, else bytes.
+func (o Outcome) unit(i int) (rate func(gen.Result) float64, text func(float64) string) {
+	counts := func(r gen.Result) bool { return r.Count > 0 }
+	if slices.ContainsFunc(o.Ours, counts) && slices.ContainsFunc(o.Beside[i], counts) {
+		return gen.Result.Rate, func(v float64) string { return amount(v) + "/s" }
+	}
+	return gen.Result.ByteRate, byteRate
+}
+
 // A demand is one part of a target with what was measured.
 type demand struct {
 	text string // of the target
@@ -74,6 +96,11 @@ func (o Outcome) demands() []demand {
 	}
 	t, ours := o.Target, o.Ours
 	atLeast(t.Share, o.Share(), " of cap", percent)
+	for i, limit := range o.Limits {
+		if i < len(o.Beside) {
+			atLeast(limit.Share, o.ShareOf(i), " of "+limit.Name, percent)
+		}
+	}
 	atLeast(t.Rate, over(ours, gen.Result.Rate), "/s", amount)
 	atMost(float64(t.CPU), over(ours, cpuEach), "CPU", duration)
 	atMost(float64(t.P50), over(ours, p50), "p50", duration)
@@ -145,6 +172,13 @@ func amount(v float64) string {
 		return fmt.Sprintf("%.3g k", v/1e3)
 	}
 	return fmt.Sprintf("%.0f", v)
+}
+
+func byteRate(v float64) string {
+	if v >= 1e9 {
+		return fmt.Sprintf("%.3g GB/s", v/1e9)
+	}
+	return fmt.Sprintf("%.3g MB/s", v/1e6)
 }
 
 // duration shows nanoseconds in three digits.

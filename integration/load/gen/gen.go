@@ -33,6 +33,11 @@ type Env struct {
 	Shards int
 	// Start starts the server, on the data that the one before it has left.
 	Start func(ctx context.Context, args ...string) (*Server, error)
+	// Engine runs a measurement of a part of streamd, in a process of its own
+	// that keeps its data in Dir.
+	Engine func(ctx context.Context, args ...string) (Result, error)
+	// Dir is empty at first, and on the disk that is measured.
+	Dir string
 }
 
 // A Server is running.
@@ -63,6 +68,7 @@ func (s *Server) usage() (Usage, error) {
 // Result is what a load measured. What it does not measure is zero.
 type Result struct {
 	Count     int64         `json:"count"` // records, or calls where there are no records
+	Bytes     int64         `json:"bytes"` // of records' keys and data, or of files
 	Elapsed   time.Duration `json:"elapsed_ns"`
 	CPU       time.Duration `json:"cpu_ns"` // of the server, in that time
 	RSS       int64         `json:"rss_bytes"`
@@ -78,6 +84,14 @@ func (r Result) Rate() float64 {
 		return 0
 	}
 	return float64(r.Count) / r.Elapsed.Seconds()
+}
+
+// ByteRate returns bytes a second.
+func (r Result) ByteRate() float64 {
+	if r.Elapsed == 0 {
+		return 0
+	}
+	return float64(r.Bytes) / r.Elapsed.Seconds()
 }
 
 // CPUEach returns the server's CPU time for a record.

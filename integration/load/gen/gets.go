@@ -56,7 +56,9 @@ func (g Gets) Run(ctx context.Context, env *Env) (Result, error) {
 		defer c.close()
 		calls = append(calls, rawGet(c, begin))
 	}
-	return drive(ctx, env, srv, calls)
+	r, err := drive(ctx, env, srv, calls)
+	r.Bytes = r.Count * (filled + KeySize)
+	return r, err
 }
 
 // sdkGet reads a page, from the beginning again if there was none.

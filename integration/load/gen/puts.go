@@ -25,6 +25,9 @@ const (
 	RawCBOR               // prepared CBOR over plain connections
 )
 
+// KeySize is the length of partition keys.
+const KeySize = 16
+
 // bodies is how many different requests a load of puts has. They are sent in
 // turn, and no two records in them have the same key.
 const bodies = 32
@@ -57,7 +60,9 @@ func (p Puts) Run(ctx context.Context, env *Env) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return drive(ctx, env, srv, calls)
+	r, err := drive(ctx, env, srv, calls)
+	r.Bytes = r.Count * int64(p.Size+KeySize)
+	return r, err
 }
 
 // calls returns a call for each caller. done closes their connections.
@@ -159,7 +164,7 @@ func records(batch, size int) [][]types.PutRecordsRequestEntry {
 		for j := range batch {
 			data := make([]byte, size)
 			_, _ = random.Read(data) // never fails
-			sets[i] = append(sets[i], types.PutRecordsRequestEntry{PartitionKey: aws.String(fmt.Sprintf("key-%012d", i*batch+j)), Data: data})
+			sets[i] = append(sets[i], types.PutRecordsRequestEntry{PartitionKey: aws.String(fmt.Sprintf("key-%0*d", KeySize-len("key-"), i*batch+j)), Data: data})
 		}
 	}
 	return sets
@@ -211,11 +216,14 @@ func cborPut(set []types.PutRecordsRequestEntry) []byte {
 	return append(text(text(b, "StreamName"), streamName), 0xff)
 }
 
+// filled is the size of the data of the records of fill.
+const filled = 200
+
 // fill stores at least n records of 200 bytes, quickly.
 func fill(ctx context.Context, endpoint string, n int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	calls, done, err := Puts{Client: Raw, Callers: 4, Batch: maxBatch, Size: 200}.calls(ctx, endpoint)
+	calls, done, err := Puts{Client: Raw, Callers: 4, Batch: maxBatch, Size: filled}.calls(ctx, endpoint)
 	defer done()
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	seconds := flags.Float64("seconds", 3, "length of one measurement")
 	rows := flags.String("rows", ".", "regular expression for the names of rows")
 	long := flags.Bool("long", false, "measure the rows that take minutes too")
-	caps := flags.Bool("caps", true, "measure the caps too; without them, shares are not known")
+	caps := flags.Bool("caps", true, "measure the caps and the limits too; without them, shares are not known")
 	list := flags.Bool("list", false, "print the names of the rows and end")
 	dir := flags.String("dir", "", "where servers keep their data (default: the system's temporary directory)")
 	root := flags.String("root", ".", "root of the module")
@@ -60,7 +60,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	for _, row := range bench.Rows {
 		if name.MatchString(row.Name) && (*long || !row.Long) && (*endpoint == "" || !row.Starts()) {
 			if !*caps {
-				row.Cap = nil
+				row.Cap, row.Limits = nil, nil
+			}
+			if *endpoint != "" {
+				row.Limits = nil // of its machine and its disk nothing is known
 			}
 			chosen = append(chosen, row)
 		}
