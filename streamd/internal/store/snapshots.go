@@ -119,6 +119,11 @@ func readSnapshot(b []byte) (st *state.State, lsn journal.LSN, m manifest, err e
 	if err := json.Unmarshal(text, &m); err != nil {
 		return nil, 0, m, fmt.Errorf("%w: %w", errBadSnapshot, err)
 	}
+	for _, name := range m.Runs {
+		if id, ok := runs.ParseName(name); !ok || id.Name() != name { // it must not lead elsewhere
+			return nil, 0, m, fmt.Errorf("%w: it names %q, which is no file of records", errBadSnapshot, name)
+		}
+	}
 	st, lsn, err = state.ReadSnapshot(rest)
 	return st, lsn, m, err
 }
