@@ -28,3 +28,6 @@ func IsStreamARN(s string) bool {
 	_, err := parseStreamARN(s)
 	return err == nil
 }
+
+// ParseConsumerARN reads the name of a consumer.
+func ParseConsumerARN(s string) (state.StreamKey, string, error) { return parseConsumerARN(s) }

@@ -105,3 +105,16 @@ func FuzzStreamARN(f *testing.F) {
 		}
 	})
 }
+
+// FuzzConsumerARN: what is accepted says the same when it is written again.
+func FuzzConsumerARN(f *testing.F) {
+	f.Add("arn:aws:kinesis:us-east-1:123456789012:stream/name/consumer/c:1700000000")
+	f.Add("arn:aws:kinesis:us-east-1:123456789012:stream/name/consumer/c:1/consumer/d:2")
+	f.Add("arn:aws:kinesis:us-east-1:123456789012:stream/name/consumer/")
+	f.Add("/consumer/")
+	f.Fuzz(func(t *testing.T, s string) {
+		if k, id, err := api.ParseConsumerARN(s); err == nil && k.ARN()+"/consumer/"+id != s {
+			t.Fatalf("%q is read as consumer %q of %s", s, id, k.ARN())
+		}
+	})
+}

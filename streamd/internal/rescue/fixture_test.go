@@ -40,8 +40,8 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// server is a store on a disk in memory, whose files are too large for it to
-// write a checkpoint by itself.
+// server is a store on a disk in memory, whose journal's files are too large for
+// it to write a checkpoint by itself, or to begin with the second one.
 type server struct {
 	*store.Store
 	t     testing.TB
@@ -52,7 +52,7 @@ type server struct {
 func tryStart(t testing.TB, disk *vfstest.Disk) (*server, error) {
 	clk := new(clock.Clock)
 	st, err := store.Open(store.Options{
-		Dir: dataDir, FS: disk, RingFiles: 2, RingBytes: 384 << 10, Clock: clk, Logger: slog.New(slog.DiscardHandler),
+		Dir: dataDir, FS: disk, RingFiles: 2, RingBytes: 2 << 20, Clock: clk, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		clk.Close()

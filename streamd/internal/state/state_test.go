@@ -463,7 +463,14 @@ func FuzzApply(f *testing.F) {
 	for _, fr := range m.frames[:40] {
 		f.Add(fr.Body)
 	}
-	f.Fuzz(func(_ *testing.T, body []byte) {
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if _, entries, err := state.Entries(body); err == nil {
+			for _, e := range entries {
+				if e.Records != nil && len(e.Records.Each) != e.Records.Count {
+					t.Errorf("%d records of %d", len(e.Records.Each), e.Records.Count)
+				}
+			}
+		}
 		st := state.New()
 		first, err := state.AppendCommand(state.BeginFrame(nil, time.UnixMilli(1)), create("s", 2))
 		if err != nil {
