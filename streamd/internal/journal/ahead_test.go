@@ -3,7 +3,6 @@ package journal_test
 import (
 	"testing"
 
-	"github.com/streamkit/streamkit/internal/vfs/vfstest"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
 )
 
@@ -11,13 +10,10 @@ import (
 // size seldom, before and after the journal was opened again, and never make it
 // larger than a file of the ring.
 func TestZerosAhead(t *testing.T) {
-	disk := vfstest.NewDisk()
-	if err := disk.MkdirAll("j", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	cfg := journal.LocalConfig{FS: disk, FileBytes: 4 << 20}
+	disk := newDisk(t)
+	cfg := journal.LocalConfig{FileBytes: 4 << 20}
 	size := func() int64 {
-		info, err := disk.Stat("j/00.ring")
+		info, err := disk.Stat(dir + "/00.ring")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -26,13 +22,13 @@ func TestZerosAhead(t *testing.T) {
 	const frames = 250 // of a block each: just under a quarter of the file
 	var grown int
 	last := int64(0)
-	j := open(t, "j", cfg)
+	j := open(t, disk, cfg)
 	for n := range frames {
 		if n == frames/2 {
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
-			j = open(t, "j", cfg)
+			j = open(t, disk, cfg)
 		}
 		fill(t, j, n, n+1)
 		now := size()
@@ -50,7 +46,7 @@ func TestZerosAhead(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	j = open(t, "j", cfg)
+	j = open(t, disk, cfg)
 	wantFrames(t, follow(t, j, 0), 0, frames)
 	for n := range 3 * frames { // the rest of the file, and into the next
 		fill(t, j, frames+n, frames+n+1)
@@ -62,11 +58,8 @@ func TestZerosAhead(t *testing.T) {
 
 // TestNoRoomForZeros: a disk that has room for frames and no more takes them.
 func TestNoRoomForZeros(t *testing.T) {
-	disk := vfstest.NewDisk()
-	if err := disk.MkdirAll("j", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	j := open(t, "j", journal.LocalConfig{FS: disk, FileBytes: 4 << 20})
+	disk := newDisk(t)
+	j := open(t, disk, journal.LocalConfig{FileBytes: 4 << 20})
 	disk.SetRoom(disk.Used() + 30*4096)
 	fill(t, j, 0, 29)
 	wantFrames(t, follow(t, j, 0), 0, 29)

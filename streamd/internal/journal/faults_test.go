@@ -8,20 +8,20 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/streamkit/streamkit/internal/vfs"
 	"github.com/streamkit/streamkit/internal/vfs/vfstest"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
 )
 
 func TestFailedSyncIsFinal(t *testing.T) {
 	var bad atomic.Bool
-	fsys := vfstest.FS{FS: vfs.OS, Fault: func(op vfstest.Op, name string) error {
+	d := newDisk(t)
+	d.SetHook(func(op vfstest.Op, name string) error {
 		if bad.Load() && op == vfstest.Sync && filepath.Ext(name) == ".ring" {
 			return syscall.EIO
 		}
 		return nil
-	}}
-	j := open(t, t.TempDir(), journal.LocalConfig{FS: fsys})
+	})
+	j := open(t, d, journal.LocalConfig{})
 	fill(t, j, 1, 3)
 	bad.Store(true)
 	if _, err := j.Append(t.Context(), frame(3)); !errors.Is(err, journal.ErrFailed) || !errors.Is(err, syscall.EIO) {
@@ -43,15 +43,15 @@ func TestFailedSyncIsFinal(t *testing.T) {
 
 func TestFullDiskRefusesAndRecovers(t *testing.T) {
 	var full atomic.Bool
-	fsys := vfstest.FS{FS: vfs.OS, Fault: func(op vfstest.Op, _ string) error {
+	d := newDisk(t)
+	d.SetHook(func(op vfstest.Op, _ string) error {
 		if full.Load() && op == vfstest.Write {
 			return syscall.ENOSPC
 		}
 		return nil
-	}}
-	dir := t.TempDir()
-	cfg := journal.LocalConfig{FS: fsys, Files: 50, FileBytes: small}
-	j := open(t, dir, cfg)
+	})
+	cfg := journal.LocalConfig{Files: 50, FileBytes: small}
+	j := open(t, d, cfg)
 	for n := 1; n < 60; n++ {
 		full.Store(true)
 		if _, err := j.Append(t.Context(), frame(n)); !errors.Is(err, journal.ErrFull) {
@@ -66,24 +66,24 @@ func TestFullDiskRefusesAndRecovers(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantFrames(t, follow(t, open(t, dir, cfg), 0), 1, 60)
+	wantFrames(t, follow(t, open(t, d, cfg), 0), 1, 60)
 }
 
 func TestOpenOnAFullDisk(t *testing.T) {
 	var full atomic.Bool
-	fsys := vfstest.FS{FS: vfs.OS, Fault: func(op vfstest.Op, _ string) error {
+	d := newDisk(t)
+	d.SetHook(func(op vfstest.Op, _ string) error {
 		if full.Load() && op == vfstest.Write {
 			return syscall.ENOSPC
 		}
 		return nil
-	}}
+	})
 	const frames = 25
-	dir := t.TempDir()
-	cfg := journal.LocalConfig{FS: fsys, Files: 50, FileBytes: small}
-	last, offset := build(t, dir, frames, cfg)
-	write(t, last, read(t, last)[:offset+30])
+	cfg := journal.LocalConfig{Files: 50, FileBytes: small}
+	last, offset := build(t, d, frames, cfg)
+	write(t, d, last, read(t, d, last)[:offset+30])
 	full.Store(true)
-	j := open(t, dir, cfg)
+	j := open(t, d, cfg)
 	wantFrames(t, follow(t, j, 0), 1, frames-1)
 	if _, err := j.Append(t.Context(), frame(frames-1)); !errors.Is(err, journal.ErrFull) {
 		t.Fatalf("Append to a full disk: %v, want ErrFull", err)
@@ -95,5 +95,5 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantFrames(t, follow(t, open(t, dir, cfg), 0), 1, frames)
+	wantFrames(t, follow(t, open(t, d, cfg), 0), 1, frames)
 }

@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/streamkit/streamkit/internal/vfs"
 	"github.com/streamkit/streamkit/internal/vfs/vfstest"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
 )
@@ -15,13 +14,14 @@ import (
 func TestIntervalSyncs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var syncs atomic.Int32
-		fsys := vfstest.FS{FS: vfs.OS, Fault: func(op vfstest.Op, name string) error {
+		d := newDisk(t)
+		d.SetHook(func(op vfstest.Op, name string) error {
 			if op == vfstest.Sync && filepath.Ext(name) == ".ring" {
 				syncs.Add(1)
 			}
 			return nil
-		}}
-		j, err := tryOpen(t.TempDir(), journal.LocalConfig{FS: fsys, Fsync: journal.Fsync{Interval: 100 * time.Millisecond}})
+		})
+		j, err := tryOpen(d, journal.LocalConfig{Fsync: journal.Fsync{Interval: 100 * time.Millisecond}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -102,11 +102,11 @@ func TestRelease(t *testing.T) {
 }
 
 func TestReopen(t *testing.T) {
-	dir := t.TempDir()
+	d := newDisk(t)
 	cfg := journal.LocalConfig{Files: 50, FileBytes: small}
 	next := 1
 	for range 5 {
-		j := open(t, dir, cfg)
+		j := open(t, d, cfg)
 		wantFrames(t, follow(t, j, 0), 1, next)
 		fill(t, j, next, next+17)
 		next += 17

@@ -105,7 +105,11 @@ func (l *Local) openFiles() ([]*ringFile, error) {
 // earlier turns have lower ones. It sets its size as well.
 func scanFile(f *ringFile) ([]found, error) {
 	var headers []found
-	buf := make([]byte, chunk)
+	info, err := f.file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	buf := make([]byte, min(chunk, info.Size()+1))
 	for offset := int64(0); ; {
 		n, err := f.file.ReadAt(buf, offset)
 		for i := 0; i+headerSize <= n; i += block {
@@ -222,9 +226,9 @@ func (f found) check() (bool, error) {
 
 // rewrite writes the frames of the last file once more, and syncs them.
 func (l *Local) rewrite(file *ringFile, frames []found) error {
-	buf := make([]byte, chunk)
 	first := slices.IndexFunc(frames, func(f found) bool { return f.file == file })
 	end := int64(l.head - file.base)
+	buf := make([]byte, min(chunk, end-frames[first].offset))
 	for at := frames[first].offset; at < end; {
 		n, err := file.file.ReadAt(buf[:min(int64(len(buf)), end-at)], at)
 		if err != nil && n == 0 {

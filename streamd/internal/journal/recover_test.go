@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -15,9 +14,9 @@ import (
 func TestTornTailIsCut(t *testing.T) {
 	const frames = 6
 	cfg := journal.LocalConfig{Files: 50, FileBytes: small}
-	dir := t.TempDir()
-	last, offset := build(t, dir, frames, cfg)
-	whole := read(t, last)
+	d := newDisk(t)
+	last, offset := build(t, d, frames, cfg)
+	whole := read(t, d, last)
 	end := offset + journal.HeaderSize + int64(len(frame(frames-1).Body))
 	for cut := offset; cut < end; cut++ {
 		for name, torn := range map[string][]byte{
@@ -28,8 +27,8 @@ func TestTornTailIsCut(t *testing.T) {
 			if name == "zeroed" && bytes.Equal(torn, whole) {
 				continue // the bytes lost were zeros
 			}
-			write(t, last, torn)
-			j, err := tryOpen(dir, cfg)
+			write(t, d, last, torn)
+			j, err := tryOpen(d, cfg)
 			if err != nil {
 				t.Fatalf("%s at byte %d: %v", name, cut, err)
 			}
@@ -50,10 +49,10 @@ func TestTornTailIsCut(t *testing.T) {
 func TestEveryFlippedByteIsReported(t *testing.T) {
 	const frames = 12
 	cfg := journal.LocalConfig{Files: 50, FileBytes: small}
-	dir := t.TempDir()
-	last, offset := build(t, dir, frames, cfg)
-	for _, name := range ring(t, dir) {
-		whole := read(t, name)
+	d := newDisk(t)
+	last, offset := build(t, d, frames, cfg)
+	for _, name := range ring(t, d) {
+		whole := read(t, d, name)
 		end := int64(len(whole))
 		if name == last {
 			end = offset
@@ -64,9 +63,9 @@ func TestEveryFlippedByteIsReported(t *testing.T) {
 			}
 			flipped := bytes.Clone(whole)
 			flipped[i] ^= 0x10
-			write(t, name, flipped)
+			write(t, d, name, flipped)
 			reported := false
-			j, err := tryOpen(dir, cfg)
+			j, err := tryOpen(d, cfg)
 			if err == nil {
 				n := 0
 				err = j.Follow(t.Context(), 0, func(_ journal.LSN, f *journal.Frame) error {
@@ -88,7 +87,7 @@ func TestEveryFlippedByteIsReported(t *testing.T) {
 			if !reported && !errors.Is(err, errEnough) {
 				t.Fatalf("%s byte %d: %v, and the journal is short", name, i, err)
 			}
-			write(t, name, whole)
+			write(t, d, name, whole)
 		}
 	}
 }
@@ -97,8 +96,8 @@ func TestEveryFlippedByteIsReported(t *testing.T) {
 // place may be short enough for the file before, and is found there.
 func TestTornFrameInAnotherFile(t *testing.T) {
 	cfg := journal.LocalConfig{Files: 2, FileBytes: small}
-	dir := t.TempDir()
-	j := open(t, dir, cfg)
+	d := newDisk(t)
+	j := open(t, d, cfg)
 	lsns := fill(t, j, 1, 6) // one block is left in the second file
 	cfg.From = lsns[2]
 	if err := j.Release(t.Context(), cfg.From); err != nil {
@@ -112,36 +111,36 @@ func TestTornFrameInAnotherFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := filepath.Join(dir, "00.ring")
-	b := read(t, first)
+	b := read(t, d, first)
 	b[4096] ^= 1 // in the long frame's second block
-	write(t, first, b)
-	j = open(t, dir, cfg)
+	write(t, d, first, b)
+	j = open(t, d, cfg)
 	wantFrames(t, follow(t, j, cfg.From), 4, 6)
 	fill(t, j, 6, 7)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	j = open(t, dir, cfg)
+	j = open(t, d, cfg)
 	wantFrames(t, follow(t, j, cfg.From), 4, 7)
 	fill(t, j, 7, 8)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantFrames(t, follow(t, open(t, dir, cfg), cfg.From), 4, 8)
+	wantFrames(t, follow(t, open(t, d, cfg), cfg.From), 4, 8)
 }
 
 func TestMissingFileIsCorruption(t *testing.T) {
-	dir := t.TempDir()
+	d := newDisk(t)
 	cfg := journal.LocalConfig{Files: 50, FileBytes: small}
-	build(t, dir, 40, cfg)
-	for _, name := range ring(t, dir) {
-		if journal.Start(read(t, name)) != 2*small {
+	build(t, d, 40, cfg)
+	for _, name := range ring(t, d) {
+		if journal.Start(read(t, d, name)) != 2*small {
 			continue
 		}
-		if err := os.Remove(name); err != nil {
+		if err := d.Remove(name); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := tryOpen(dir, cfg); err == nil {
+		if _, err := tryOpen(d, cfg); err == nil {
 			t.Fatal("opened a journal with a hole")
 		} else if _, ok := errors.AsType[*journal.CorruptError](err); !ok {
 			t.Fatalf("%v, want a CorruptError", err)
@@ -164,17 +163,17 @@ func TestUnsyncedHoleIsATail(t *testing.T) {
 		{name: "unsynced", fsync: journal.Fsync{Off: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			dir := t.TempDir()
-			j := open(t, dir, journal.LocalConfig{Fsync: tt.fsync})
+			d := newDisk(t)
+			j := open(t, d, journal.LocalConfig{Fsync: tt.fsync})
 			fill(t, j, 1, 10)
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
 			name := filepath.Join(dir, "00.ring")
-			b := read(t, name)
+			b := read(t, d, name)
 			clear(b[4*4096 : 5*4096]) // frame 5
-			write(t, name, b)
-			j, err := tryOpen(dir, journal.LocalConfig{})
+			write(t, d, name, b)
+			j, err := tryOpen(d, journal.LocalConfig{})
 			if _, corrupt := errors.AsType[*journal.CorruptError](err); corrupt != tt.fatal {
 				t.Fatalf("open: %v, want a CorruptError: %v", err, tt.fatal)
 			}
@@ -186,29 +185,30 @@ func TestUnsyncedHoleIsATail(t *testing.T) {
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
-			j = open(t, dir, journal.LocalConfig{})
+			j = open(t, d, journal.LocalConfig{})
 			wantFrames(t, follow(t, j, 0), 1, 6)
 		})
 	}
 }
 
 func TestAnotherStoreIsRefused(t *testing.T) {
-	dir := t.TempDir()
-	j := open(t, dir, journal.LocalConfig{})
+	d := newDisk(t)
+	j := open(t, d, journal.LocalConfig{})
 	fill(t, j, 1, 2)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := journal.OpenLocal(dir, journal.LocalConfig{Store: [16]byte{9}}); err == nil {
+	if _, err := journal.OpenLocal(dir, journal.LocalConfig{FS: d, Store: [16]byte{9}}); err == nil {
 		t.Error("opened the journal of another store")
 	}
 }
 
 // FuzzRecover gives recovery a file of any kind beside a whole one. It opens
-// with the frames of the whole one, or with more, or refuses.
+// with the frames of the whole one, or with more, or refuses; and who looks at it
+// finds the same.
 func FuzzRecover(f *testing.F) {
-	dir := f.TempDir()
-	j, err := tryOpen(dir, journal.LocalConfig{Files: 3, FileBytes: small})
+	d := newDisk(f)
+	j, err := tryOpen(d, journal.LocalConfig{Files: 3, FileBytes: small})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -220,14 +220,7 @@ func FuzzRecover(f *testing.F) {
 	if err := j.Close(); err != nil {
 		f.Fatal(err)
 	}
-	first, err := os.ReadFile(filepath.Join(dir, "00.ring"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	second, err := os.ReadFile(filepath.Join(dir, "01.ring"))
-	if err != nil {
-		f.Fatal(err)
-	}
+	first, second := read(f, d, filepath.Join(dir, "00.ring")), read(f, d, filepath.Join(dir, "01.ring"))
 	f.Add(second)
 	f.Add(second[:len(second)-1])
 	f.Add(first)
@@ -236,17 +229,27 @@ func FuzzRecover(f *testing.F) {
 	f.Add(holed)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		dir := t.TempDir()
-		write(t, filepath.Join(dir, "00.ring"), first)
-		write(t, filepath.Join(dir, "01.ring"), b)
+		d := newDisk(t)
+		write(t, d, filepath.Join(dir, "00.ring"), first)
+		write(t, d, filepath.Join(dir, "01.ring"), b)
 		cfg := journal.LocalConfig{Files: 3, FileBytes: max(small, len(b))}
-		j, err := tryOpen(dir, cfg)
+		seen, err := journal.LookAt(d, dir, store, 0)
 		if err != nil {
+			t.Fatal(err)
+		}
+		j, err := tryOpen(d, cfg)
+		if err != nil {
+			if seen.Damage == nil && len(seen.Foreign) == 0 {
+				t.Fatalf("it is refused (%v), but a look finds nothing", err)
+			}
 			return
 		}
 		head, err := j.Head(t.Context())
 		if err != nil {
 			t.Fatal(err)
+		}
+		if seen.Damage != nil || seen.Head != head {
+			t.Fatalf("it opens, and ends at %d; a look finds %v and %d", head, seen.Damage, seen.Head)
 		}
 		n := 0
 		if err := j.Follow(t.Context(), 0, func(lsn journal.LSN, f *journal.Frame) error {
@@ -266,7 +269,7 @@ func FuzzRecover(f *testing.F) {
 		if n < 3 {
 			t.Fatalf("%d frames, want 3 at least", n)
 		}
-		j, err = tryOpen(dir, cfg)
+		j, err = tryOpen(d, cfg)
 		if err != nil {
 			t.Fatalf("opened once, and then not again: %v", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/streamkit/streamkit/internal/vfs"
@@ -23,13 +24,25 @@ func both(t *testing.T, test func(t *testing.T, j journal.Journal)) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { test(t, new(journal.Memory)) })
 	t.Run("local", func(t *testing.T) {
-		test(t, open(t, t.TempDir(), journal.LocalConfig{Files: 100, FileBytes: small, TailBytes: 300}))
+		test(t, open(t, newDisk(t), journal.LocalConfig{Files: 100, FileBytes: small, TailBytes: 300}))
 	})
 }
 
-func open(t *testing.T, dir string, cfg journal.LocalConfig) *journal.Local {
+// dir is where the journals of these tests are, on a disk in memory.
+const dir = "/journal"
+
+func newDisk(t testing.TB) *vfstest.Disk {
 	t.Helper()
-	j, err := tryOpen(dir, cfg)
+	d := vfstest.NewDisk()
+	if err := d.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func open(t *testing.T, d vfs.FS, cfg journal.LocalConfig) *journal.Local {
+	t.Helper()
+	j, err := tryOpen(d, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,11 +50,8 @@ func open(t *testing.T, dir string, cfg journal.LocalConfig) *journal.Local {
 	return j
 }
 
-func tryOpen(dir string, cfg journal.LocalConfig) (*journal.Local, error) {
-	cfg.Store, cfg.Logger = store, slog.New(slog.DiscardHandler)
-	if cfg.FS == nil {
-		cfg.FS = vfstest.Lazy{FS: vfs.OS}
-	}
+func tryOpen(d vfs.FS, cfg journal.LocalConfig) (*journal.Local, error) {
+	cfg.FS, cfg.Store, cfg.Logger = d, store, slog.New(slog.DiscardHandler)
 	return journal.OpenLocal(dir, cfg)
 }
 
@@ -111,9 +121,9 @@ func wantFrames(t *testing.T, got []int, from, to int) {
 
 // build makes a journal of frames 1 to n-1 and returns the file of its last
 // frame and the offset in it at which that begins.
-func build(t *testing.T, dir string, n int, cfg journal.LocalConfig) (last string, offset int64) {
+func build(t *testing.T, d vfs.FS, n int, cfg journal.LocalConfig) (last string, offset int64) {
 	t.Helper()
-	j := open(t, dir, cfg)
+	j := open(t, d, cfg)
 	lsns := fill(t, j, 1, n)
 	end := lsns[len(lsns)-1]
 	base := j.Base(end - 1)
@@ -121,8 +131,8 @@ func build(t *testing.T, dir string, n int, cfg journal.LocalConfig) (last strin
 		t.Fatal(err)
 	}
 	start := end - journal.LSN(len(frame(n-1).Body)) - journal.HeaderSize
-	for _, name := range ring(t, dir) {
-		if at := journal.Start(read(t, name)); at == base {
+	for _, name := range ring(t, d) {
+		if at := journal.Start(read(t, d, name)); at == base {
 			return name, int64(start - base)
 		}
 	}
@@ -131,35 +141,39 @@ func build(t *testing.T, dir string, n int, cfg journal.LocalConfig) (last strin
 }
 
 // ring returns the names of the ring's files.
-func ring(t *testing.T, dir string) []string {
+func ring(t *testing.T, d vfs.FS) (names []string) {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(dir, "*.ring"))
+	entries, err := d.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".ring") {
+			names = append(names, filepath.Join(dir, e.Name()))
+		}
 	}
 	return names
 }
 
-func read(t *testing.T, name string) []byte {
+func read(t testing.TB, d vfs.FS, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(name)
+	b, err := vfs.ReadFile(d, name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return b
 }
 
-func write(t *testing.T, name string, b []byte) {
+func write(t *testing.T, d vfs.FS, name string, b []byte) {
 	t.Helper()
-	// Not truncated first: ext4 would flush the file when it is closed.
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
+	f, err := d.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt(b, 0); err != nil {
+	if _, err := f.Write(b); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Truncate(int64(len(b))); err != nil {
+	if err := f.Sync(); err != nil { // or the disk keeps what it was before, for a cut
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {

@@ -10,7 +10,7 @@ import (
 // The files are used again once what they hold is released, also after the
 // journal was opened anew, and what they held before is not read as new.
 func TestTheRingGoesRound(t *testing.T) {
-	dir := t.TempDir()
+	d := newDisk(t)
 	cfg := journal.LocalConfig{Files: 3, FileBytes: small, TailBytes: 1}
 	var lsns []journal.LSN
 	lsn := func(n int) journal.LSN { // of frame n
@@ -22,7 +22,7 @@ func TestTheRingGoesRound(t *testing.T) {
 	released := 0
 	for round := range 40 {
 		cfg.From = lsn(released)
-		j := open(t, dir, cfg)
+		j := open(t, d, cfg)
 		wantFrames(t, follow(t, j, cfg.From), released+1, len(lsns)+1)
 		lsns = append(lsns, fill(t, j, len(lsns)+1, len(lsns)+1+round%4)...)
 		if round%3 > 0 {
@@ -35,7 +35,7 @@ func TestTheRingGoesRound(t *testing.T) {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if n := len(ring(t, dir)); n > 3 {
+		if n := len(ring(t, d)); n > 3 {
 			t.Fatalf("%d files after round %d, want at most 3", n, round)
 		}
 	}
@@ -45,7 +45,7 @@ func TestTheRingGoesRound(t *testing.T) {
 }
 
 func TestFullRingRefuses(t *testing.T) {
-	j := open(t, t.TempDir(), journal.LocalConfig{Files: 3, FileBytes: small})
+	j := open(t, newDisk(t), journal.LocalConfig{Files: 3, FileBytes: small})
 	lsns := fill(t, j, 1, 10)
 	if room := j.Room(); room != 0 {
 		t.Errorf("a full ring has room for %d bytes", room)
@@ -68,13 +68,13 @@ func TestFullRingRefuses(t *testing.T) {
 
 // A ring takes the shape that it is opened with as its files become free.
 func TestRingOfAnotherShape(t *testing.T) {
-	dir := t.TempDir()
-	j := open(t, dir, journal.LocalConfig{Files: 5, FileBytes: small})
+	d := newDisk(t)
+	j := open(t, d, journal.LocalConfig{Files: 5, FileBytes: small})
 	lsns := fill(t, j, 1, 15)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	j = open(t, dir, journal.LocalConfig{Files: 2, FileBytes: 2 * small})
+	j = open(t, d, journal.LocalConfig{Files: 2, FileBytes: 2 * small})
 	wantFrames(t, follow(t, j, 0), 1, 15)
 	if _, err := j.Append(t.Context(), frame(15)); err != nil && !errors.Is(err, journal.ErrFull) {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestRingOfAnotherShape(t *testing.T) {
 	if err := j.Release(t.Context(), lsns[len(lsns)-1]); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(ring(t, dir)); n > 2 {
+	if n := len(ring(t, d)); n > 2 {
 		t.Errorf("%d files are left, want at most 2", n)
 	}
 }
