@@ -66,13 +66,13 @@ func NewArchive(held *store.Held, now time.Time) (*Archive, error) {
 	a := &Archive{held, manifest{archiveFormat, archiveVersion, now.UTC(), uint64(held.LSN), nil}}
 	for _, f := range []archiveFile{
 		{Name: store.MetaName, content: held.Meta},
-		{Name: path.Join(store.SnapshotDir, store.SnapshotName(held.LSN)), content: held.Snapshot},
+		{Name: path.Join(store.SnapshotDir, store.SnapshotName(held.LSN)), from: held.Snapshot},
 	} {
-		f.Size, f.CRC = int64(len(f.content)), crc32.Checksum(f.content, castagnoli)
-		a.manifest.Files = append(a.manifest.Files, f)
+		if err := a.add(f); err != nil {
+			return nil, err
+		}
 	}
 	for _, run := range held.Runs {
-		f := archiveFile{Name: path.Join(store.RunsDir, filepath.Base(run.Name())), from: run.Name()}
 		x, err := runs.Examine(held.FS, run.Name(), nil)
 		if err != nil {
 			return nil, err
@@ -80,14 +80,22 @@ func NewArchive(held *store.Held, now time.Time) (*Archive, error) {
 		if !x.Whole() {
 			return nil, fmt.Errorf("%w: %s at byte %d: %s; stop the server and run streamd check", store.ErrDamaged, run.Name(), x.Damage[0].Offset, x.Damage[0].Reason)
 		}
-		sum := newCRC()
-		if f.Size, err = a.copy(sum, f); err != nil {
+		if err := a.add(archiveFile{Name: path.Join(store.RunsDir, filepath.Base(run.Name())), from: run.Name()}); err != nil {
 			return nil, err
 		}
-		f.CRC = sum.Sum32()
-		a.manifest.Files = append(a.manifest.Files, f)
 	}
 	return a, nil
+}
+
+// add adds a file to the manifest.
+func (a *Archive) add(f archiveFile) (err error) {
+	sum := newCRC()
+	if f.Size, err = a.copy(sum, f); err != nil {
+		return err
+	}
+	f.CRC = sum.Sum32()
+	a.manifest.Files = append(a.manifest.Files, f)
+	return nil
 }
 
 // copy writes the content of a file.

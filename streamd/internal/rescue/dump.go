@@ -236,6 +236,7 @@ func dumpRecords(d *directory, l *lines, o DumpOptions) error {
 	if err != nil {
 		return err
 	}
+	defer closeAll(sources)
 	known := make(map[uint64]bool)
 	found := false
 	for _, s := range d.streams() {

@@ -92,20 +92,22 @@ func Repair(fsys vfs.FS, dir string, apply bool, now time.Time) (*Plan, error) {
 	if err := r.plan(); err != nil {
 		return nil, err
 	}
+	plan := &r.Plan
 	if !apply || len(r.Steps) == 0 {
-		return &r.Plan, nil
+		return plan, nil
 	}
 	if err := r.carryOut(); err != nil {
-		return &r.Plan, fmt.Errorf("the repair has not come to its end, and can be begun again: %w", err)
+		return plan, fmt.Errorf("the repair has not come to its end, and can be begun again: %w", err)
 	}
+	plan = &Plan{r.Steps, r.Lost} // and all that was known of the directory goes
 	after, err := look(fsys, dir)
 	if err != nil {
-		return &r.Plan, err
+		return plan, err
 	}
 	if report := after.report(); !report.Clean {
-		return &r.Plan, fmt.Errorf("%s is still damaged after the repair: run streamd check: %w", dir, store.ErrDamaged)
+		return plan, fmt.Errorf("%s is still damaged after the repair: run streamd check: %w", dir, store.ErrDamaged)
 	}
-	return &r.Plan, nil
+	return plan, nil
 }
 
 func (r *repair) step(what string, loses ...string) {

@@ -14,18 +14,27 @@ import (
 )
 
 // source is a run to be read by shard: one that is whole through its footer, a
-// damaged one through a list of what is whole.
+// damaged one through a list of where what is whole lies.
 type source struct {
-	fs      vfs.FS
 	name    string
 	run     *runs.Run // nil if it is damaged
 	extents map[runs.Key][2]uint64
-	batches map[runs.Key][]runs.Batch // of a damaged one
+
+	file    vfs.File // of a damaged one
+	batches map[runs.Key][]located
+}
+
+// located is a batch without its records, which are in the file.
+type located struct {
+	runs.Batch
+	offset int64
+	size   int
 }
 
 // sources returns the runs that have records worth to be read: those that the
 // base names, and those that nothing names as well if something is damaged.
-func (d *directory) sources() ([]*source, error) {
+// The caller closes them.
+func (d *directory) sources() (all []*source, err error) {
 	var names []string
 	damaged := len(d.bad) > 0
 	for _, r := range d.named {
@@ -38,42 +47,61 @@ func (d *directory) sources() ([]*source, error) {
 	if damaged {
 		names = append(names, d.unnamed...)
 	}
+	defer func() {
+		if err != nil {
+			closeAll(all)
+		}
+	}()
 	cache := runs.NewCache(0)
-	var sources []*source
 	for _, name := range names {
-		s := &source{fs: d.fs, name: name, extents: make(map[runs.Key][2]uint64), batches: make(map[runs.Key][]runs.Batch)}
-		sources = append(sources, s)
-		x, err := runs.Examine(d.fs, name, nil)
-		if err != nil {
-			return nil, err
-		}
-		if x.Whole() {
-			if s.run, err = runs.Open(d.fs, name, cache); err != nil {
-				return nil, err
-			}
-			if err := s.run.Extents(func(e runs.Extent) bool {
-				s.extents[e.Key] = [2]uint64{e.First, e.Last}
-				return true
-			}); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		_, err = runs.Examine(d.fs, name, func(k runs.Key, b runs.Batch) error {
-			b.Records = slices.Clone(b.Records)
-			s.batches[k] = append(s.batches[k], b)
-			span, ok := s.extents[k]
-			if !ok {
-				span[0] = b.First
-			}
-			s.extents[k] = [2]uint64{span[0], b.Last()}
-			return nil
-		})
-		if err != nil {
-			return nil, err
+		s := &source{name: name, extents: make(map[runs.Key][2]uint64)}
+		all = append(all, s)
+		if err := s.open(d.fs, cache); err != nil {
+			return all, err
 		}
 	}
-	return sources, nil
+	return all, nil
+}
+
+func closeAll(sources []*source) {
+	for _, s := range sources {
+		if s.file != nil {
+			_ = s.file.Close() // it was only read
+		}
+	}
+}
+
+func (s *source) open(fsys vfs.FS, cache *runs.Cache) error {
+	x, err := runs.Examine(fsys, s.name, nil)
+	if err != nil {
+		return err
+	}
+	if x.Whole() {
+		if s.run, err = runs.Open(fsys, s.name, cache); err != nil {
+			return err
+		}
+		return s.run.Extents(func(e runs.Extent) bool {
+			s.extents[e.Key] = [2]uint64{e.First, e.Last}
+			return true
+		})
+	}
+	s.batches = make(map[runs.Key][]located)
+	_, err = runs.Locate(fsys, s.name, func(k runs.Key, b runs.Batch, offset int64) error {
+		size := len(b.Records)
+		b.Records = nil
+		s.batches[k] = append(s.batches[k], located{b, offset, size})
+		span, ok := s.extents[k]
+		if !ok {
+			span[0] = b.First
+		}
+		s.extents[k] = [2]uint64{span[0], b.Last()}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.file, err = vfs.Open(fsys, s.name)
+	return err
 }
 
 // next returns the first batch of a shard at or behind sequence index from that a
@@ -95,17 +123,34 @@ func next(sources []*source, k runs.Key, from uint64) (first runs.Batch, ok bool
 }
 
 func (s *source) next(k runs.Key, from uint64) (b runs.Batch, ok bool, err error) {
-	batches := s.batches[k]
-	if s.run != nil {
-		if batches, err = s.run.Read(k, from, math.MaxInt, 1); err != nil {
-			return b, false, err
-		}
+	if s.run == nil {
+		return s.nextWhole(k, from)
+	}
+	batches, err := s.run.Read(k, from, math.MaxInt, 1)
+	if err != nil {
+		return b, false, err
 	}
 	i := slices.IndexFunc(batches, func(b runs.Batch) bool { return b.First >= from })
 	if i < 0 {
 		return b, false, nil
 	}
 	return batches[i], true, nil
+}
+
+// nextWhole is next of a damaged run.
+func (s *source) nextWhole(k runs.Key, from uint64) (b runs.Batch, ok bool, err error) {
+	batches := s.batches[k]
+	i, _ := slices.BinarySearchFunc(batches, from, func(l located, from uint64) int { return cmp.Compare(l.First, from) })
+	if i == len(batches) {
+		return b, false, nil
+	}
+	l := batches[i]
+	b = l.Batch
+	b.Records = make([]byte, l.size)
+	if n, err := s.file.ReadAt(b.Records, l.offset); n < l.size {
+		return b, false, fmt.Errorf("cannot read %s: %w", s.name, err)
+	}
+	return b, true, nil
 }
 
 // dumpUnknown writes the records of streams that the state does not know.

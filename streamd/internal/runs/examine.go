@@ -52,6 +52,15 @@ func ParseName(name string) (id ID, ok bool) {
 // order. The bytes of a batch are valid until yield returns. The error is that of
 // yield, or of reading.
 func Examine(fsys vfs.FS, name string, yield func(Key, Batch) error) (*Examination, error) {
+	if yield == nil {
+		return Locate(fsys, name, nil)
+	}
+	return Locate(fsys, name, func(k Key, b Batch, _ int64) error { return yield(k, b) })
+}
+
+// Locate is [Examine] for those who read a batch again later: yield is told at
+// which byte of the file its records begin.
+func Locate(fsys vfs.FS, name string, yield func(k Key, b Batch, offset int64) error) (*Examination, error) {
 	file, err := vfs.Open(fsys, name)
 	if err != nil {
 		return nil, err
@@ -77,7 +86,7 @@ type examiner struct {
 	Examination
 	file  vfs.File
 	name  string
-	yield func(Key, Batch) error
+	yield func(Key, Batch, int64) error
 
 	buf   []byte // the bytes at offset at
 	at    int64
@@ -195,7 +204,7 @@ func (e *examiner) batches() error {
 		case err != nil:
 			return err
 		case whole:
-			if err := e.take(key, b); err != nil {
+			if err := e.take(key, b, offset+batchHeader); err != nil {
 				return err
 			}
 			offset += size
@@ -270,7 +279,7 @@ func (e *examiner) next(offset int64) (int64, error) {
 }
 
 // take counts a batch and hands it on.
-func (e *examiner) take(k Key, b Batch) error {
+func (e *examiner) take(k Key, b Batch, offset int64) error {
 	e.Records, e.Bytes = e.Records+uint64(b.Count), e.Bytes+uint64(len(b.Records))
 	e.key, e.last, e.Newest = k, b.Last(), max(e.Newest, b.Arrival)
 	if t := e.tally(k); t != nil {
@@ -283,7 +292,7 @@ func (e *examiner) take(k Key, b Batch) error {
 	if e.yield == nil {
 		return nil
 	}
-	return e.yield(k, b)
+	return e.yield(k, b, offset)
 }
 
 // tally returns that of the extent of a shard, which is the current one from now

@@ -17,13 +17,16 @@ var ErrMemory = errors.New("store: everything is in memory")
 type Held struct {
 	LSN      journal.LSN
 	Meta     []byte // content of the file STORE
-	Snapshot []byte // content of the file of the snapshot
+	Snapshot string // name of the file of the snapshot
 	Runs     []*runs.Run
 	FS       vfs.FS
+
+	from *snapshots
 }
 
-// Release lets the files go.
+// Release lets the files go. It is to be called once.
 func (h *Held) Release() {
+	h.from.release(h.LSN)
 	for _, r := range h.Runs {
 		r.Release()
 	}
@@ -68,13 +71,11 @@ func (s *Store) hold() (*Held, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Held{LSN: lsn, FS: s.opts.FS}
+	h := &Held{LSN: lsn, FS: s.opts.FS, from: &s.snapshots}
 	if h.Meta, err = vfs.ReadFile(h.FS, filepath.Join(s.opts.Dir, MetaName)); err != nil {
 		return nil, err
 	}
-	if h.Snapshot, err = vfs.ReadFile(h.FS, filepath.Join(s.opts.Dir, SnapshotDir, SnapshotName(lsn))); err != nil {
-		return nil, err
-	}
+	h.Snapshot = s.snapshots.hold(lsn)
 	h.Runs = s.runs.Hold()
 	return h, nil
 }

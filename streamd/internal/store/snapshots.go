@@ -46,8 +46,9 @@ type snapshots struct {
 
 	promised journal.LSN // of the newest file that load could not read, by its name
 
-	mu   sync.Mutex // guards what follows
-	kept []snapshot // oldest first
+	mu   sync.Mutex          // guards what follows
+	kept []snapshot          // oldest first
+	held map[journal.LSN]int // how many read the one at a position, which stays for them
 }
 
 type snapshot struct {
@@ -151,6 +152,35 @@ func (ss *snapshots) has(lsn journal.LSN) bool {
 	return last >= 0 && ss.kept[last].lsn == lsn
 }
 
+// hold keeps the snapshot at the given position as it is until it is released,
+// and returns the name of its file.
+func (ss *snapshots) hold(lsn journal.LSN) string {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.held == nil {
+		ss.held = make(map[journal.LSN]int)
+	}
+	ss.held[lsn]++
+	return ss.name(lsn)
+}
+
+func (ss *snapshots) release(lsn journal.LSN) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.held[lsn]--; ss.held[lsn] == 0 {
+		delete(ss.held, lsn)
+	}
+}
+
+// isHeld reports whether somebody reads the snapshot at the given position.
+func (ss *snapshots) isHeld(lsn journal.LSN) bool {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return ss.held[lsn] > 0
+}
+
+func (ss *snapshots) name(lsn journal.LSN) string { return filepath.Join(ss.dir, SnapshotName(lsn)) }
+
 // size returns how many bytes the snapshots take.
 func (ss *snapshots) size() (bytes int64) {
 	ss.mu.Lock()
@@ -172,7 +202,7 @@ func (ss *snapshots) write(st *state.State, lsn journal.LSN, live []*runs.Run) (
 	if err != nil {
 		return false, err
 	}
-	name := filepath.Join(ss.dir, fmt.Sprintf("%016x%s", uint64(lsn), snapshotSuffix))
+	name := ss.name(lsn)
 	if err := vfs.WriteFile(ss.fs, name, b, 0o600); err != nil {
 		_, serr := ss.fs.Stat(name)
 		return !errors.Is(serr, fs.ErrNotExist), err
@@ -186,11 +216,18 @@ func (ss *snapshots) write(st *state.State, lsn journal.LSN, live []*runs.Run) (
 	return true, nil
 }
 
-// prune removes the snapshots before the last two.
+// prune removes the snapshots before the last two, but for those that are held.
 func (ss *snapshots) prune() error {
 	ss.mu.Lock()
-	old := ss.kept[:max(len(ss.kept)-2, 0)]
-	ss.kept = ss.kept[len(old):]
+	var old, kept []snapshot
+	for i, k := range ss.kept {
+		if i < len(ss.kept)-2 && ss.held[k.lsn] == 0 {
+			old = append(old, k)
+		} else {
+			kept = append(kept, k)
+		}
+	}
+	ss.kept = kept
 	ss.mu.Unlock()
 	for _, o := range old {
 		if err := ss.fs.Remove(o.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
