@@ -20,7 +20,7 @@ func Print(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) error {
 	if _, err := io.WriteString(w, head.String()); err != nil {
 		return err
 	}
-	rows.WriteString("row\ttarget\tcap\tours\tshare\tCPU/record\tp50 / p99\tRSS\tverdict\n")
+	rows.WriteString("row\ttarget\tcap\tours\tshare\tCPU/record\tof cap\tp50 / p99\tRSS\tverdict\n")
 	for _, o := range outcomes {
 		rows.WriteString(strings.Join(o.cells(), "\t") + "\n")
 	}
@@ -57,7 +57,7 @@ func settings(args []string) string {
 func (o Outcome) cells() []string {
 	return []string{
 		o.Title, o.Wanted(), main(o.Caps), main(o.Ours),
-		show(o.Share(), percent), show(over(o.Ours, cpuEach), duration),
+		show(o.Share(), percent), show(over(o.Ours, cpuEach), duration), show(over(o.Caps, cpuEach), duration),
 		pair(o.Ours), show(over(o.Ours, rss), megabytes), strings.Join(strings.Fields(o.Verdict()), " "),
 	}
 }

@@ -212,7 +212,8 @@ func (l *Local) write(file *ringFile, h *header, body []byte) error {
 		_, err = file.file.WriteAt(rest, offset+headerSize)
 	}
 	if err == nil {
-		err = l.ahead(file, offset+int64(headerSize+len(body)))
+		size := int64(headerSize + len(body))
+		err = l.ahead(file, offset+size, size)
 	}
 	return err
 }

@@ -141,7 +141,7 @@ func build(t *testing.T, d vfs.FS, n int, cfg journal.LocalConfig) (last string,
 }
 
 // ring returns the names of the ring's files.
-func ring(t *testing.T, d vfs.FS) (names []string) {
+func ring(t testing.TB, d vfs.FS) (names []string) {
 	t.Helper()
 	entries, err := d.ReadDir(dir)
 	if err != nil {

@@ -138,18 +138,19 @@ const (
 	maxAhead = 1 << 20
 )
 
-// ahead writes zeros behind a frame that made its file larger and ends at
-// offset end: the next ones then change no metadata, which would cost them a
-// second write of the disk. It is as much again as the file has, within bounds,
-// so that a store with little in it stays small. That there is no room for it
-// is no failure: there was for the frame.
-func (l *Local) ahead(file *ringFile, end int64) error {
+// ahead writes zeros behind a frame of so many bytes that made its file larger
+// and ends at offset end: the next ones then change no metadata, which would cost
+// them a second write of the disk. It is as much again as the file has, within
+// bounds, so that a store with little in it stays small. Large frames are spared
+// it: what it adds is more than what it saves. That there is no room for it is no
+// failure: there was for the frame.
+func (l *Local) ahead(file *ringFile, end, size int64) error {
 	if end <= file.size {
 		return nil
 	}
 	file.size = end
 	n := min(max(end, minAhead), maxAhead, int64(l.cfg.FileBytes)-end)
-	if n <= 0 {
+	if n <= 0 || size > minAhead {
 		return nil
 	}
 	n, err := l.zero(file, end, n)
