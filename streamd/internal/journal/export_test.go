@@ -8,3 +8,10 @@ func Start(b []byte) LSN {
 	h, _ := parseHeader(b)
 	return h.start
 }
+
+// Durable returns up to which position the frame that b begins with says that
+// the journal is on disk.
+func Durable(b []byte) LSN {
+	h, _ := parseHeader(b)
+	return h.durable
+}

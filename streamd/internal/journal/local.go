@@ -64,11 +64,12 @@ type Local struct {
 	cfg LocalConfig
 	log *slog.Logger
 
-	appending sync.Mutex // held by the one Append under way; guards buf, chain and durable
+	appending sync.Mutex // held by the one Append under way; guards buf, zeros and chain
 	buf       []byte     // header scratch
 	zeros     []byte
 	chain     uint32 // checksum of the last frame's header
-	durable   LSN    // on disk
+
+	syncing sync.Mutex // held while a file of frames is synced; taken after appending and before mu
 
 	mu      sync.Mutex    // guards what follows
 	live    []*ringFile   // in order of their bases; the last one grows
@@ -79,6 +80,7 @@ type Local struct {
 	closing bool
 	tail    tail
 	head    LSN
+	durable LSN           // on disk
 	dirty   bool          // written but not synced
 	changed chan struct{} // closed and replaced when head grows; nil until somebody waits
 	failed  error         // wraps ErrFailed or ErrClosed; no call succeeds any more
@@ -145,13 +147,13 @@ func (l *Local) append(h header, f *Frame) (LSN, error) {
 	defer l.appending.Unlock()
 
 	l.mu.Lock()
-	prev, failed := l.head, l.failed
+	prev, durable, failed := l.head, l.durable, l.failed
 	file := l.live[len(l.live)-1]
 	l.mu.Unlock()
 	if failed != nil {
 		return 0, failed
 	}
-	h.start, h.chain, h.durable = blockUp(prev), l.chain, l.durable
+	h.start, h.chain, h.durable = blockUp(prev), l.chain, durable
 	if h.start > file.base && int(h.end()-file.base) > l.cfg.FileBytes {
 		err := l.roll(h.start)
 		if _, ok := errors.AsType[*makingError](err); ok {
@@ -162,7 +164,7 @@ func (l *Local) append(h header, f *Frame) (LSN, error) {
 		} else if err != nil {
 			return 0, l.fail(err)
 		}
-		h.durable = l.durable
+		h.durable = prev
 		file = l.live[len(l.live)-1] // none but an Append changes it
 	}
 	if err := l.write(file, &h, f.Body); errors.Is(err, syscall.ENOSPC) {
@@ -170,17 +172,22 @@ func (l *Local) append(h header, f *Frame) (LSN, error) {
 	} else if err != nil {
 		return 0, l.fail(err)
 	}
-	if !l.cfg.Fsync.Off && l.cfg.Fsync.Interval == 0 {
+	synced := !l.cfg.Fsync.Off && l.cfg.Fsync.Interval == 0
+	if synced {
 		if err := l.sync(file); err != nil {
-			return 0, l.fail(err) // final: the pages may be gone
+			return 0, err
 		}
-		l.durable = h.end()
 	}
 	l.chain = h.sum
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.failed != nil { // meanwhile, in a sync of the interval
+		return 0, l.failed
+	}
 	l.head = h.end()
-	l.dirty = true
+	if l.dirty = true; synced {
+		l.durable = l.head
+	}
 	l.tail.push(prev, l.head, f)
 	l.tail.shrink(l.cfg.TailBytes)
 	l.changed = wake(l.changed)
@@ -188,15 +195,32 @@ func (l *Local) append(h header, f *Frame) (LSN, error) {
 	return l.head, nil
 }
 
-// sync forces a file to disk.
+// sync forces a file to disk. A failure is final: the pages may be gone.
 func (l *Local) sync(f *ringFile) error {
-	if l.cfg.Synced == nil {
-		return f.file.Sync()
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	return l.syncAlone(f)
+}
+
+// syncAlone is sync for who holds l.syncing. There is one at a time, and none
+// after one that has failed: the system tells one of two, and once, that what
+// both were to write is lost.
+func (l *Local) syncAlone(f *ringFile) error {
+	l.mu.Lock()
+	failed := l.failed
+	l.mu.Unlock()
+	if failed != nil {
+		return failed
 	}
 	began := time.Now()
 	err := f.file.Sync()
-	l.cfg.Synced(time.Since(began))
-	return err
+	if l.cfg.Synced != nil {
+		l.cfg.Synced(time.Since(began))
+	}
+	if err != nil {
+		return l.fail(err)
+	}
+	return nil
 }
 
 // write puts a frame in its place.
@@ -387,10 +411,12 @@ func (l *Local) syncLoop() {
 	}
 }
 
-// flush syncs what was written since the last sync.
+// flush syncs what was written since the last sync. Meanwhile frames can be
+// appended, but not to another file: so the file is the last one until it is
+// synced.
 func (l *Local) flush() error {
-	l.appending.Lock()
-	defer l.appending.Unlock()
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
 	l.mu.Lock()
 	head, dirty, failed := l.head, l.dirty, l.failed
 	file := l.live[len(l.live)-1]
@@ -399,10 +425,12 @@ func (l *Local) flush() error {
 	if failed != nil || !dirty {
 		return failed
 	}
-	if err := l.sync(file); err != nil {
-		return l.fail(err)
+	if err := l.syncAlone(file); err != nil {
+		return err
 	}
-	l.durable = head
+	l.mu.Lock()
+	l.durable = max(l.durable, head)
+	l.mu.Unlock()
 	return nil
 }
 
@@ -418,13 +446,13 @@ func (l *Local) Close() error {
 	l.mu.Unlock()
 	close(l.stop)
 	l.helpers.Wait()
+	l.appending.Lock()
+	defer l.appending.Unlock()
 	err := l.flush()
 	l.mu.Lock()
 	l.failed = ErrClosed
 	l.changed = wake(l.changed)
 	l.mu.Unlock()
-	l.appending.Lock()
-	defer l.appending.Unlock()
 	return errors.Join(err, l.closeFiles())
 }
 

@@ -188,9 +188,9 @@ func (l *Local) roll(base LSN) error {
 		if err := l.sync(l.live[len(l.live)-1]); err != nil {
 			return fmt.Errorf("%w: %w", ErrFailed, err) // final, whatever the cause
 		}
-		l.durable = l.head
 	}
 	l.mu.Lock()
+	l.durable = l.head
 	var next *ringFile
 	if n := len(l.free) - 1; n >= 0 {
 		next, l.free = l.free[n], l.free[:n]
