@@ -70,7 +70,7 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 		done; \
 	done < .fuzz.out
 
-bench: ## streamd beside a server that does nothing; BENCH=regexp of rows, BENCH_ROUNDS, BENCH_SECONDS, ARGS=-long
+bench: ## streamd beside a server that does nothing, and the disk; BENCH=regexp of rows, BENCH_ROUNDS, BENCH_SECONDS, ARGS=-long
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) run ./integration/load/cmd/loadbench -rounds $(BENCH_ROUNDS) -seconds $(BENCH_SECONDS) \
 		-rows '$(BENCH)' -json bin/bench.json $(ARGS)

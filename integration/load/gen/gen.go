@@ -19,9 +19,9 @@ import (
 // the server does not know.
 var ErrNotServed = errors.New("not served")
 
-// A Load is something to do to a server.
+// A Load is something to do to a server, to a part of one or to the machine.
 type Load interface {
-	// Run starts the server, through env, and returns what it measured.
+	// Run starts what it needs, through env, and returns what it measured.
 	Run(ctx context.Context, env *Env) (Result, error)
 }
 

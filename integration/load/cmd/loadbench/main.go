@@ -1,5 +1,5 @@
 // Command loadbench measures streamd, row by row, beside a server that does
-// nothing. `make bench` runs it.
+// nothing, its own journal alone and the disk. `make bench` runs it.
 package main
 
 import (
