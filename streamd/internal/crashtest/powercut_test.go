@@ -38,7 +38,7 @@ func TestKilledWithoutFsync(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cfg := usual
 			cfg.powered = true
-			cfg.free = fsync.Interval > 0 // the timer's sync keeps the next write waiting
+			cfg.free = fsync.Interval > 0 // the timer's sync keeps the next file waiting
 			cfg.change = func(o *store.Options) { o.Fsync = fsync }
 			tellMany(t, cfg, *cutsFlag/10)
 		})
