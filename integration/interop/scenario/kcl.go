@@ -1,0 +1,154 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+// kclScenarios have consumers go through every change of a stream.
+var kclScenarios = []Scenario{
+	kcl("kcl2-polling", "kcl2", "Kcl", "polling", "https"),
+	kcl("kcl2-fanout", "kcl2", "Kcl", "fanout", "https"),
+	kcl("kcl3-polling", "kcl3", "Kcl", "polling", "https"),
+	kcl("kcl3-fanout", "kcl3", "Kcl", "fanout", "https"),
+	kcl("kcl3-fanout-plain", "kcl3", "Kcl", "fanout", "http"),
+	kcl("kcl1-polling", "kcl1", "Kcl1", "polling", "https"),
+}
+
+// changes are what the stream goes through, under load.
+var changes = []struct {
+	what string
+	do   change
+}{
+	{"split", split},
+	{"merge", merge},
+	{"scale to 3", scale(3)},
+	{"kill the server", restart},
+	{"scale to 5", scale(5)},
+	{"scale to 2", scale(2)},
+}
+
+// kcl returns the scenario of a consumer: module and class of the program, how
+// it reads, and the scheme of its endpoint.
+func kcl(name, module, class, retrieval, scheme string) Scenario {
+	return Scenario{
+		Name: name,
+		What: "split, merge, 2→3→5→2 shards and a killed server under load; every record, order by key, parents before children",
+		run: func(ctx context.Context, p *play) error {
+			return p.consume(ctx, module, class, retrieval, scheme)
+		},
+	}
+}
+
+func (p *play) consume(ctx context.Context, module, class, retrieval, scheme string) error {
+	const stream, keys = "orders", 24
+	if err := p.serve(ctx); err != nil {
+		return err
+	}
+	if err := p.create(ctx, stream, 2); err != nil {
+		return err
+	}
+	out := filepath.Join(p.dir, "seen.jsonl")
+	env := []string{"STREAM=" + stream, "APP=app", "RETRIEVAL=" + retrieval, "WORKERS=2", "OUT=" + out}
+	if scheme == "http" {
+		env = append(env, "STREAMD_KINESIS=http://"+p.addr, "STREAMD_DYNAMODB=http://"+p.addr)
+	}
+	began := time.Now()
+	program, err := p.java(ctx, module, class, env...)
+	if err != nil {
+		return err
+	}
+	l := p.startLoad(ctx, stream, keys, 150*time.Millisecond)
+	defer l.end()
+
+	first, err := p.until(ctx, program, out, 120*time.Second, func(s *seen) error {
+		if len(s.next) < keys {
+			return fmt.Errorf("records of %d of %d keys have come", len(s.next), keys)
+		}
+		return nil
+	})
+	if !p.report.Check("the consumer starts and has records of both shards", err,
+		"after %v", time.Since(began).Round(100*time.Millisecond)) {
+		return nil
+	}
+	for _, c := range changes {
+		at := time.Now()
+		before := len(first.events)
+		if err := c.do(ctx, p, stream); err != nil {
+			return fmt.Errorf("%s: %w", c.what, err)
+		}
+		// Enough has come when every shard that the change closed was read to its
+		// end, and records that were put behind it have come.
+		shards, err := p.shards(ctx, stream)
+		if err != nil {
+			return err
+		}
+		mark := make([]int64, keys)
+		for k := range mark {
+			mark[k] = l.put[k].Load() + 1
+		}
+		s, err := p.until(ctx, program, out, 120*time.Second, func(s *seen) error {
+			if err := s.lineage(shards); err != nil {
+				return err
+			}
+			for k := range mark {
+				if s.next[k] < mark[k] {
+					return fmt.Errorf("%s is at record %d of %d", keyName(k), s.next[k], mark[k])
+				}
+			}
+			return nil
+		})
+		if !p.report.Check("records go on: "+c.what, err, "%d shards, %d of them closed; %d events in %v",
+			len(shards), closed(shards), len(s.events)-before, time.Since(at).Round(100*time.Millisecond)) {
+			return nil
+		}
+		first = s
+	}
+
+	total := l.end()
+	s, err := p.until(ctx, program, out, 60*time.Second, func(s *seen) error { return s.complete(l) })
+	p.report.Check("every record was processed", err, "%d records of %d keys; %d came again", total, keys, s.twice)
+	if err := program.stdin.Close(); err != nil {
+		return err
+	}
+	if err := program.wait(ctx, 90*time.Second); err != nil {
+		return err
+	}
+	events, err := readLines[event](out)
+	if err != nil {
+		return err
+	}
+	s, err = follow(events)
+	p.report.Check("order by key, each record as it was put", err, "%d events, workers %v", len(events), s.workers())
+	shards, err := p.shards(ctx, stream)
+	if err != nil {
+		return err
+	}
+	p.report.Check("parents before children, each end told", s.lineage(shards), "%d shards, %d closed", len(shards), closed(shards))
+	return p.leases(ctx, "app", shards)
+}
+
+// until reads what the consumer has seen until enough is nil. Order is looked
+// at all the while.
+func (p *play) until(ctx context.Context, program *process, out string, atMost time.Duration, enough func(*seen) error) (*seen, error) {
+	var s *seen
+	err := eventually(ctx, atMost, func() error {
+		if program.ended() {
+			return fmt.Errorf("%w: the program has ended: %w", errGiveUp, program.err)
+		}
+		events, err := readLines[event](out)
+		if err != nil {
+			return err
+		}
+		if s, err = follow(events); err != nil {
+			return fmt.Errorf("%w: %w", errGiveUp, err)
+		}
+		return enough(s)
+	})
+	if s == nil {
+		s = &seen{}
+	}
+	return s, err
+}

@@ -1,0 +1,4 @@
+package scenario
+
+// pairScenarios have the official producer and the official consumer together.
+var pairScenarios []Scenario

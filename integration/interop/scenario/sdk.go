@@ -1,0 +1,4 @@
+package scenario
+
+// sdkScenarios are programs that need nothing but a server.
+var sdkScenarios []Scenario
