@@ -113,7 +113,7 @@ func (p *play) consume(ctx context.Context, module, class, retrieval, scheme str
 	if err := program.stdin.Close(); err != nil {
 		return err
 	}
-	if err := program.wait(ctx, 90*time.Second); err != nil {
+	if err := program.wait(ctx, 160*time.Second); err != nil {
 		return err
 	}
 	events, err := readLines[event](out)

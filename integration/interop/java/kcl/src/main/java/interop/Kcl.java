@@ -77,7 +77,7 @@ public final class Kcl {
         stops.add(s.startGracefulShutdown());
       }
       for (Future<Boolean> f : stops) {
-        Report.same("the answer of startGracefulShutdown", f.get(60, TimeUnit.SECONDS), true);
+        Report.same("the answer of startGracefulShutdown", f.get(150, TimeUnit.SECONDS), true);
       }
       return workers + " workers, " + Out.RECORDS.get() + " records";
     });
@@ -103,7 +103,8 @@ public final class Kcl {
       polling.idleTimeBetweenReadsInMillis(Env.number("IDLE_MS", 250));
       retrieval.retrievalSpecificConfig(polling);
     }
-    var leases = configs.leaseManagementConfig().failoverTimeMillis(failover);
+    var leases = configs.leaseManagementConfig().failoverTimeMillis(failover)
+        .shardSyncIntervalMillis(1000);
     // Only later versions have it.
     for (var m : leases.getClass().getMethods()) {
       if (m.getName().equals("leaseAssignmentIntervalMillis") && m.getParameterCount() == 1) {

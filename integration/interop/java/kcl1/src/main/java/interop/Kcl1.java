@@ -42,6 +42,7 @@ public final class Kcl1 {
           .withRegionName(Env.region())
           .withInitialPositionInStream(InitialPositionInStream.TRIM_HORIZON)
           .withFailoverTimeMillis(failover)
+          .withShardSyncIntervalMillis(1000)
           .withIdleTimeBetweenReadsInMillis(Env.number("IDLE_MS", 250))
           .withParentShardPollIntervalMillis(1000);
       Worker w = new Worker.Builder().recordProcessorFactory(() -> new Processor(name)).config(config)
@@ -72,7 +73,7 @@ public final class Kcl1 {
         stops.add(w.startGracefulShutdown());
       }
       for (Future<Boolean> f : stops) {
-        Report.same("the answer of startGracefulShutdown", f.get(60, TimeUnit.SECONDS), true);
+        Report.same("the answer of startGracefulShutdown", f.get(150, TimeUnit.SECONDS), true);
       }
       return workers + " workers, " + Out.RECORDS.get() + " records";
     });
