@@ -15,6 +15,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
+import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.core.SdkBytes;
 import software.amazon.awssdk.http.Protocol;
 import software.amazon.awssdk.http.SdkHttpClient;
@@ -109,7 +110,11 @@ public final class Sdk2 {
     report.check(kind + ": " + what, c);
   }
 
-  /** The class of an exception is part of the answer. */
+  /** Without the ids of requests. */
+  static String text(AwsServiceException e) {
+    return e.awsErrorDetails().errorCode() + ": " + e.awsErrorDetails().errorMessage();
+  }
+
   static <T extends Throwable> T thrown(Class<T> want, Report.Check c) {
     try {
       c.run();
@@ -152,15 +157,9 @@ public final class Sdk2 {
       same("name", s.streamName(), stream);
       return arn;
     });
-    check("CreateStream of a stream that is there", () ->
-        thrown(ResourceInUseException.class, () -> kinesis.createStream(r -> r.streamName(stream).shardCount(1)))
-            .getMessage());
-    check("an unknown stream", () ->
-        thrown(ResourceNotFoundException.class, () -> kinesis.describeStreamSummary(r -> r.streamName("nobody")))
-            .getMessage());
-    check("an argument that does not fit", () ->
-        thrown(InvalidArgumentException.class, () -> kinesis.getRecords(r -> r.shardIterator("nonsense")))
-            .getMessage());
+    check("CreateStream of a stream that is there", () -> text(thrown(ResourceInUseException.class, () -> kinesis.createStream(r -> r.streamName(stream).shardCount(1)))));
+    check("an unknown stream", () -> text(thrown(ResourceNotFoundException.class, () -> kinesis.describeStreamSummary(r -> r.streamName("nobody")))));
+    check("an argument that does not fit", () -> text(thrown(InvalidArgumentException.class, () -> kinesis.getRecords(r -> r.shardIterator("nonsense")))));
     check("ListStreams", () -> {
       var l = kinesis.listStreams(r -> r.limit(100));
       that(l.streamNames().contains(stream), "streams " + l.streamNames());
@@ -459,7 +458,7 @@ public final class Sdk2 {
         done.get(10, TimeUnit.SECONDS);
       } catch (ExecutionException e) {
         that(e.getCause() instanceof ResourceNotFoundException, e.getCause().toString());
-        return e.getCause().getMessage();
+        return text((ResourceNotFoundException) e.getCause());
       }
       throw new AssertionError("nothing was thrown");
     });

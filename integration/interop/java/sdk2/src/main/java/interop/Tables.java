@@ -49,8 +49,8 @@ final class Tables {
     DynamoDbClient ddb = DynamoDbClient.builder().region(region).endpointOverride(Env.dynamodb())
         .httpClient(software.amazon.awssdk.http.apache.ApacheHttpClient.create()).build();
     DynamoDbAsyncClient async = DynamoDbAsyncClient.builder().region(region).endpointOverride(Env.dynamodb()).build();
-    report.check("DynamoDB: an unknown table", () -> Sdk2.thrown(ResourceNotFoundException.class,
-        () -> ddb.describeTable(r -> r.tableName(TABLE))).getMessage());
+    report.check("DynamoDB: an unknown table", () -> Sdk2.text(Sdk2.thrown(
+        ResourceNotFoundException.class, () -> ddb.describeTable(r -> r.tableName(TABLE)))));
     report.check("DynamoDB: CreateTable and its waiter", () -> {
       ddb.createTable(r -> r.tableName(TABLE).billingMode(BillingMode.PAY_PER_REQUEST)
           .attributeDefinitions(a -> a.attributeName("leaseKey").attributeType(ScalarAttributeType.S))
@@ -93,7 +93,7 @@ final class Tables {
               .expressionAttributeValues(Map.of(":n", n("0"), ":m", n("2")))
               .returnValuesOnConditionCheckFailure(ReturnValuesOnConditionCheckFailure.ALL_OLD)));
       same("the item in the refusal", refused.item().get("leaseCounter"), n("1"));
-      return refused.getMessage();
+      return Sdk2.text(refused);
     });
     report.check("DynamoDB: an index, Query, Scan in segments and pages", () -> {
       ddb.updateTable(r -> r.tableName(TABLE)
@@ -134,7 +134,7 @@ final class Tables {
               .conditionExpression("attribute_not_exists(leaseKey)")).build())));
       same("reasons", refused.cancellationReasons().stream().map(x -> x.code()).toList(),
           List.of("None", "ConditionalCheckFailed"));
-      return refused.getMessage();
+      return Sdk2.text(refused);
     });
     report.check("DynamoDB: DeleteTable and its waiter", () -> {
       ddb.deleteTable(r -> r.tableName(TABLE));
