@@ -108,9 +108,10 @@ public final class Kpl {
                   } else if ("ProvisionedThroughputExceededException".equals(a.getErrorCode())) {
                     throttled.incrementAndGet();
                   }
+                  // Messages name the record.
                   synchronized (errors) {
-                    if (errors.size() < 20 && !errors.contains(a.getErrorCode() + ": " + a.getErrorMessage())) {
-                      errors.add(a.getErrorCode() + ": " + a.getErrorMessage());
+                    if (!errors.contains(a.getErrorCode())) {
+                      errors.add(a.getErrorCode());
                     }
                   }
                 }
