@@ -4,46 +4,72 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"time"
 )
 
 // kclScenarios have consumers go through every change of a stream.
 var kclScenarios = []Scenario{
-	kcl("kcl2-polling", "kcl2", "Kcl", "polling", "https"),
-	kcl("kcl2-fanout", "kcl2", "Kcl", "fanout", "https"),
-	kcl("kcl3-polling", "kcl3", "Kcl", "polling", "https"),
-	kcl("kcl3-fanout", "kcl3", "Kcl", "fanout", "https"),
-	kcl("kcl3-fanout-plain", "kcl3", "Kcl", "fanout", "http"),
-	kcl("kcl1-polling", "kcl1", "Kcl1", "polling", "https"),
+	kcl("kcl2-polling", consumer2("kcl2", "polling")),
+	kcl("kcl2-fanout", consumer2("kcl2", "fanout")),
+	kcl("kcl3-polling", consumer2("kcl3", "polling")),
+	kcl("kcl3-fanout", consumer2("kcl3", "fanout")),
+	kcl("kcl3-fanout-plain", official{module: "kcl3", class: "Kcl", retrieval: "fanout", plain: true}),
+	kcl("kcl1-polling", official{module: "kcl1", class: "Kcl1", retrieval: "polling"}),
+	short("kcl2-polling-short", consumer2("kcl2", "polling")),
+	short("kcl2-fanout-short", consumer2("kcl2", "fanout")),
+	short("kcl3-polling-short", consumer2("kcl3", "polling")),
+	short("kcl3-fanout-short", consumer2("kcl3", "fanout")),
+	short("kcl1-polling-short", official{module: "kcl1", class: "Kcl1", retrieval: "polling"}),
 }
 
-// changes are what the stream goes through, under load.
-var changes = []struct {
+// official is a consumer: its program, how it reads, and whether it does so
+// without TLS.
+type official struct {
+	module, class, retrieval string
+	plain                    bool
+}
+
+func consumer2(module, retrieval string) official {
+	return official{module: module, class: "Kcl", retrieval: retrieval}
+}
+
+// step is what the stream goes through, under load.
+type step struct {
 	what string
 	do   change
-}{
-	{"split", split},
-	{"merge", merge},
-	{"scale to 3", scale(3)},
-	{"kill the server", restart},
-	{"scale to 5", scale(5)},
-	{"scale to 2", scale(2)},
 }
 
-// kcl returns the scenario of a consumer: module and class of the program, how
-// it reads, and the scheme of its endpoint.
-func kcl(name, module, class, retrieval, scheme string) Scenario {
+func kcl(name string, o official) Scenario {
+	steps := []step{
+		{"split", split},
+		{"merge", merge},
+		{"scale to 3", scale(3)},
+		{"kill the server", restart},
+		{"scale to 5", scale(5)},
+		{"scale to 2", scale(2)},
+	}
 	return Scenario{
 		Name: name,
 		What: "split, merge, 2→3→5→2 shards and a killed server under load; every record, order by key, parents before children",
 		run: func(ctx context.Context, p *play) error {
-			return p.consume(ctx, module, class, retrieval, scheme)
+			return p.consume(ctx, o, 2, 24, 150*time.Millisecond, steps)
 		},
 	}
 }
 
-func (p *play) consume(ctx context.Context, module, class, retrieval, scheme string) error {
-	const stream, keys = "orders", 24
+// short has one worker, little load and one change.
+func short(name string, o official) Scenario {
+	return Scenario{
+		Name: name, What: "a split under a little load; every record, order by key, parents before children",
+		run: func(ctx context.Context, p *play) error {
+			return p.consume(ctx, o, 1, 4, time.Second, []step{{"split", split}})
+		},
+	}
+}
+
+func (p *play) consume(ctx context.Context, o official, workers, keys int, pause time.Duration, steps []step) error {
+	const stream = "orders"
 	if err := p.serve(ctx); err != nil {
 		return err
 	}
@@ -51,16 +77,16 @@ func (p *play) consume(ctx context.Context, module, class, retrieval, scheme str
 		return err
 	}
 	out := filepath.Join(p.dir, "seen.jsonl")
-	env := []string{"STREAM=" + stream, "APP=app", "RETRIEVAL=" + retrieval, "WORKERS=2", "OUT=" + out}
-	if scheme == "http" {
+	env := []string{"STREAM=" + stream, "APP=app", "RETRIEVAL=" + o.retrieval, "WORKERS=" + strconv.Itoa(workers), "OUT=" + out}
+	if o.plain {
 		env = append(env, "STREAMD_KINESIS=http://"+p.addr, "STREAMD_DYNAMODB=http://"+p.addr)
 	}
 	began := time.Now()
-	program, err := p.java(ctx, module, class, env...)
+	program, err := p.java(ctx, o.module, o.class, env...)
 	if err != nil {
 		return err
 	}
-	l := p.startLoad(ctx, stream, keys, 150*time.Millisecond)
+	l := p.startLoad(ctx, stream, keys, pause)
 	defer l.end()
 
 	first, err := p.until(ctx, program, out, 120*time.Second, func(s *seen) error {
@@ -69,11 +95,11 @@ func (p *play) consume(ctx context.Context, module, class, retrieval, scheme str
 		}
 		return nil
 	})
-	if !p.report.Check("the consumer starts and has records of both shards", err,
+	if !p.report.Check("the consumer starts and has records of every key", err,
 		"after %v", time.Since(began).Round(100*time.Millisecond)) {
 		return nil
 	}
-	for _, c := range changes {
+	for _, c := range steps {
 		at := time.Now()
 		before := len(first.events)
 		if err := c.do(ctx, p, stream); err != nil {

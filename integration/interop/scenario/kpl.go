@@ -34,6 +34,12 @@ var kplScenarios = []Scenario{
 			return p.kpl(ctx, nil, []change{split, merge, scale(5)}, "RECORDS=24000", "PER_SECOND=1500")
 		},
 	},
+	{
+		Name: "kpl-short", What: "a few records, and a split",
+		run: func(ctx context.Context, p *play) error {
+			return p.kpl(ctx, nil, []change{split}, "RECORDS=800", "PER_SECOND=100", "KEYS=20")
+		},
+	},
 }
 
 // told is what the KPL said of a record.

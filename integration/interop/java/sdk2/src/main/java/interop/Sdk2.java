@@ -68,21 +68,38 @@ public final class Sdk2 {
     SdkHttpClient url = UrlConnectionHttpClient.create();
     String plain = Env.get("STREAMD_PLAIN", "");
 
-    new Sdk2(report, "apache", KinesisClient.builder().region(region).endpointOverride(Env.kinesis())
-        .httpClient(apache).build()).all();
-    new Sdk2(report, "url-connection", KinesisClient.builder().region(region).endpointOverride(Env.kinesis())
-        .httpClient(url).build()).all();
-    KinesisAsyncClient h2 = async(region, Env.kinesis().toString(), Protocol.HTTP2);
-    new Sdk2(report, "netty http2", over(h2)).all();
-    new Sdk2(report, "netty http1", over(async(region, Env.kinesis().toString(), Protocol.HTTP1_1))).all();
-    fanout(report, "netty http2", h2);
+    sync(report, "apache", region, apache);
+    sync(report, "url-connection", region, url);
+    async(report, "netty http1", async(region, Env.kinesis().toString(), Protocol.HTTP1_1));
+    async(report, "netty http2", async(region, Env.kinesis().toString(), Protocol.HTTP2));
     if (!plain.isEmpty()) {
-      KinesisAsyncClient h2c = async(region, plain, Protocol.HTTP2);
-      new Sdk2(report, "netty h2c", over(h2c)).all();
-      fanout(report, "netty h2c", h2c);
+      async(report, "netty h2c", async(region, plain, Protocol.HTTP2));
     }
     Tables.run(report, region);
     report.exit();
+  }
+
+  /** KINDS leaves out all clients but some. */
+  private static boolean wanted(String kind) {
+    String kinds = Env.get("KINDS", "");
+    return kinds.isEmpty() || List.of(kinds.split(",")).contains(kind);
+  }
+
+  private static void sync(Report report, String kind, Region region, SdkHttpClient http) {
+    if (wanted(kind)) {
+      new Sdk2(report, kind, KinesisClient.builder().region(region).endpointOverride(Env.kinesis()).httpClient(http)
+          .build()).all();
+    }
+  }
+
+  private static void async(Report report, String kind, KinesisAsyncClient client) {
+    if (!wanted(kind)) {
+      return;
+    }
+    new Sdk2(report, kind, over(client)).all();
+    if (!kind.endsWith("http1")) { // events need HTTP/2
+      fanout(report, kind, client);
+    }
   }
 
   private static KinesisAsyncClient async(Region region, String endpoint, Protocol protocol) {
