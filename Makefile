@@ -20,10 +20,10 @@ CUTS     ?= 100000
 ARGS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race short fuzz bench microbench lint fmt tidy-check cover integration interop crash ci
+.PHONY: help demo build test race short fuzz bench microbench lint fmt tidy-check cover integration interop interop-smoke interop-tables crash ci
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## the whole product at work on real text; ARGS='--keep FILE...'
 	bin/streamctl demo $(ARGS)
@@ -109,7 +109,17 @@ integration: ## real binaries, real clients, killed processes
 crash: ## cut the power of streamd's store CUTS times (100000), a quarter more on Pebble's disk
 	cd streamd/internal/crashtest && CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestPowerCut' . -cuts $(CUTS)
 
-interop: ## tables beside dynalite and moto, live, and their answers recorded anew; needs node, npm, python3, curl; TABLES=URL for another server
+INTEROP = CGO_ENABLED=0 $(GO) run ./integration/interop/matrix/cmd/interop
+
+# What a machine lacks is skipped, with the reason; INTEROP_REQUIRE=java,python,node
+# makes a failure of it.
+interop: ## the official clients against streamd, and docs/compatibility.md anew; needs java, maven, python3, node; ARGS='-rows regexp', -list, -capture
+	$(INTEROP) $(ARGS)
+
+interop-smoke: ## the short form of it, which writes nothing
+	$(INTEROP) -smoke -write=false $(ARGS)
+
+interop-tables: ## tables beside dynalite and moto, live, and their answers recorded anew; needs node, npm, python3, curl; TABLES=URL for another server
 	sh integration/interop/tables.sh
 
 ci: tidy-check lint build race ## what a change must pass; needs a C compiler

@@ -9,5 +9,5 @@
 // differs must be explained by an entry of [Decisions], and every entry must
 // explain one: the list is complete, and has nothing that is out of date.
 //
-// `make interop` starts the servers, and makes the recordings anew.
+// `make interop-tables` starts the servers, and makes the recordings anew.
 package tables

@@ -43,7 +43,7 @@ func Read(r io.Reader, corpus []Request) (requests []Request, answers []Answer, 
 		case errors.Is(err, io.EOF):
 			own := slices.DeleteFunc(slices.Clone(requests), func(r Request) bool { return r.Sync })
 			if !slices.Equal(own, corpus) {
-				return nil, nil, errors.New("the recording is of another corpus; run make interop")
+				return nil, nil, errors.New("the recording is of another corpus; run make interop-tables")
 			}
 			return requests, answers, nil
 		case err != nil:

@@ -1,0 +1,270 @@
+package matrix
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+)
+
+// Runner runs rows, one after another. Its methods are for one goroutine.
+type Runner struct {
+	Matrix  Matrix
+	Root    string        // of the checkout
+	Work    string        // directory for what is built, fetched and left
+	Streamd string        // the binary
+	Require []string      // runtimes whose lack is a failure
+	Capture bool          // keep what clients ask, in {work}/captures
+	Pause   time.Duration // before a fetch is tried again; 0 is five seconds
+	Now     func() time.Time
+	Log     io.Writer // for people; nil: nowhere
+
+	probed  map[string]string // why a runtime cannot be used, or ""
+	fetched map[string]error
+}
+
+// Session is a row while it runs.
+type Session struct {
+	Row    Row
+	Server *Server
+	Stream string
+	Table  string
+	Out    string // file of records that the program writes
+	Put    []Record
+}
+
+// Outcome is what came of a row.
+type Outcome struct {
+	Row string `json:"row"`
+	Identity
+	Date    string  `json:"date"`
+	Seconds float64 `json:"seconds"`
+	Checks  []Check `json:"checks,omitempty"`
+	Skipped string  `json:"skipped,omitempty"` // why it did not run
+	Failed  string  `json:"failed,omitempty"`  // what went wrong besides checks
+}
+
+// OK reports whether all that was tried went well. What was skipped has not.
+func (o Outcome) OK() bool {
+	for _, c := range o.Checks {
+		if !c.OK {
+			return false
+		}
+	}
+	return o.Skipped == "" && o.Failed == "" && len(o.Checks) > 0
+}
+
+func (r *Runner) say(format string, args ...any) {
+	if r.Log != nil {
+		fmt.Fprintf(r.Log, format+"\n", args...)
+	}
+}
+
+// Run runs rows. A row that fails does not keep the others from running.
+func (r *Runner) Run(ctx context.Context, rows []Row) []Outcome {
+	r.probed, r.fetched = make(map[string]string), make(map[string]error)
+	var all []Outcome
+	for _, row := range rows {
+		if ctx.Err() != nil {
+			break
+		}
+		began := time.Now()
+		o := r.runRow(ctx, row)
+		o.Row, o.Date, o.Seconds = row.Name, r.now().UTC().Format(time.DateOnly), float64(time.Since(began).Milliseconds())/1e3
+		all = append(all, o)
+		r.say("%s", o.Line())
+	}
+	return all
+}
+
+func (r *Runner) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
+}
+
+func (r *Runner) runRow(ctx context.Context, row Row) Outcome {
+	if reason, fail := r.missing(ctx, row.Needs); reason != "" {
+		if fail {
+			return Outcome{Failed: "required: " + reason}
+		}
+		return Outcome{Skipped: reason}
+	}
+	if err := r.fetch(ctx, row.Fetch); err != nil {
+		return Outcome{Failed: err.Error()}
+	}
+	o, err := r.try(ctx, row)
+	if err != nil {
+		o.Failed = err.Error()
+	}
+	return o
+}
+
+// try starts a server, runs the program and looks at what it has left.
+func (r *Runner) try(ctx context.Context, row Row) (o Outcome, err error) {
+	dir := filepath.Join(r.Work, "rows", row.Name)
+	if err := os.RemoveAll(dir); err != nil { // of the run before
+		return o, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return o, err
+	}
+	args := row.Serve
+	if r.Capture {
+		name := filepath.Join(r.Work, "captures", row.Name+".ndjson")
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return o, err
+		}
+		if err := os.RemoveAll(name); err != nil {
+			return o, err
+		}
+		args = append([]string{"--capture", name}, args...)
+	}
+	server, err := startServer(ctx, r.Streamd, dir, r.tlsDir(), args)
+	if err != nil {
+		return o, err
+	}
+	defer func() {
+		if stopErr := errors.Join(server.Stop(), server.log.Close()); stopErr != nil {
+			err = errors.Join(err, fmt.Errorf("the server has not ended well: %w", stopErr))
+		}
+	}()
+	ca, err := r.authority(ctx)
+	if err != nil {
+		return o, err
+	}
+	s := &Session{Row: row, Server: server, Stream: row.Name, Table: row.Name + "-app", Out: filepath.Join(dir, "out.jsonl")}
+	if err := s.createStream(ctx); err != nil {
+		return o, err
+	}
+	o, err = r.program(ctx, s, ca, dir)
+	if err != nil {
+		return o, err
+	}
+	for _, step := range row.After {
+		detail, err := step.Do(ctx, s)
+		if err != nil {
+			detail = err.Error()
+		}
+		o.Checks = append(o.Checks, Check{Check: step.Check, OK: err == nil, Detail: detail})
+	}
+	return o, nil
+}
+
+func (s *Session) createStream(ctx context.Context) error {
+	k := s.Server.Kinesis()
+	if _, err := k.CreateStream(ctx, &kinesis.CreateStreamInput{
+		StreamName: aws.String(s.Stream), ShardCount: aws.Int32(int32(max(1, s.Row.Shards))),
+	}); err != nil {
+		return err
+	}
+	return kinesis.NewStreamExistsWaiter(k).Wait(ctx, &kinesis.DescribeStreamInput{StreamName: aws.String(s.Stream)}, startLimit)
+}
+
+// records is how many a row is about.
+func (s *Session) records() int {
+	if s.Row.Records > 0 {
+		return s.Row.Records
+	}
+	return 100
+}
+
+// program runs the row's program, and what happens beside it.
+func (r *Runner) program(ctx context.Context, s *Session, ca, dir string) (Outcome, error) {
+	limit := s.Row.Limit
+	if limit == 0 {
+		limit = time.Minute
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the program had not ended after %v", limit))
+	defer cancel()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+
+	log, err := os.Create(filepath.Join(dir, "program.log"))
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer log.Close()
+	var out bytes.Buffer
+	cmd := r.process(ctx, r.expand(s.Row.Command))
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, log), log
+	cmd.Env = append(programEnv(), s.env(ca)...)
+	cmd.Env = append(cmd.Env, r.expand(s.Row.Env)...)
+	if err := cmd.Start(); err != nil {
+		return Outcome{}, err
+	}
+	beside := make(chan struct{}) // closed when During has returned
+	go func() {
+		defer close(beside)
+		if s.Row.During == nil {
+			return
+		}
+		if err := s.Row.During(ctx, s); err != nil {
+			stop(fmt.Errorf("beside the program: %w", err))
+		}
+	}()
+	err = because(ctx, cmd.Wait())
+	if err != nil {
+		stop(nil) // nobody is there for whom it happens
+	}
+	<-beside
+	sweep(cmd)
+	id, checks, parseErr := ParseOutput(out.Bytes())
+	o := Outcome{Identity: id, Checks: checks}
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		said, _ := os.ReadFile(log.Name()) // what can be had of it
+		return o, fmt.Errorf("%w; %s ends with\n%s", err, log.Name(), strings.TrimSpace(lastBytes(said, 1500)))
+	}
+	if parseErr != nil {
+		return o, fmt.Errorf("%w; see %s", parseErr, log.Name())
+	}
+	return o, nil
+}
+
+// env is what a program is told.
+func (s *Session) env(ca string) []string {
+	return []string{
+		"STREAMD_KINESIS=" + s.Server.Secure(),
+		"STREAMD_DYNAMODB=" + s.Server.Secure(),
+		"STREAMD_PLAIN=" + s.Server.Plain(),
+		"STREAMD_CA=" + ca,
+		"STREAM=" + s.Stream,
+		"TABLE=" + s.Table,
+		"APP=" + s.Table,
+		"RECORDS=" + strconv.Itoa(s.records()),
+		"OUT=" + s.Out,
+		"AWS_ACCESS_KEY_ID=" + accessKey,
+		"AWS_SECRET_ACCESS_KEY=" + secretKey,
+		"AWS_REGION=" + region,
+		"AWS_DEFAULT_REGION=" + region,
+		"AWS_EC2_METADATA_DISABLED=true",
+		// An absent file is an empty one: the user's own profiles stay out.
+		"AWS_CONFIG_FILE=" + os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
+	}
+}
+
+// programEnv is cleanEnv without proxies: everything is on this machine.
+func programEnv() []string {
+	var env []string
+	for _, kv := range cleanEnv() {
+		name, _, _ := strings.Cut(kv, "=")
+		if !strings.HasSuffix(strings.ToLower(name), "_proxy") {
+			env = append(env, kv)
+		}
+	}
+	return env
+}
