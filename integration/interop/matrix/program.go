@@ -2,87 +2,94 @@ package matrix
 
 import (
 	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
 )
 
-// Check is one thing that was tried.
-type Check struct {
-	Check  string `json:"check"`
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail,omitempty"`
+// A Program runs. One goroutine may call CloseInput while another waits.
+type Program struct {
+	Log string // file of all that it prints
+
+	cmd   *exec.Cmd
+	input io.Closer
+	out   output
+	log   *os.File
 }
 
-// Identity is what a program says that it is.
-type Identity struct {
-	Client  string `json:"client"`
-	Version string `json:"version"`
-	Runtime string `json:"runtime,omitempty"`
-}
-
-// ParseOutput reads what a program has printed. Lines that are no JSON objects of
-// a known kind are for its log alone; many libraries print there.
-func ParseOutput(out []byte) (Identity, []Check, error) {
-	var id Identity
-	var checks []Check
-	for line := range bytes.Lines(out) {
-		line = bytes.TrimSpace(line)
-		if len(line) == 0 || line[0] != '{' {
-			continue
-		}
-		var l struct {
-			Identity
-			Check
-		}
-		if json.Unmarshal(line, &l) != nil {
-			continue
-		}
-		switch {
-		case l.Check.Check != "":
-			checks = append(checks, l.Check)
-		case l.Client != "" && id.Client == "":
-			id = l.Identity
-		}
-	}
-	switch {
-	case id.Client == "" || id.Version == "":
-		return id, checks, errors.New("the program has not said which client it is, in which version")
-	case len(checks) == 0:
-		return id, nil, errors.New("the program has tried nothing")
-	}
-	return id, checks, nil
-}
-
-// A Record is a line of a program's OUT.
-type Record struct {
-	Shard string `json:"shard,omitempty"`
-	Seq   string `json:"seq,omitempty"`
-	Sub   int64  `json:"sub,omitempty"`
-	Key   string `json:"key"`
-	Data  []byte `json:"data"`
-}
-
-// readRecords reads a program's OUT. The last line of a program that was killed
-// may lack its end.
-func readRecords(name string) ([]Record, error) {
-	f, err := os.Open(name)
+// Start starts a program with the settings of the session and more. It ends with
+// ctx at the latest; whoever starts it must Wait.
+func (s *Session) Start(ctx context.Context, name string, command, env []string) (*Program, error) {
+	r := s.runner
+	log, err := os.Create(filepath.Join(s.dir, name+".log"))
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	var out []Record
-	dec := json.NewDecoder(f)
-	for {
-		var r Record
-		switch err := dec.Decode(&r); {
-		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-			return out, nil
-		case err != nil:
-			return nil, fmt.Errorf("%s: record %d: %w", name, len(out)+1, err)
-		}
-		out = append(out, r)
+	p := &Program{Log: log.Name(), log: log, cmd: r.process(ctx, r.expand(command))}
+	p.cmd.Stdout, p.cmd.Stderr = io.MultiWriter(&p.out, log), log
+	p.cmd.Env = append(programEnv(), s.env()...)
+	p.cmd.Env = append(p.cmd.Env, r.expand(env)...)
+	if p.input, err = p.cmd.StdinPipe(); err == nil {
+		err = p.cmd.Start()
 	}
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return p, nil
+}
+
+// CloseInput ends the program's standard input, by which many know that they
+// shall stop.
+func (p *Program) CloseInput() {
+	_ = p.input.Close() // the only error is that the program has ended
+}
+
+// Wait waits until the program has ended, with whatever it started.
+func (p *Program) Wait(ctx context.Context) error {
+	err := because(ctx, p.cmd.Wait())
+	sweep(p.cmd)
+	return errors.Join(err, p.log.Close())
+}
+
+// Output is what it has printed to its standard output so far.
+func (p *Program) Output() []byte { return p.out.Bytes() }
+
+func (p *Program) tail() string {
+	said, _ := os.ReadFile(p.Log) // what can be had of it
+	return strings.TrimSpace(lastBytes(said, 1500))
+}
+
+// output is what a process prints. It is safe for concurrent use.
+type output struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(b)
+}
+
+func (o *output) Bytes() []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return bytes.Clone(o.buf.Bytes())
+}
+
+// programEnv is cleanEnv without proxies: everything is on this machine.
+func programEnv() []string {
+	var env []string
+	for _, kv := range cleanEnv() {
+		name, _, _ := strings.Cut(kv, "=")
+		if !strings.HasSuffix(strings.ToLower(name), "_proxy") {
+			env = append(env, kv)
+		}
+	}
+	return env
 }

@@ -17,9 +17,9 @@ type Row struct {
 	Serve   []string // more flags of streamd
 	Shards  int      // of the stream that is there; 0 is 1
 	Records int      // 0 is 100
-	// During is what happens while the program runs. It may fail, which ends the
-	// program. Nil: nothing.
-	During func(ctx context.Context, s *Session) error
+	// During is what happens while the program runs. When it returns, the program's
+	// standard input ends; if it fails, the program is ended. Nil: nothing happens.
+	During func(ctx context.Context, s *Session, p *Program) error
 	// After tries what the program has left behind, once it has ended well.
 	After []Step
 	Smoke bool          // belongs to the short form

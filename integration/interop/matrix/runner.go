@@ -1,7 +1,6 @@
 package matrix
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -38,8 +36,12 @@ type Session struct {
 	Server *Server
 	Stream string
 	Table  string
-	Out    string // file of records that the program writes
-	Put    []Record
+	CA     string   // file
+	Out    string   // file of records that the program writes
+	Put    []Record // by what happens beside the program
+
+	dir    string
+	runner *Runner
 }
 
 // Outcome is what came of a row.
@@ -143,11 +145,11 @@ func (r *Runner) try(ctx context.Context, row Row) (o Outcome, err error) {
 	if err != nil {
 		return o, err
 	}
-	s := &Session{Row: row, Server: server, Stream: row.Name, Table: row.Name + "-app", Out: filepath.Join(dir, "out.jsonl")}
+	s := &Session{Row: row, Server: server, Stream: row.Name, Table: row.Name + "-app", CA: ca, Out: filepath.Join(dir, "out.jsonl"), dir: dir, runner: r}
 	if err := s.createStream(ctx); err != nil {
 		return o, err
 	}
-	o, err = r.program(ctx, s, ca, dir)
+	o, err = r.program(ctx, s)
 	if err != nil {
 		return o, err
 	}
@@ -180,67 +182,56 @@ func (s *Session) records() int {
 }
 
 // program runs the row's program, and what happens beside it.
-func (r *Runner) program(ctx context.Context, s *Session, ca, dir string) (Outcome, error) {
+func (r *Runner) program(ctx context.Context, s *Session) (Outcome, error) {
 	limit := s.Row.Limit
 	if limit == 0 {
 		limit = time.Minute
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the program had not ended after %v", limit))
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the row had not ended after %v", limit))
 	defer cancel()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-
-	log, err := os.Create(filepath.Join(dir, "program.log"))
+	p, err := s.Start(ctx, "program", s.Row.Command, s.Row.Env)
 	if err != nil {
-		return Outcome{}, err
-	}
-	defer log.Close()
-	var out bytes.Buffer
-	cmd := r.process(ctx, r.expand(s.Row.Command))
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, log), log
-	cmd.Env = append(programEnv(), s.env(ca)...)
-	cmd.Env = append(cmd.Env, r.expand(s.Row.Env)...)
-	if err := cmd.Start(); err != nil {
 		return Outcome{}, err
 	}
 	beside := make(chan struct{}) // closed when During has returned
 	go func() {
 		defer close(beside)
-		if s.Row.During == nil {
-			return
+		if s.Row.During != nil {
+			if err := s.Row.During(ctx, s, p); err != nil {
+				stop(fmt.Errorf("beside the program: %w", err))
+			}
 		}
-		if err := s.Row.During(ctx, s); err != nil {
-			stop(fmt.Errorf("beside the program: %w", err))
-		}
+		p.CloseInput()
 	}()
-	err = because(ctx, cmd.Wait())
+	err = p.Wait(ctx)
 	if err != nil {
 		stop(nil) // nobody is there for whom it happens
 	}
 	<-beside
-	sweep(cmd)
-	id, checks, parseErr := ParseOutput(out.Bytes())
-	o := Outcome{Identity: id, Checks: checks}
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	if err != nil {
-		said, _ := os.ReadFile(log.Name()) // what can be had of it
-		return o, fmt.Errorf("%w; %s ends with\n%s", err, log.Name(), strings.TrimSpace(lastBytes(said, 1500)))
-	}
-	if parseErr != nil {
-		return o, fmt.Errorf("%w; see %s", parseErr, log.Name())
+	o := Outcome{}
+	var said error
+	o.Identity, o.Checks, said = ParseOutput(p.Output())
+	switch {
+	case err != nil:
+		return o, fmt.Errorf("%w; %s ends with\n%s", err, p.Log, p.tail())
+	case said != nil:
+		return o, fmt.Errorf("%w; see %s", said, p.Log)
 	}
 	return o, nil
 }
 
 // env is what a program is told.
-func (s *Session) env(ca string) []string {
+func (s *Session) env() []string {
 	return []string{
 		"STREAMD_KINESIS=" + s.Server.Secure(),
 		"STREAMD_DYNAMODB=" + s.Server.Secure(),
 		"STREAMD_PLAIN=" + s.Server.Plain(),
-		"STREAMD_CA=" + ca,
+		"STREAMD_CA=" + s.CA,
 		"STREAM=" + s.Stream,
 		"TABLE=" + s.Table,
 		"APP=" + s.Table,
@@ -255,16 +246,4 @@ func (s *Session) env(ca string) []string {
 		"AWS_CONFIG_FILE=" + os.DevNull,
 		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
 	}
-}
-
-// programEnv is cleanEnv without proxies: everything is on this machine.
-func programEnv() []string {
-	var env []string
-	for _, kv := range cleanEnv() {
-		name, _, _ := strings.Cut(kv, "=")
-		if !strings.HasSuffix(strings.ToLower(name), "_proxy") {
-			env = append(env, kv)
-		}
-	}
-	return env
 }
