@@ -18,6 +18,7 @@ BENCH_ROUNDS  ?= 3
 BENCH_SECONDS ?= 3
 CUTS     ?= 100000
 ARGS     ?=
+ROWS     ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo build test race short fuzz bench microbench lint fmt tidy-check cover integration interop interop-smoke interop-tables crash ci
@@ -113,11 +114,11 @@ INTEROP = CGO_ENABLED=0 $(GO) run ./integration/interop/matrix/cmd/interop
 
 # What a machine lacks is skipped, with the reason; INTEROP_REQUIRE=java,python,node
 # makes a failure of it.
-interop: ## the official clients against streamd, and docs/compatibility.md anew; needs java, maven, python3, node; ARGS='-rows regexp', -list, -capture
-	$(INTEROP) $(ARGS)
+interop: ## the official clients against streamd, and docs/compatibility.md anew; needs java, maven, python3, node; ROWS=regexp, ARGS=-list, -capture
+	$(INTEROP) -rows '$(ROWS)' $(ARGS)
 
 interop-smoke: ## the short form of it, which writes nothing
-	$(INTEROP) -smoke -write=false $(ARGS)
+	$(INTEROP) -rows '$(ROWS)' -smoke -write=false $(ARGS)
 
 interop-tables: ## tables beside dynalite and moto, live, and their answers recorded anew; needs node, npm, python3, curl; TABLES=URL for another server
 	sh integration/interop/tables.sh

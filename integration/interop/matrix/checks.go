@@ -5,16 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"log/slog"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/streamkit/streamkit/consumer/deaggregate"
+	"github.com/streamkit/streamkit/producer"
 )
-
-const minute = time.Minute
 
 // readBack reads the stream and compares it with what the program says it put.
 var readBack = Step{
@@ -35,6 +35,66 @@ var readBack = Step{
 			return "", err
 		}
 		return fmt.Sprintf("%d records", len(put)), nil
+	},
+}
+
+// putAggregated puts records with the producer of this project, which packs them
+// together.
+func putAggregated(ctx context.Context, s *Session, _ *Program) error {
+	p, err := producer.New(s.Server.Kinesis(), s.Stream, producer.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	var failed error
+	for i := range s.records() {
+		r := Record{Key: fmt.Sprintf("ours-%d", i%7), Data: fmt.Appendf(nil, "ours %d", i)}
+		s.Put = append(s.Put, r)
+		err := p.Put(ctx, producer.UserRecord{PartitionKey: r.Key, Data: r.Data}, func(r producer.Result) {
+			failed = errors.Join(failed, r.Err) // one shard, so one at a time
+		})
+		if err != nil {
+			return errors.Join(err, p.Close(ctx))
+		}
+	}
+	return errors.Join(p.Close(ctx), failed)
+}
+
+// sameAsRead compares what the program has read with what this project reads.
+var sameAsRead = Step{
+	Check: "what it has read is what this project reads",
+	Do: func(ctx context.Context, s *Session) (string, error) {
+		theirs, err := readRecords(s.Out)
+		if err != nil {
+			return "", err
+		}
+		ours, err := s.readStream(ctx)
+		if err != nil {
+			return "", err
+		}
+		if err := sameByKey(ours, theirs); err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%d records", len(ours)), nil
+	},
+}
+
+// allPut looks for what was put beside the program in what it has read.
+var allPut = Step{
+	Check: "it has read all that was put beside it, in the order of each key",
+	Do: func(_ context.Context, s *Session) (string, error) {
+		all, err := readRecords(s.Out)
+		if err != nil {
+			return "", err
+		}
+		put := make(map[string]bool)
+		for _, r := range s.Put {
+			put[r.Key] = true
+		}
+		all = slices.DeleteFunc(all, func(r Record) bool { return !put[r.Key] })
+		if err := sameByKey(s.Put, all); err != nil {
+			return "", err
+		}
+		return fmt.Sprintf("%d records", len(all)), nil
 	},
 }
 

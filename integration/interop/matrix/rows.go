@@ -1,5 +1,7 @@
 package matrix
 
+import "time"
+
 // All is the matrix of this project.
 func All() Matrix {
 	return Matrix{Runtimes: runtimes, Fetches: fetches, Rows: rows, Absent: absent}
@@ -7,28 +9,94 @@ func All() Matrix {
 
 var runtimes = []Runtime{
 	{Name: "python", Probe: []string{"python3", "-c", "import sys, venv, ensurepip; assert sys.version_info >= (3, 10)"}, How: "install Python 3.10 or newer with venv"},
-	{Name: "node", Probe: []string{"node", "-e", "if (+process.versions.node.split('.')[0] < 20) throw 'older than 20'"}, How: "install Node.js 20 or newer, with npm"},
-	{Name: "java", Probe: []string{"mvn", "--batch-mode", "--version"}, How: "install a JDK of 17 or newer, and Maven"},
+	{Name: "node", Probe: []string{"sh", "-c", "npm --version && node -e \"if (+process.versions.node.split('.')[0] < 20) throw 'older than 20'\""}, How: "install Node.js 20 or newer, with npm"},
+	{Name: "java", Probe: []string{"sh", "-c", "javac -version && mvn --batch-mode --version"}, How: "install a JDK of 17 or newer, and Maven"},
+	{Name: "boto2", Probe: []string{"/usr/bin/python3", "-c", "import boto.kinesis.layer1"}, How: "install Debian's python3-boto"},
+	{Name: "awscli2", Probe: []string{"sh", "-c", "/usr/bin/aws --version | grep ^aws-cli/2"}, How: "install Debian's awscli"},
+	{Name: "ruby", Probe: []string{"ruby", "-r", "aws-sdk-v1", "-e", ""}, How: "install Debian's ruby and ruby-aws-sdk"},
 }
 
 var fetches = []Fetch{
+	venv("boto3"),
+	venv("awscli"),
 	{
-		Name:   "boto3",
-		Inputs: []string{"integration/interop/python/boto3.txt"},
+		Name:   "node",
+		Inputs: []string{"integration/interop/node/package.json", "integration/interop/node/package-lock.json"},
 		Steps: [][]string{
-			{"python3", "-m", "venv", "{work}/boto3"},
-			{"{work}/boto3/bin/pip", "install", "--quiet", "--disable-pip-version-check", "-r", "integration/interop/python/boto3.txt"},
+			{"mkdir", "-p", "{work}/node"},
+			{"cp", "integration/interop/node/package.json", "integration/interop/node/package-lock.json", "{work}/node"},
+			{"npm", "ci", "--prefix", "{work}/node", "--no-audit", "--no-fund", "--ignore-scripts"},
 		},
 	},
+}
+
+// venv fetches the packages that a list of integration/interop/python pins.
+func venv(name string) Fetch {
+	list := "integration/interop/python/" + name + ".txt"
+	return Fetch{
+		Name: name, Inputs: []string{list},
+		Steps: [][]string{
+			{"python3", "-m", "venv", "{work}/" + name},
+			{"{work}/" + name + "/bin/pip", "install", "--quiet", "--disable-pip-version-check", "-r", list},
+		},
+	}
 }
 
 var rows = []Row{
 	{
 		Name: "boto3", Needs: []string{"python"}, Fetch: []string{"boto3"}, Smoke: true,
 		Command: []string{"{work}/boto3/bin/python", "integration/interop/python/boto3_all.py"},
-		Shards:  2, Limit: 2 * minute,
-		After: []Step{readBack},
+		Shards:  2, Limit: 2 * time.Minute, After: []Step{readBack},
 	},
+	{
+		Name: "js3", Needs: []string{"node"}, Fetch: []string{"node"}, Smoke: true,
+		Command: node("kinesis3.mjs"), Env: trustNode,
+		Shards: 2, Limit: 2 * time.Minute, After: []Step{readBack},
+	},
+	{
+		Name: "js2", Needs: []string{"node"}, Fetch: []string{"node"},
+		Command: node("kinesis2.mjs"), Env: trustNode,
+		Shards: 2, After: []Step{readBack},
+	},
+	{
+		Name: "awscli1", Needs: []string{"python"}, Fetch: []string{"awscli"},
+		Command: []string{"python3", "integration/interop/python/cli.py"}, Env: []string{"AWS={work}/awscli/bin/aws"},
+		Shards: 2, Records: 20, Limit: 5 * time.Minute, After: []Step{readBack},
+	},
+	{
+		Name: "awscli2", Needs: []string{"python", "awscli2"},
+		Command: []string{"python3", "integration/interop/python/cli.py"}, Env: []string{"AWS=/usr/bin/aws"},
+		Shards: 2, Records: 20, Limit: 5 * time.Minute, After: []Step{readBack},
+	},
+	{
+		Name: "boto2", Needs: []string{"boto2"},
+		Command: []string{"/usr/bin/python3", "integration/interop/python/boto2.py"},
+		Serve:   []string{"--allow-host", "kinesis.us-east-1.amazonaws.com"}, // as through a proxy
+		Shards:  2, After: []Step{readBack},
+	},
+	{
+		Name: "ruby1", Needs: []string{"ruby"},
+		Command: []string{"ruby", "integration/interop/ruby/kinesis1.rb"},
+		Shards:  2, After: []Step{readBack},
+	},
+	{
+		Name: "js-agg", Needs: []string{"node"}, Fetch: []string{"node"},
+		Command: node("aggregation.mjs"), Env: trustNode,
+		During: putAggregated, After: []Step{sameAsRead, allPut},
+	},
+	{
+		Name: "python-agg", Needs: []string{"python"}, Fetch: []string{"boto3"},
+		Command: []string{"{work}/boto3/bin/python", "integration/interop/python/aggregation.py"},
+		During:  putAggregated, After: []Step{sameAsRead, allPut},
+	},
+}
+
+var trustNode = []string{"NODE_EXTRA_CA_CERTS={work}/ca.pem"}
+
+// node runs a program beside its packages: Node.js looks for them from the
+// program's place upwards.
+func node(program string) []string {
+	return []string{"sh", "-c", "cp integration/interop/node/*.mjs {work}/node && exec node {work}/node/" + program}
 }
 
 var absent []Absent
