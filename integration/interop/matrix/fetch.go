@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -93,13 +94,35 @@ func (r *Runner) sum(f Fetch) (string, error) {
 		fmt.Fprintf(h, "%q\n", step)
 	}
 	for _, input := range f.Inputs {
-		b, err := os.ReadFile(filepath.Join(r.Root, input))
-		if err != nil {
+		if err := addTree(h, filepath.Join(r.Root, filepath.FromSlash(input))); err != nil {
 			return "", fmt.Errorf("fetch %s: %w", f.Name, err)
 		}
-		fmt.Fprintf(h, "%s %d\n%s\n", input, len(b), b)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// addTree adds a file, or all in a directory but what Maven has built there.
+func addTree(h io.Writer, root string) error {
+	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() == "target":
+			return fs.SkipDir
+		case !d.Type().IsRegular():
+			return nil
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, name)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(h, "%s %d\n%s\n", rel, len(b), b)
+		return err
+	})
 }
 
 func lastBytes(b []byte, n int) string { return string(b[max(0, len(b)-n):]) }

@@ -14,6 +14,7 @@ type Row struct {
 	// the directory for what is built and fetched.
 	Command []string
 	Env     []string
+	Alone   bool     // the program starts servers by itself: there is no stream, and no more than {work}/streamd
 	Serve   []string // more flags of streamd
 	Shards  int      // of the stream that is there; 0 is 1
 	Records int      // 0 is 100
@@ -44,7 +45,7 @@ type Runtime struct {
 // steps or inputs change.
 type Fetch struct {
 	Name   string
-	Inputs []string   // files below {root}
+	Inputs []string   // files and directories below {root}
 	Steps  [][]string // commands, run in {root}
 }
 

@@ -99,4 +99,22 @@ func node(program string) []string {
 	return []string{"sh", "-c", "cp integration/interop/node/*.mjs {work}/node && exec node {work}/node/" + program}
 }
 
-var absent []Absent
+// absent is what the package managers of a machine with Debian 12 said.
+var absent = []Absent{
+	{
+		Client: "fluent-bit", Tried: "apt-get install fluent-bit", Date: "2026-11-26",
+		Error: "E: Unable to locate package fluent-bit", Cover: "fluent-bit",
+	},
+	{
+		Client: "AWS SDK for PHP 3", Tried: "composer require aws/aws-sdk-php:3.356.0", Date: "2026-11-26",
+		Error: "curl error 6 while downloading packages.json: Could not resolve host", Cover: "php",
+	},
+	{
+		Client: "AWS SDK for .NET 4", Tried: "apt-get install dotnet-sdk-8.0", Date: "2026-11-26",
+		Error: "E: Couldn't find any package by glob 'dotnet-sdk-8.0'", Cover: "dotnet",
+	},
+	{
+		Client: "AWS SDK for Ruby 3", Tried: "gem install aws-sdk-kinesis -v 1.99.0", Date: "2026-11-26",
+		Error: "ERROR:  Could not find a valid gem 'aws-sdk-kinesis' (= 1.99.0): Name or service not known", Cover: "ruby3",
+	},
+}

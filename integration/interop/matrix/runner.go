@@ -112,7 +112,7 @@ func (r *Runner) runRow(ctx context.Context, row Row) Outcome {
 	return o
 }
 
-// try starts a server, runs the program and looks at what it has left.
+// try runs the program beside a server, and looks at what it has left.
 func (r *Runner) try(ctx context.Context, row Row) (o Outcome, err error) {
 	dir := filepath.Join(r.Work, "rows", row.Name)
 	if err := os.RemoveAll(dir); err != nil { // of the run before
@@ -121,33 +121,17 @@ func (r *Runner) try(ctx context.Context, row Row) (o Outcome, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return o, err
 	}
-	args := row.Serve
-	if r.Capture {
-		name := filepath.Join(r.Work, "captures", row.Name+".ndjson")
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+	s := &Session{Row: row, Stream: row.Name, Table: row.Name + "-app", Out: filepath.Join(dir, "out.jsonl"), dir: dir, runner: r}
+	if !row.Alone {
+		stop, err := r.serve(ctx, s)
+		if err != nil {
 			return o, err
 		}
-		if err := os.RemoveAll(name); err != nil {
-			return o, err
-		}
-		args = append([]string{"--capture", name}, args...)
-	}
-	server, err := startServer(ctx, r.Streamd, dir, r.tlsDir(), args)
-	if err != nil {
-		return o, err
-	}
-	defer func() {
-		if stopErr := errors.Join(server.Stop(), server.log.Close()); stopErr != nil {
-			err = errors.Join(err, fmt.Errorf("the server has not ended well: %w", stopErr))
-		}
-	}()
-	ca, err := r.authority(ctx)
-	if err != nil {
-		return o, err
-	}
-	s := &Session{Row: row, Server: server, Stream: row.Name, Table: row.Name + "-app", CA: ca, Out: filepath.Join(dir, "out.jsonl"), dir: dir, runner: r}
-	if err := s.createStream(ctx); err != nil {
-		return o, err
+		defer func() {
+			if stopErr := stop(); stopErr != nil {
+				err = errors.Join(err, fmt.Errorf("the server has not ended well: %w", stopErr))
+			}
+		}()
 	}
 	o, err = r.program(ctx, s)
 	if err != nil {
@@ -161,6 +145,32 @@ func (r *Runner) try(ctx context.Context, row Row) (o Outcome, err error) {
 		o.Checks = append(o.Checks, Check{Check: step.Check, OK: err == nil, Detail: detail})
 	}
 	return o, nil
+}
+
+// serve starts the session's server, with its stream.
+func (r *Runner) serve(ctx context.Context, s *Session) (stop func() error, err error) {
+	args := s.Row.Serve
+	if r.Capture {
+		name := filepath.Join(r.Work, "captures", s.Row.Name+".ndjson")
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return nil, err
+		}
+		if err := os.RemoveAll(name); err != nil {
+			return nil, err
+		}
+		args = append([]string{"--capture", name}, args...)
+	}
+	if s.Server, err = startServer(ctx, r.Streamd, s.dir, r.tlsDir(), args); err != nil {
+		return nil, err
+	}
+	stop = func() error { return errors.Join(s.Server.Stop(), s.Server.log.Close()) }
+	if s.CA, err = r.authority(ctx); err == nil {
+		err = s.createStream(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, stop())
+	}
+	return stop, nil
 }
 
 func (s *Session) createStream(ctx context.Context) error {
@@ -227,23 +237,29 @@ func (r *Runner) program(ctx context.Context, s *Session) (Outcome, error) {
 
 // env is what a program is told.
 func (s *Session) env() []string {
-	return []string{
-		"STREAMD_KINESIS=" + s.Server.Secure(),
-		"STREAMD_DYNAMODB=" + s.Server.Secure(),
-		"STREAMD_PLAIN=" + s.Server.Plain(),
-		"STREAMD_CA=" + s.CA,
-		"STREAM=" + s.Stream,
-		"TABLE=" + s.Table,
-		"APP=" + s.Table,
-		"RECORDS=" + strconv.Itoa(s.records()),
-		"OUT=" + s.Out,
-		"AWS_ACCESS_KEY_ID=" + accessKey,
-		"AWS_SECRET_ACCESS_KEY=" + secretKey,
-		"AWS_REGION=" + region,
-		"AWS_DEFAULT_REGION=" + region,
+	var server []string
+	if s.Server != nil {
+		server = []string{
+			"STREAMD_KINESIS=" + s.Server.Secure(),
+			"STREAMD_DYNAMODB=" + s.Server.Secure(),
+			"STREAMD_PLAIN=" + s.Server.Plain(),
+			"STREAMD_CA=" + s.CA,
+		}
+	}
+	return append(
+		server,
+		"STREAM="+s.Stream,
+		"TABLE="+s.Table,
+		"APP="+s.Table,
+		"RECORDS="+strconv.Itoa(s.records()),
+		"OUT="+s.Out,
+		"AWS_ACCESS_KEY_ID="+accessKey,
+		"AWS_SECRET_ACCESS_KEY="+secretKey,
+		"AWS_REGION="+region,
+		"AWS_DEFAULT_REGION="+region,
 		"AWS_EC2_METADATA_DISABLED=true",
 		// An absent file is an empty one: the user's own profiles stay out.
-		"AWS_CONFIG_FILE=" + os.DevNull,
-		"AWS_SHARED_CREDENTIALS_FILE=" + os.DevNull,
-	}
+		"AWS_CONFIG_FILE="+os.DevNull,
+		"AWS_SHARED_CREDENTIALS_FILE="+os.DevNull,
+	)
 }

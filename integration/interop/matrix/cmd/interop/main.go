@@ -33,8 +33,19 @@ func run(ctx context.Context) error {
 	capture := flag.Bool("capture", false, "keep what clients ask in bin/interop/captures")
 	write := flag.Bool("write", true, "write docs/compatibility.md and what it is made of")
 	list := flag.Bool("list", false, "list the rows, and run nothing")
+	render := flag.Bool("render", false, "write the page anew from what is known, and run nothing")
 	flag.Parse()
 	m := matrix.All()
+	root, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(root, "cmd", "streamd")); err != nil {
+		return fmt.Errorf("run it in the root of the checkout, as make interop does: %w", err)
+	}
+	if *render {
+		return matrix.Publish(root, m, nil)
+	}
 	only, err := regexp.Compile(*pattern)
 	if err != nil {
 		return err
@@ -57,13 +68,6 @@ func run(ctx context.Context) error {
 	require, err := m.ParseRequire(os.Getenv("INTEROP_REQUIRE"))
 	if err != nil {
 		return fmt.Errorf("INTEROP_REQUIRE: %w", err)
-	}
-	root, err := os.Getwd()
-	if err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(root, "cmd", "streamd")); err != nil {
-		return fmt.Errorf("run it in the root of the checkout, as make interop does: %w", err)
 	}
 	work := filepath.Join(root, "bin", "interop")
 	if err := os.MkdirAll(work, 0o755); err != nil {
