@@ -91,7 +91,7 @@ func (r *Runner) pause() time.Duration {
 func (r *Runner) sum(f Fetch) (string, error) {
 	h := sha256.New()
 	for _, step := range f.Steps {
-		fmt.Fprintf(h, "%q\n", step)
+		_, _ = fmt.Fprintf(h, "%q\n", step) // a hash takes all
 	}
 	for _, input := range f.Inputs {
 		if err := addTree(h, filepath.Join(r.Root, filepath.FromSlash(input))); err != nil {
