@@ -46,7 +46,7 @@ func (o Outcome) Line() string {
 func (m Matrix) Merge(known, ran []Outcome) []Outcome {
 	var out []Outcome
 	for _, row := range m.Rows {
-		is := func(o Outcome) bool { return o.Row == row.Name && o.Skipped == "" }
+		is := func(o Outcome) bool { return o.Row == row.Name && o.Skipped == "" && !row.Short }
 		for _, from := range [][]Outcome{ran, known} {
 			if i := slices.IndexFunc(from, is); i >= 0 {
 				out = append(out, from[i])
@@ -113,7 +113,7 @@ func (m Matrix) Page(known []Outcome) []byte {
 		fmt.Fprintf(&b, "| [%s](#%s) | %s | %s | %d | %s | %s |\n", cell(o.title()), anchor(o.heading()), cell(o.Version), cell(o.Runtime), len(o.Checks), result, o.Date)
 	}
 	for _, row := range m.Rows {
-		if !slices.ContainsFunc(known, func(o Outcome) bool { return o.Row == row.Name }) {
+		if !row.Short && !slices.ContainsFunc(known, func(o Outcome) bool { return o.Row == row.Name }) {
 			fmt.Fprintf(&b, "| %s | | | 0 | not run yet | |\n", cell(row.Name))
 		}
 	}

@@ -1,10 +1,13 @@
 package matrix
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // All is the matrix of this project.
 func All() Matrix {
-	return Matrix{Runtimes: runtimes, Fetches: fetches, Rows: rows, Absent: absent}
+	return Matrix{Runtimes: runtimes, Fetches: fetches, Rows: slices.Concat(javaRows(), rows), Absent: absent}
 }
 
 var runtimes = []Runtime{
@@ -17,6 +20,10 @@ var runtimes = []Runtime{
 }
 
 var fetches = []Fetch{
+	{
+		Name: "java", Inputs: []string{"integration/interop/java"},
+		Steps: [][]string{{"mvn", "--batch-mode", "--quiet", "-f", "integration/interop/java/pom.xml", "package"}},
+	},
 	venv("boto3"),
 	venv("awscli"),
 	{

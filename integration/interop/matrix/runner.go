@@ -121,6 +121,12 @@ func (r *Runner) try(ctx context.Context, row Row) (o Outcome, err error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return o, err
 	}
+	if r.Capture {
+		name := r.captureFile(row.Name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.RemoveAll(name)); err != nil {
+			return o, err
+		}
+	}
 	s := &Session{Row: row, Stream: row.Name, Table: row.Name + "-app", Out: filepath.Join(dir, "out.jsonl"), dir: dir, runner: r}
 	if !row.Alone {
 		stop, err := r.serve(ctx, s)
@@ -147,18 +153,15 @@ func (r *Runner) try(ctx context.Context, row Row) (o Outcome, err error) {
 	return o, nil
 }
 
+func (r *Runner) captureFile(row string) string {
+	return filepath.Join(r.Work, "captures", row+".ndjson")
+}
+
 // serve starts the session's server, with its stream.
 func (r *Runner) serve(ctx context.Context, s *Session) (stop func() error, err error) {
 	args := s.Row.Serve
 	if r.Capture {
-		name := filepath.Join(r.Work, "captures", s.Row.Name+".ndjson")
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			return nil, err
-		}
-		if err := os.RemoveAll(name); err != nil {
-			return nil, err
-		}
-		args = append([]string{"--capture", name}, args...)
+		args = append([]string{"--capture", r.captureFile(s.Row.Name)}, args...)
 	}
 	if s.Server, err = startServer(ctx, r.Streamd, s.dir, r.tlsDir(), args); err != nil {
 		return nil, err
@@ -238,13 +241,17 @@ func (r *Runner) program(ctx context.Context, s *Session) (Outcome, error) {
 // env is what a program is told.
 func (s *Session) env() []string {
 	var server []string
+	if s.runner.Capture {
+		server = append(server, "CAPTURE=1") // for those who start servers themselves
+	}
 	if s.Server != nil {
-		server = []string{
-			"STREAMD_KINESIS=" + s.Server.Secure(),
-			"STREAMD_DYNAMODB=" + s.Server.Secure(),
-			"STREAMD_PLAIN=" + s.Server.Plain(),
-			"STREAMD_CA=" + s.CA,
-		}
+		server = append(
+			server,
+			"STREAMD_KINESIS="+s.Server.Secure(),
+			"STREAMD_DYNAMODB="+s.Server.Secure(),
+			"STREAMD_PLAIN="+s.Server.Plain(),
+			"STREAMD_CA="+s.CA,
+		)
 	}
 	return append(
 		server,

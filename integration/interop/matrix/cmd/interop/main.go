@@ -52,7 +52,7 @@ func run(ctx context.Context) error {
 	}
 	var rows []matrix.Row
 	for _, row := range m.Rows {
-		if (!*smoke || row.Smoke) && only.MatchString(row.Name) {
+		if (*smoke && row.Smoke || !*smoke && !row.Short) && only.MatchString(row.Name) {
 			rows = append(rows, row)
 		}
 	}
