@@ -3,6 +3,7 @@ package golden_test
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -23,7 +24,7 @@ import (
 	"github.com/streamkit/streamkit/streamd/streamdtest"
 )
 
-var record = flag.Bool("record", false, "take the captures of bin/interop, and write what is answered")
+var record = flag.String("record", "", "take the captures of bin/interop whose names are matched whole by this regexp, and write what is answered")
 
 const (
 	callsDir = "testdata/calls"
@@ -33,9 +34,7 @@ const (
 // TestCalls plays what clients have asked, and compares what is answered with what
 // they took.
 func TestCalls(t *testing.T) {
-	if *record {
-		take(t)
-	}
+	taken := take(t)
 	names, err := filepath.Glob(filepath.Join(callsDir, "*.ndjson.gz"))
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no captures: %v", err)
@@ -46,7 +45,7 @@ func TestCalls(t *testing.T) {
 			var got []string
 			synctest.Test(t, func(t *testing.T) { got = play(t, text) })
 			answers := strings.TrimSuffix(name, ".ndjson.gz") + ".answers.gz"
-			if *record {
+			if taken.MatchString(filepath.Base(name)) {
 				zip(t, answers, []byte(strings.Join(got, "\n")+"\n"))
 				return
 			}
@@ -75,20 +74,35 @@ func at(lines []string, i int) string {
 	return "nothing"
 }
 
-// take brings the captures of the last run of the clients.
-func take(t *testing.T) {
+// take brings captures of the last run of the clients, and returns what matches
+// their files here.
+func take(t *testing.T) *regexp.Regexp {
 	t.Helper()
-	names, err := filepath.Glob(filepath.Join(captures, "*.ndjson"))
-	if err != nil || len(names) == 0 {
-		t.Fatalf("no captures in %s; run make interop ARGS=-capture: %v", captures, err)
+	taken := regexp.MustCompile(`^(` + *record + `)\.ndjson\.gz$`)
+	if *record == "" {
+		return taken
 	}
+	names, err := filepath.Glob(filepath.Join(captures, "*.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := false
 	for _, name := range names {
+		to := filepath.Base(name) + ".gz"
+		if !taken.MatchString(to) {
+			continue
+		}
+		found = true
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		zip(t, filepath.Join(callsDir, filepath.Base(name)+".gz"), text)
+		zip(t, filepath.Join(callsDir, to), text)
 	}
+	if !found {
+		t.Fatalf("no such capture in %s; run make interop ARGS=-capture", captures)
+	}
+	return taken
 }
 
 // play sends the requests of a capture in its own time, and returns a line for
@@ -251,7 +265,29 @@ func (m *masks) text(t *testing.T, ctype string, body []byte) string {
 			t.Fatalf("%v: %x", err, body)
 		}
 	}
-	return varies.ReplaceAllStringFunc(text, m.mask)
+	return varies.ReplaceAllStringFunc(shorten(text), m.mask)
+}
+
+// shorten puts the length and the hash of long data in its place.
+func shorten(text string) string {
+	const long = 4096
+	if len(text) <= long {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		end := strings.IndexAny(text, `"'`) + 1
+		if end == 0 {
+			end = len(text)
+		}
+		if part := text[:end]; len(part) > long {
+			fmt.Fprintf(&b, "<%d bytes, %.8x>%s", len(part)-1, sha256.Sum256([]byte(part)), part[len(part)-1:])
+		} else {
+			b.WriteString(part)
+		}
+		text = text[end:]
+	}
+	return b.String()
 }
 
 func (m *masks) mask(found string) string {

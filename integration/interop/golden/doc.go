@@ -8,7 +8,7 @@
 // was the same. Both are written by
 //
 //	make interop ARGS=-capture
-//	go test ./integration/interop/golden -run TestCalls -record
+//	go test ./integration/interop/golden -run TestCalls -record NAME
 //
 // testdata/wire has whole requests as they are on the wire, in NAME.http, of what a
 // capture does not keep: the first line, headers, the version of HTTP. Those marked
