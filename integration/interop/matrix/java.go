@@ -19,9 +19,6 @@ func javaRows() []Row {
 	for _, s := range scenario.All() {
 		short := strings.HasSuffix(s.Name, "-short")
 		inSmoke := slices.Contains(smoke, s.Name)
-		if short && !inSmoke {
-			continue
-		}
 		limit := 10 * time.Minute
 		if short {
 			limit = 3 * time.Minute

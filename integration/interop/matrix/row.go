@@ -24,7 +24,7 @@ type Row struct {
 	// After tries what the program has left behind, once it has ended well.
 	After []Step
 	Smoke bool          // belongs to the short form
-	Short bool          // belongs to it alone: the long form has a longer row
+	Short bool          // is left out of the long form, which has a longer row
 	Limit time.Duration // for the program; 0 is a minute
 }
 

@@ -29,6 +29,7 @@ func main() {
 
 func run(ctx context.Context) error {
 	smoke := flag.Bool("smoke", false, "only the rows of the short form")
+	short := flag.Bool("short", false, "short rows in the place of long ones")
 	pattern := flag.String("rows", "", "only rows whose names match this regexp")
 	capture := flag.Bool("capture", false, "keep what clients ask in bin/interop/captures")
 	write := flag.Bool("write", true, "write docs/compatibility.md and what it is made of")
@@ -52,7 +53,7 @@ func run(ctx context.Context) error {
 	}
 	var rows []matrix.Row
 	for _, row := range m.Rows {
-		if (*smoke && row.Smoke || !*smoke && !row.Short) && only.MatchString(row.Name) {
+		if (*smoke && row.Smoke || !*smoke && row.Short == *short) && only.MatchString(row.Name) {
 			rows = append(rows, row)
 		}
 	}
