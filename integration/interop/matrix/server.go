@@ -53,7 +53,15 @@ func startServer(ctx context.Context, binary, dir, tlsDir string, args []string)
 		return nil, err
 	}
 	s := &Server{binary: binary, addr: addr}
-	s.args = append([]string{"--listen", addr, "--admin", "off", "--data", filepath.Join(dir, "data"), "--tls-dir", tlsDir}, args...)
+	keys := filepath.Join(dir, "keys.yaml")
+	if err := os.WriteFile(keys, fmt.Appendf(nil, "keys:\n  - id: %s\n    secret: %s\n", accessKey, secretKey), 0o600); err != nil {
+		return nil, err
+	}
+	// Each signature is verified: so clients of all kinds are tried with that too.
+	s.args = append([]string{
+		"--listen", addr, "--admin", "off", "--data", filepath.Join(dir, "data"), "--tls-dir", tlsDir,
+		"--auth", "verify", "--auth-keys", keys,
+	}, args...)
 	if s.log, err = os.Create(filepath.Join(dir, "streamd.log")); err != nil {
 		return nil, err
 	}

@@ -14,19 +14,20 @@ from report import CA, DYNAMODB, KINESIS, OUT, PLAIN, RECORDS, STREAM, TABLE, be
 begin("boto", boto.__version__)
 
 
-def connect(layer, url):
+def connect(layer, service, url):
     u = urlparse(url)
     # It takes no address that a certificate names, only names.
     region = RegionInfo(name="us-east-1", endpoint="localhost")
     secure = u.scheme == "https"
     c = layer(region=region, host="localhost", port=u.port, is_secure=secure, validate_certs=secure)
-    # Otherwise it reads the region out of the name of the host.
+    # Otherwise it reads the region and the service out of the name of the host.
     c.auth_region_name = "us-east-1"
+    c.auth_service_name = service
     return c
 
 
 def kinesis(url):
-    return connect(boto.kinesis.layer1.KinesisConnection, url)
+    return connect(boto.kinesis.layer1.KinesisConnection, "kinesis", url)
 
 
 def by_proxy(url):
@@ -110,7 +111,7 @@ def streams(k):
 
 
 def tables():
-    d = connect(boto.dynamodb2.layer1.DynamoDBConnection, DYNAMODB)
+    d = connect(boto.dynamodb2.layer1.DynamoDBConnection, "dynamodb", DYNAMODB)
     d.create_table(
         [{"AttributeName": "id", "AttributeType": "S"}], TABLE, [{"AttributeName": "id", "KeyType": "HASH"}],
         {"ReadCapacityUnits": 1, "WriteCapacityUnits": 1},

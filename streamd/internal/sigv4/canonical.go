@@ -98,7 +98,7 @@ func (c *Claim) appendQuery(dst []byte) (_ []byte, ok bool) {
 // appendHeader adds the values of a header: trimmed, runs of blanks as one.
 func appendHeader(dst []byte, r *http.Request, name string) []byte {
 	var values []string
-	if name == "host" {
+	if name == nameHost || name == nameAuthority {
 		values = []string{r.Host} // net/http takes it out of the headers
 	} else if values = r.Header[textproto.CanonicalMIMEHeaderKey(name)]; values == nil && name == "content-length" && r.ContentLength >= 0 {
 		values = []string{strconv.FormatInt(r.ContentLength, 10)}

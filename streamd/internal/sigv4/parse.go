@@ -25,6 +25,13 @@ const (
 	nameExpires = "X-Amz-Expires"
 )
 
+// The host in lists of signed headers: HTTP/2 has it in a field of its own, and
+// some clients sign it under that name.
+const (
+	nameHost      = "host"
+	nameAuthority = ":authority"
+)
+
 // A Claim is what a request says of its signer. Nothing of it is proven.
 type Claim struct {
 	// The five parts of the credential.

@@ -25,6 +25,11 @@ func TestVectors(t *testing.T) {
 			"kinesis", "content-length;content-type;host;x-amz-date;x-amz-target", "8618ebf2f261bad6a471eeefd2398d4e2e544e4e04b987036acbb939d5cf756a",
 		},
 		{
+			// By the signer of the SDK for JavaScript.
+			"host as HTTP/2 has it", "POST / HTTP/1.1\r\nHost: 127.0.0.1:4567\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: 18\r\nX-Amz-Target: Kinesis_20131202.DescribeStreamSummary\r\nAmz-Sdk-Request: attempt=1; max=1\r\nX-Amz-Date: 20261123T120000Z\r\nX-Amz-Content-Sha256: 9eba409c3e52eed03e0eb744b3961f83b7bbf6306ec8866d6380643056105246\r\n\r\n" + describeBody,
+			"kinesis", ":authority;amz-sdk-request;content-length;content-type;x-amz-content-sha256;x-amz-date;x-amz-target", "02a063305ed5c26209590cdda0fbab4649df2f7f40fe6f256ddac899f46fdd16",
+		},
+		{
 			"query and content type", "GET /?Action=ListUsers&Version=2010-05-08 HTTP/1.1\r\nHost: iam.amazonaws.com\r\nContent-Type: application/x-www-form-urlencoded; charset=utf-8\r\nX-Amz-Date: " + aws2015 + "\r\n\r\n",
 			"iam", "content-type;host;x-amz-date", "5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7",
 		},
@@ -71,6 +76,10 @@ func TestVectors(t *testing.T) {
 				exampleID, at.Format("20060102"), tt.service, tt.signed, tt.signature))
 			if err := verify(verifier(at), r, body, tt.service); err != nil {
 				t.Error(err)
+			}
+			r.Host += "x"
+			if err := verify(verifier(at), r, body, tt.service); err == nil {
+				t.Error("the signature does not cover the host")
 			}
 		})
 	}

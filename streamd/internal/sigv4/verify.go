@@ -150,7 +150,7 @@ func (c *Claim) covers(r *http.Request) *awserr.Error {
 	if c.header != "" {
 		required = append(required, c.header)
 	}
-	if !c.signs("Host") {
+	if !c.signs(nameHost) && !c.signs(nameAuthority) {
 		return awserr.New(codeInvalid, "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.")
 	}
 	for _, name := range required {
