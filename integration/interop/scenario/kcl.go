@@ -21,7 +21,17 @@ var kclScenarios = []Scenario{
 	short("kcl3-polling-short", consumer2("kcl3", "polling")),
 	short("kcl3-fanout-short", consumer2("kcl3", "fanout")),
 	short("kcl1-polling-short", official{module: "kcl1", class: "Kcl1", retrieval: "polling"}),
+	{
+		Name: "kcl3-worker-row", What: "a worker row of another library, with attributes that the KCL does not know, earns leases",
+		run: func(ctx context.Context, p *play) error {
+			return p.consume(ctx, consumer2("kcl3", "polling"), 1, 8, 200*time.Millisecond,
+				[]step{{"split, with the row of another worker that then goes away", leaseOfOther}})
+		},
+	},
 }
+
+// application is the name of the consumer, and of its table.
+const application = "app"
 
 // official is a consumer: its program, how it reads, and whether it does so
 // without TLS.
@@ -63,7 +73,7 @@ func short(name string, o official) Scenario {
 	return Scenario{
 		Name: name, What: "a split under a little load; every record, order by key, parents before children",
 		run: func(ctx context.Context, p *play) error {
-			return p.consume(ctx, o, 1, 4, time.Second, []step{{"split", split}})
+			return p.consume(ctx, o, 1, 4, time.Second, []step{{"an attribute of others in each lease", mark}, {"split", split}})
 		},
 	}
 }
@@ -77,7 +87,7 @@ func (p *play) consume(ctx context.Context, o official, workers, keys int, pause
 		return err
 	}
 	out := filepath.Join(p.dir, "seen.jsonl")
-	env := []string{"STREAM=" + stream, "APP=app", "RETRIEVAL=" + o.retrieval, "WORKERS=" + strconv.Itoa(workers), "OUT=" + out}
+	env := []string{"STREAM=" + stream, "APP=" + application, "RETRIEVAL=" + o.retrieval, "WORKERS=" + strconv.Itoa(workers), "OUT=" + out}
 	if o.plain {
 		env = append(env, "STREAMD_KINESIS=http://"+p.addr, "STREAMD_DYNAMODB=http://"+p.addr)
 	}
@@ -153,7 +163,7 @@ func (p *play) consume(ctx context.Context, o official, workers, keys int, pause
 		return err
 	}
 	p.report.Check("parents before children, each end told", s.lineage(shards), "%d shards, %d closed", len(shards), closed(shards))
-	return p.leases(ctx, "app", shards)
+	return p.leases(ctx, shards)
 }
 
 // until reads what the consumer has seen until enough is nil. Order is looked

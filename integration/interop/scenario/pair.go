@@ -47,7 +47,7 @@ func (p *play) pair(ctx context.Context, module string, live bool) error {
 	out, saw := filepath.Join(p.dir, "told.jsonl"), filepath.Join(p.dir, "seen.jsonl")
 	var reader *process
 	read := func() (err error) {
-		reader, err = p.java(ctx, module, "Kcl", "STREAM="+stream, "APP=app", "WORKERS=1", "OUT="+saw)
+		reader, err = p.java(ctx, module, "Kcl", "STREAM="+stream, "APP="+application, "WORKERS=1", "OUT="+saw)
 		return err
 	}
 	if live {

@@ -39,7 +39,7 @@ type play struct {
 	ca      string
 	client  *http.Client
 	started []*process
-	stopped time.Duration // how long the server was away
+	marked  []string // leases that mark has changed
 }
 
 // serve starts streamd on a new data directory, with flags.
@@ -84,14 +84,11 @@ func (p *play) restart(ctx context.Context) error {
 
 // kill ends streamd without a word, for a while.
 func (p *play) kill(ctx context.Context, away time.Duration) error {
-	began := time.Now()
 	p.server.kill()
 	if err := sleep(ctx, away); err != nil {
 		return err
 	}
-	err := p.restart(ctx)
-	p.stopped += time.Since(began)
-	return err
+	return p.restart(ctx)
 }
 
 func (p *play) config() aws.Config {
