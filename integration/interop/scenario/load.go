@@ -18,7 +18,6 @@ type load struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 	put  []atomic.Int64 // how many of each key are stored
-	err  atomic.Pointer[error]
 }
 
 // payload is what record n of a key holds.

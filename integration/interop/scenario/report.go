@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -12,7 +13,7 @@ import (
 type Report struct {
 	mu     sync.Mutex
 	out    io.Writer
-	who    *Client
+	who    []Client
 	failed int
 }
 
@@ -33,15 +34,22 @@ type Check struct {
 	Detail string `json:"detail"`
 }
 
-// Client says who was spoken to. Only the first call counts: what a program
-// says about itself is the same each time it is started.
+// Client says who was spoken to. The first is what the report is about; another
+// one is noted as a check, once. What a program says about itself again, when it
+// is started again, is nothing new.
 func (r *Report) Client(c Client) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.who == nil {
-		r.who = &c
-		r.write(c)
+	first := len(r.who) == 0
+	if slices.Contains(r.who, c) {
+		return
 	}
+	r.who = append(r.who, c)
+	if first {
+		r.write(c)
+		return
+	}
+	r.write(Check{Check: "together with " + c.Client, OK: true, Detail: c.Version + ", " + c.Runtime})
 }
 
 // Add passes on a check.

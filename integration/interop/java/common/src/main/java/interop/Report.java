@@ -11,13 +11,15 @@ public final class Report {
 
   private boolean failed;
 
+  /** The client's name is its artifact's, which may have a group in front. */
   public Report(String client, Class<?> of) {
-    String version = Objects.toString(version(client, of), "unknown");
+    String artifact = client.substring(client.lastIndexOf(':') + 1);
+    String version = Objects.toString(version(artifact, of), "unknown");
     print(new Json().put("client", client).put("version", version)
         .put("runtime", "java " + System.getProperty("java.version")));
   }
 
-  /** The version in the jar's own Maven properties, or of its name. */
+  /** The version in the name of the jar, else what its manifest says. */
   private static String version(String artifact, Class<?> of) {
     String jar = of.getProtectionDomain().getCodeSource().getLocation().getPath();
     String name = jar.substring(jar.lastIndexOf('/') + 1);

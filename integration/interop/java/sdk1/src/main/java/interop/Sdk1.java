@@ -49,7 +49,7 @@ public final class Sdk1 {
 
   public static void main(String[] args) throws Exception {
     Trust.install();
-    Report report = new Report("aws-java-sdk-kinesis", AmazonKinesis.class);
+    Report report = new Report("com.amazonaws:aws-java-sdk-kinesis", AmazonKinesis.class);
     var endpoint = new EndpointConfiguration(Env.kinesis().toString(), Env.region());
     new Sdk1(report, AmazonKinesisClientBuilder.standard().withEndpointConfiguration(endpoint).build()).all();
     async(report, AmazonKinesisAsyncClientBuilder.standard().withEndpointConfiguration(endpoint).build());

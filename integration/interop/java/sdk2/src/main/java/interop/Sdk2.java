@@ -18,6 +18,7 @@ import java.util.concurrent.TimeUnit;
 import software.amazon.awssdk.awscore.exception.AwsServiceException;
 import software.amazon.awssdk.core.SdkBytes;
 import software.amazon.awssdk.http.Protocol;
+import software.amazon.awssdk.http.ProtocolNegotiation;
 import software.amazon.awssdk.http.SdkHttpClient;
 import software.amazon.awssdk.http.apache.ApacheHttpClient;
 import software.amazon.awssdk.http.nio.netty.NettyNioAsyncHttpClient;
@@ -62,7 +63,7 @@ public final class Sdk2 {
 
   public static void main(String[] args) throws Exception {
     Trust.install();
-    Report report = new Report("kinesis", KinesisClient.class);
+    Report report = new Report("software.amazon.awssdk:kinesis", KinesisClient.class);
     Region region = Region.of(Env.region());
     SdkHttpClient apache = ApacheHttpClient.create();
     SdkHttpClient url = UrlConnectionHttpClient.create();
@@ -72,6 +73,10 @@ public final class Sdk2 {
     sync(report, "url-connection", region, url);
     async(report, "netty http1", async(region, Env.kinesis().toString(), Protocol.HTTP1_1));
     async(report, "netty http2", async(region, Env.kinesis().toString(), Protocol.HTTP2));
+    // As versions before 2.30 did: HTTP/2 inside TLS of which nothing was agreed.
+    async(report, "netty http2 without alpn", KinesisAsyncClient.builder().region(region)
+        .endpointOverride(Env.kinesis()).httpClientBuilder(NettyNioAsyncHttpClient.builder().protocol(Protocol.HTTP2)
+            .protocolNegotiation(ProtocolNegotiation.ASSUME_PROTOCOL)).build());
     if (!plain.isEmpty()) {
       async(report, "netty h2c", async(region, plain, Protocol.HTTP2));
     }
