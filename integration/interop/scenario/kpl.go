@@ -35,6 +35,12 @@ var kplScenarios = []Scenario{
 		},
 	},
 	{
+		Name: "kpl-restart", What: "a killed server, and a split, while records are put",
+		run: func(ctx context.Context, p *play) error {
+			return p.kpl(ctx, nil, []change{restart, split}, "RECORDS=12000", "PER_SECOND=1000")
+		},
+	},
+	{
 		Name: "kpl-short", What: "a few records, and a split",
 		run: func(ctx context.Context, p *play) error {
 			return p.kpl(ctx, nil, []change{split}, "RECORDS=800", "PER_SECOND=100", "KEYS=20")

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -146,7 +147,7 @@ func (p *play) settled(ctx context.Context, reader *process, saw string) (map[st
 			return nil, fmt.Errorf("the consumer has ended: %w", reader.err)
 		}
 		events, err := readLines[event](saw)
-		if err != nil && last >= 0 {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // it has not begun
 			return nil, err
 		}
 		if len(events) != last {

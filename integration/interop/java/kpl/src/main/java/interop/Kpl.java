@@ -44,6 +44,7 @@ public final class Kpl {
         .setRecordMaxBufferedTime(Env.number("BUFFERED_MS", 100))
         .setAggregationMaxSize(Env.number("AGGREGATE_BYTES", 51_200))
         .setRequestTimeout(Env.number("REQUEST_TIMEOUT_MS", 6_000))
+        // The native process also knows CA_FILE, but what Java tells it goes before.
         .setCaCertFile(Env.need("STREAMD_CA"));
     KinesisProducer producer = new KinesisProducer(config);
 
