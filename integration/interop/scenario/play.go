@@ -115,7 +115,11 @@ func (p *play) java(ctx context.Context, module, class string, env ...string) (*
 	if heap == "" {
 		heap = "320m"
 	}
-	cmd := exec.CommandContext(ctx, "java", "-Xmx"+heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+	// The KPL unpacks its native process there: nothing of it stays behind.
+	if err := os.MkdirAll(p.tmp(), 0o755); err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, "java", "-Djava.io.tmpdir="+p.tmp(), "-Xmx"+heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
 		"-Daws.java.v1.disableDeprecationAnnouncement=true",
 		"-cp", jar+string(os.PathListSeparator)+strings.TrimSpace(string(path)), "interop."+class)
@@ -207,10 +211,16 @@ func (p *play) said(line []byte, log io.Writer) {
 	}
 }
 
+// tmp is the directory for temporary files of programs.
+func (p *play) tmp() string { return filepath.Join(p.dir, "tmp") }
+
 // end ends what still runs.
 func (p *play) end() {
 	for _, proc := range p.started {
 		proc.kill()
+	}
+	if err := os.RemoveAll(p.tmp()); err != nil {
+		_, _ = fmt.Fprintf(p.log, "temporary files stay: %v\n", err)
 	}
 	if p.client != nil {
 		p.client.CloseIdleConnections()
