@@ -43,5 +43,6 @@ go build -o "$WORK/scenario" ./integration/interop/cmd/scenario || exit
 "$WORK/scenario" ${CAPTURE:+-capture} -streamd "$WORK/streamd" -timeout "$TIMEOUT" -work "$WORK/rows/$0" "$0"
 code=$?
 if [ -n "$CAPTURE" ]; then cp "$WORK/rows/$0/$0/requests.ndjson" "$WORK/captures/$0.ndjson"; fi
+if [ $code = 0 ]; then rm -rf "$WORK/rows/$0/$0/data"; fi
 exit $code
 `

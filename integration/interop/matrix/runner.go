@@ -82,6 +82,11 @@ func (r *Runner) Run(ctx context.Context, rows []Row) []Outcome {
 		began := time.Now()
 		o := r.runRow(ctx, row)
 		o.Row, o.Date, o.Seconds = row.Name, r.now().UTC().Format(time.DateOnly), float64(time.Since(began).Milliseconds())/1e3
+		if o.OK() { // the logs stay, for those who want to see what it did
+			if err := os.RemoveAll(filepath.Join(r.Work, "rows", row.Name, "data")); err != nil {
+				o.Failed = err.Error()
+			}
+		}
 		all = append(all, o)
 		r.say("%s", o.Line())
 	}
