@@ -71,19 +71,19 @@ type Local struct {
 
 	syncing sync.Mutex // held while a file of frames is synced; taken after appending and before mu
 
-	mu      sync.Mutex    // guards what follows
-	live    []*ringFile   // in order of their bases; the last one grows
-	free    []*ringFile   // hold nothing that is needed
-	indexes map[int]bool  // of the files that exist or are being made
-	making  chan struct{} // closed when prepare ends; nil while it does not run
-	crowded bool          // prepare has failed: files are made when they are needed
-	closing bool
-	tail    tail
-	head    LSN
-	durable LSN           // on disk
-	dirty   bool          // written but not synced
-	changed chan struct{} // closed and replaced when head grows; nil until somebody waits
-	failed  error         // wraps ErrFailed or ErrClosed; no call succeeds any more
+	mu       sync.Mutex    // guards what follows
+	live     []*ringFile   // in order of their bases; the last one grows
+	free     []*ringFile   // hold nothing that is needed
+	indexes  map[int]bool  // of the files that exist or are being made
+	making   chan struct{} // closed when prepare ends; nil while it does not run
+	crowded  bool          // prepare has failed: files are made when they are needed
+	closing  bool
+	tail     tail
+	head     LSN
+	durable  LSN  // on disk
+	dirty    bool // written but not synced
+	audience audience
+	failed   error // wraps ErrFailed or ErrClosed; no call succeeds any more
 
 	helpers sync.WaitGroup // the loop of Fsync.Interval, and prepare
 	stop    chan struct{}  // closed by Close
@@ -133,7 +133,10 @@ func (l *Local) Append(_ context.Context, f *Frame) (LSN, error) {
 	}
 	h := newHeader(f)
 	for {
-		lsn, err := l.append(h, f)
+		lsn, follower, err := l.append(h, f)
+		if follower != nil {
+			l.audience.handOn(&l.mu, follower, lsn, f, func() (LSN, bool) { return l.head, l.failed == nil })
+		}
 		wait, ok := errors.AsType[*makingError](err)
 		if !ok {
 			return lsn, err
@@ -142,7 +145,9 @@ func (l *Local) Append(_ context.Context, f *Frame) (LSN, error) {
 	}
 }
 
-func (l *Local) append(h header, f *Frame) (LSN, error) {
+// append writes a frame. It returns the follower that the caller must hand it on
+// to, if there is one.
+func (l *Local) append(h header, f *Frame) (LSN, *follower, error) {
 	l.appending.Lock()
 	defer l.appending.Unlock()
 
@@ -151,38 +156,38 @@ func (l *Local) append(h header, f *Frame) (LSN, error) {
 	file := l.live[len(l.live)-1]
 	l.mu.Unlock()
 	if failed != nil {
-		return 0, failed
+		return 0, nil, failed
 	}
 	h.start, h.chain, h.durable = blockUp(prev), l.chain, durable
 	if h.start > file.base && int(h.end()-file.base) > l.cfg.FileBytes {
 		err := l.roll(h.start)
 		if _, ok := errors.AsType[*makingError](err); ok {
-			return 0, err
+			return 0, nil, err
 		}
 		if errors.Is(err, ErrFull) || vfs.Passing(err) && !errors.Is(err, ErrFailed) {
-			return 0, fmt.Errorf("%w: %w", ErrFull, err)
+			return 0, nil, fmt.Errorf("%w: %w", ErrFull, err)
 		} else if err != nil {
-			return 0, l.fail(err)
+			return 0, nil, l.fail(err)
 		}
 		h.durable = prev
 		file = l.live[len(l.live)-1] // none but an Append changes it
 	}
 	if err := l.write(file, &h, f.Body); errors.Is(err, syscall.ENOSPC) {
-		return 0, fmt.Errorf("%w: %w", ErrFull, err) // the next frame is written over it
+		return 0, nil, fmt.Errorf("%w: %w", ErrFull, err) // the next frame is written over it
 	} else if err != nil {
-		return 0, l.fail(err)
+		return 0, nil, l.fail(err)
 	}
 	synced := !l.cfg.Fsync.Off && l.cfg.Fsync.Interval == 0
 	if synced {
 		if err := l.sync(file); err != nil {
-			return 0, err
+			return 0, nil, err
 		}
 	}
 	l.chain = h.sum
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.failed != nil { // meanwhile, in a sync of the interval
-		return 0, l.failed
+		return 0, nil, l.failed
 	}
 	l.head = h.end()
 	if l.dirty = true; synced {
@@ -190,9 +195,8 @@ func (l *Local) append(h header, f *Frame) (LSN, error) {
 	}
 	l.tail.push(prev, l.head, f)
 	l.tail.shrink(l.cfg.TailBytes)
-	l.changed = wake(l.changed)
 	l.prepareSoon()
-	return l.head, nil
+	return l.head, l.audience.next(prev), nil
 }
 
 // sync forces a file to disk. A failure is final: the pages may be gone.
@@ -249,7 +253,7 @@ func (l *Local) fail(err error) error {
 	if l.failed == nil {
 		l.failed = fmt.Errorf("%w: %w", ErrFailed, err)
 	}
-	l.changed = wake(l.changed)
+	l.audience.news()
 	return l.failed
 }
 
@@ -262,15 +266,9 @@ func (l *Local) Follow(ctx context.Context, from LSN, apply func(LSN, *Frame) er
 				l.mu.Unlock()
 				return l.failed
 			}
-			if l.changed == nil {
-				l.changed = make(chan struct{})
-			}
-			changed := l.changed
-			l.mu.Unlock()
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return ctx.Err()
+			var err error
+			if from, err = l.audience.wait(ctx, &l.mu, from, apply); err != nil {
+				return err
 			}
 			continue
 		}
@@ -451,7 +449,7 @@ func (l *Local) Close() error {
 	err := l.flush()
 	l.mu.Lock()
 	l.failed = ErrClosed
-	l.changed = wake(l.changed)
+	l.audience.news()
 	l.mu.Unlock()
 	return errors.Join(err, l.closeFiles())
 }

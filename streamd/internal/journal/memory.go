@@ -10,25 +10,30 @@ import (
 // Memory is a journal that keeps its frames in memory alone. The zero Memory
 // is empty and ready.
 type Memory struct {
-	mu      sync.Mutex
-	tail    tail
-	head    LSN
-	changed chan struct{} // closed and replaced when head grows; nil until somebody waits
-	closed  bool
+	mu       sync.Mutex
+	tail     tail
+	head     LSN
+	audience audience
+	closed   bool
 }
 
 // Append implements [Journal].
 func (m *Memory) Append(_ context.Context, f *Frame) (LSN, error) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	if m.closed {
+		m.mu.Unlock()
 		return 0, ErrClosed
 	}
 	prev := m.head
 	m.head += LSN(headerSize + len(f.Body))
-	m.tail.push(prev, m.head, f)
-	m.changed = wake(m.changed)
-	return m.head, nil
+	lsn := m.head
+	m.tail.push(prev, lsn, f)
+	follower := m.audience.next(prev)
+	m.mu.Unlock()
+	if follower != nil {
+		m.audience.handOn(&m.mu, follower, lsn, f, func() (LSN, bool) { return m.head, !m.closed })
+	}
+	return lsn, nil
 }
 
 // Follow implements [Journal].
@@ -40,15 +45,9 @@ func (m *Memory) Follow(ctx context.Context, from LSN, apply func(LSN, *Frame) e
 			return ErrClosed
 		}
 		if from >= m.head {
-			if m.changed == nil {
-				m.changed = make(chan struct{})
-			}
-			changed := m.changed
-			m.mu.Unlock()
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return ctx.Err()
+			var err error
+			if from, err = m.audience.wait(ctx, &m.mu, from, apply); err != nil {
+				return err
 			}
 			continue
 		}
@@ -102,15 +101,7 @@ func (m *Memory) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
-	m.changed = wake(m.changed)
-	return nil
-}
-
-// wake closes c, if anybody waits for it, and returns what takes its place.
-func wake(c chan struct{}) chan struct{} {
-	if c != nil {
-		close(c)
-	}
+	m.audience.news()
 	return nil
 }
 

@@ -10,7 +10,8 @@
 // The commit loop waits for nothing but the journal: what arrives during one
 // write shares the next. The apply loop follows the journal, from the last
 // snapshot on at the start and then for ever; a frame of its own releases the
-// callers whose entries it holds.
+// callers whose entries it holds. Once it has caught up, the journal calls it from
+// the goroutine that appends, before Append returns.
 package store
 
 import (
