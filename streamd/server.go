@@ -24,6 +24,7 @@ import (
 	"github.com/streamkit/streamkit/streamd/internal/clock"
 	"github.com/streamkit/streamkit/streamd/internal/faults"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
+	"github.com/streamkit/streamkit/streamd/internal/lane"
 	"github.com/streamkit/streamkit/streamd/internal/runs"
 	"github.com/streamkit/streamkit/streamd/internal/state"
 	"github.com/streamkit/streamkit/streamd/internal/store"
@@ -281,6 +282,20 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 	}
 }
 
+// plain returns the listener that serves the plain requests of HTTP/1.1 itself
+// and leaves the others to srv.
+func (s *Server) plain(srv *http.Server) *lane.Listener {
+	return lane.Listen(s.listener, lane.Config{
+		Handler: srv.Handler, HeadTimeout: srv.ReadHeaderTimeout, IdleTimeout: srv.IdleTimeout,
+		ConnState: s.metrics.connection, Logger: s.log,
+		Takes: func(r *http.Request) bool {
+			// What waits must learn that its client has gone: subscriptions, and
+			// whatever a fault holds up.
+			return s.faults == nil && !strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".SubscribeToShard")
+		},
+	})
+}
+
 // Run serves until ctx ends. It then stops accepting, finishes the requests
 // under way within Config.ShutdownTimeout, and closes the server. It returns
 // nil after a clean stop. Run may be called once.
@@ -288,7 +303,11 @@ func (s *Server) Run(ctx context.Context) error {
 	handler := s.handler()
 	main := s.httpServer(s.recorder.wrap(handler))
 	main.RegisterOnShutdown(handler.EndEvents)
-	main.ConnState = s.metrics.connection
+	main.ConnState = func(c net.Conn, to http.ConnState) {
+		if to != http.StateNew || !lane.Known(c) {
+			s.metrics.connection(c, to)
+		}
+	}
 	main.Protocols = new(http.Protocols)
 	main.Protocols.SetHTTP1(true)
 	main.Protocols.SetHTTP2(true)
@@ -304,7 +323,8 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	serve(main, s.listener)
+	plain := s.plain(main)
+	serve(main, plain)
 	if s.admin != nil {
 		admin := s.httpServer(s.adminHandler())
 		servers = append(servers, admin)
@@ -327,6 +347,9 @@ func (s *Server) Run(ctx context.Context) error {
 			s.log.Warn("requests were cut off at shutdown", slog.Any("err", stop))
 			_ = srv.Close() // closes what Shutdown has left
 		}
+	}
+	if stop := plain.Shutdown(limit); stop != nil {
+		s.log.Warn("requests were cut off at shutdown", slog.Any("err", stop))
 	}
 	serving.Wait()
 	return errors.Join(err, s.Close())
