@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"slices"
 	"time"
 
@@ -40,6 +41,7 @@ func (s *Store) commit(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		runtime.Gosched() // who can put something without waiting shares the frame
 		calls, size := s.queue.take()
 		if calls, size = s.leaveReserve(ctx, calls, size); len(calls) == 0 {
 			continue
