@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"time"
 
 	"github.com/streamkit/streamkit/internal/hashkey"
@@ -92,15 +93,26 @@ func AppendCommand(dst []byte, c Command) ([]byte, error) {
 	return appendBytes(dst, payload), nil
 }
 
+// TableSize returns the size of a table entry, at most.
+func TableSize(scope arn.Scope, op string, body []byte) int {
+	return 1 + 4*binary.MaxVarintLen32 + len(scope.Account) + len(scope.Region) + len(op) + len(body)
+}
+
 // AppendTable adds a table entry: a request of a DynamoDB operation as it came.
 func AppendTable(dst []byte, scope arn.Scope, op string, body []byte) []byte {
-	payload := appendBytes(nil, scope.Account)
-	payload = appendBytes(payload, scope.Region)
-	payload = appendBytes(payload, op)
-	payload = append(payload, body...)
-	dst = append(dst, entryTable)
-	return appendBytes(dst, payload)
+	size := len(body)
+	for _, field := range [...]string{scope.Account, scope.Region, op} {
+		size += uvarintLen(uint64(len(field))) + len(field)
+	}
+	dst = binary.AppendUvarint(append(dst, entryTable), uint64(size))
+	for _, field := range [...]string{scope.Account, scope.Region, op} {
+		dst = appendBytes(dst, field)
+	}
+	return append(dst, body...)
 }
+
+// uvarintLen returns how many bytes a uvarint takes.
+func uvarintLen(v uint64) int { return (max(bits.Len64(v), 1) + 6) / 7 }
 
 func appendBytes[T string | []byte](dst []byte, b T) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(b)))

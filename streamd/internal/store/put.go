@@ -140,7 +140,8 @@ func (s *Store) Table(ctx context.Context, scope arn.Scope, r *table.Request) (t
 		defer s.mu.RUnlock()
 		return s.state.Tables().Read(s.clock.Now(), scope, r)
 	}
-	outcomes, err := s.submit(ctx, &call{entries: state.AppendTable(nil, scope, r.Op(), r.Body()), n: 1, request: r})
+	entries := state.AppendTable(takeEntries(state.TableSize(scope, r.Op(), r.Body())), scope, r.Op(), r.Body())
+	outcomes, err := s.submit(ctx, &call{entries: entries, n: 1, request: r})
 	if err != nil {
 		return nil, err
 	}
