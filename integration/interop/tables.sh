@@ -5,7 +5,7 @@
 # Needs node with npm, and Python 3 with venv. DYNALITE=URL and MOTO=URL name
 # servers that run already; then nothing is installed. TABLES=URL names any
 # other server that speaks the DynamoDB API, such as DynamoDB Local: it gets the
-# corpus of dynalite, and nothing is recorded.
+# corpora of dynalite, and nothing is recorded.
 set -eu
 cd "$(dirname "$0")/../.."
 work=bin/interop
@@ -41,6 +41,7 @@ play() {
 
 if [ -n "${TABLES:-}" ]; then
 	play dynalite "$TABLES" ""
+	play kcl "$TABLES" ""
 	exit
 fi
 if [ -z "${DYNALITE:-}" ]; then
@@ -63,4 +64,5 @@ fi
 wait_for "$DYNALITE"
 wait_for "$MOTO"
 play dynalite "$DYNALITE" "$testdata/dynalite.jsonl.gz"
+play kcl "$DYNALITE" "$testdata/kcl.jsonl.gz"
 play moto "$MOTO" "$testdata/moto.jsonl.gz"

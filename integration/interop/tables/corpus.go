@@ -16,18 +16,27 @@ type Request struct {
 	All bool `json:"all,omitempty"`
 	// Sync says that the request is none of the corpus: see [Record].
 	Sync bool `json:"sync,omitempty"`
+	// Status and Code are those of the answer that a client took, if the request
+	// is a client's. Code is empty if there was no error.
+	Status int    `json:"status,omitempty"`
+	Code   string `json:"code,omitempty"`
 }
 
 // seed is the seed of the corpora that the recordings are of.
 const seed = 20261126
 
-// Corpora returns the requests for each of the other servers: for dynalite all
-// that it knows, and for moto what dynalite lacks.
-func Corpora() map[string][]Request {
+// Corpora returns the requests for the other servers: for dynalite all that it
+// knows, and for moto what dynalite lacks. The corpus kcl is for dynalite too.
+func Corpora() (map[string][]Request, error) {
+	kcl, err := Captured()
+	if err != nil {
+		return nil, err
+	}
 	return map[string][]Request{
 		"dynalite": Corpus(seed, 4000, func(op string) bool { return !onlyMoto[op] }),
 		"moto":     Gentle(seed, 1500),
-	}
+		"kcl":      kcl,
+	}, nil
 }
 
 // onlyMoto are the operations that dynalite lacks, and moto has.

@@ -35,7 +35,17 @@ const (
 	updateFault = `^400 (ConditionalCheckFailedException|ValidationException (The document path|The provided expression|An operand|Item size|Type mismatch|Number (over|under)flow|Attempting to store|One or more parameter values were invalid: (Type mismatch|Cannot update attribute)))`
 )
 
-// Decisions are the differences from each of the other servers.
+// The description of a table of KCL 1.
+const (
+	kcl1Begin = `^200 +\{"Table(Description)?":\{"AttributeDefinitions":\[\{"AttributeName":"leaseKey","AttributeType":"S"\}\],`
+	kcl1End   = `"CreationDateTime":"\*","KeySchema":\[\{"AttributeName":"leaseKey","KeyType":"HASH"\}\],` +
+		`"ProvisionedThroughput":\{"ReadCapacityUnits":10,"WriteCapacityUnits":10\},"TableArn":"\*","TableId":"\*","TableName":"kcl1-[a-z-]+"\}\}$`
+)
+
+// addedLater are the tables to which KCL 3 adds an index.
+const addedLater = `"TableName":"kcl3-(polling|fanout)-short-app"`
+
+// Decisions are the differences of each corpus.
 var Decisions = map[string][]Decision{
 	"dynalite": {
 		{
@@ -180,6 +190,28 @@ var Decisions = map[string][]Decision{
 		{
 			Name: "no change of TTL", Why: "AWS refuses to switch on what is on and off what is off; moto does not look.",
 			op: `^UpdateTimeToLive$`, ours: validation + `TimeToLive is already (en|dis)abled$`, theirs: `^200`,
+		},
+	},
+	"kcl": {
+		{
+			Name: "the item of a failed condition", Why: "dynalite does not know ReturnValuesOnConditionCheckFailure, by which KCL 3 sees that its lost write was done.",
+			op: `^UpdateItem$`, body: `"ReturnValuesOnConditionCheckFailure":"ALL_OLD"`, ours: failed + ` \{"Item"`, theirs: failed + `$`,
+		},
+		{
+			Name: "billing mode of tables with a throughput", Why: "AWS has BillingModeSummary in descriptions and no BillingMode; dynalite keeps what KCL 1 asked for.",
+			op: `^(Create|Describe)Table$`, body: `"kcl1-`, ours: kcl1Begin + kcl1End, theirs: kcl1Begin + `"BillingMode":"PROVISIONED",` + kcl1End,
+		},
+		{
+			Name: "indexes of UpdateTable", Why: "KCL 3 adds an index to its table, which is on demand. dynalite wants a throughput for it, and would add none with it either.",
+			op: `^UpdateTable$`, body: addedLater, ours: `^200`, theirs: validation + `.*create\.provisionedThroughput' failed`,
+		},
+		{
+			Name: "tables without the index of UpdateTable", Why: "What dynalite did not add it does not describe. Where the index is there from the start the descriptions are the same.",
+			op: `^DescribeTable$`, body: addedLater, ours: `^200.*,"GlobalSecondaryIndexes":`, theirs: `^200.*"CreationDateTime":"\*","KeySchema":`,
+		},
+		{
+			Name: "reads of the index of UpdateTable", Why: "What dynalite did not add it does not read. Where the index is there from the start the items are the same.",
+			op: `^(Query|Scan)$`, body: addedLater + `,"IndexName":"LeaseOwnerToLeaseKeyIndex"`, ours: `^200`, theirs: validation + `The table does not have the specified index`,
 		},
 	},
 }

@@ -14,7 +14,7 @@ import (
 // those that another server gave. A difference must have its decision, and a
 // decision must have a difference.
 func TestRecordings(t *testing.T) {
-	for name, corpus := range tables.Corpora() {
+	for name, corpus := range corpora(t) {
 		t.Run(name, func(t *testing.T) {
 			f, err := os.Open("testdata/" + name + ".jsonl.gz")
 			if err != nil {
@@ -32,8 +32,28 @@ func TestRecordings(t *testing.T) {
 					t.Fatal(err)
 				}
 				check(t, name, tables.Compare(name, list, ours, theirs))
+				asTaken(t, list, ours)
 			})
 		})
+	}
+}
+
+func corpora(t *testing.T) map[string][]tables.Request {
+	t.Helper()
+	all, err := tables.Corpora()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// asTaken looks whether clients' requests succeed and fail as they did.
+func asTaken(t *testing.T, list []tables.Request, answers []tables.Answer) {
+	t.Helper()
+	for i, r := range list {
+		if a := answers[i]; r.Status != 0 && (a.Status != r.Status || a.Type != r.Code) {
+			t.Errorf("#%d %s %s: the client took %d %s, now it is %v", i, r.Op, r.Body, r.Status, r.Code, a)
+		}
 	}
 }
 
@@ -84,7 +104,7 @@ func TestCompareSeesChanges(t *testing.T) {
 // right and wrong requests.
 func TestCorpusIsWide(t *testing.T) {
 	count := map[string]int{}
-	for _, corpus := range tables.Corpora() {
+	for _, corpus := range corpora(t) {
 		for _, r := range corpus {
 			count[r.Op]++
 		}

@@ -23,7 +23,7 @@ func main() {
 }
 
 func run() error {
-	corpus := flag.String("corpus", "dynalite", "whose corpus: dynalite or moto")
+	corpus := flag.String("corpus", "dynalite", "which corpus: dynalite, moto or kcl")
 	url := flag.String("url", "", "where the server listens that is compared with")
 	record := flag.String("record", "", "file to write its answers to")
 	with := flag.String("with", "", "where streamd listens")
@@ -31,7 +31,11 @@ func run() error {
 	flag.Parse()
 	ctx := context.Background()
 	client := &http.Client{Timeout: 10 * time.Second} // for servers that do not answer
-	list, ok := tables.Corpora()[*corpus]
+	corpora, err := tables.Corpora()
+	if err != nil {
+		return err
+	}
+	list, ok := corpora[*corpus]
 	if !ok {
 		return fmt.Errorf("there is no corpus %q", *corpus)
 	}
