@@ -42,6 +42,7 @@ play() {
 if [ -n "${TABLES:-}" ]; then
 	play dynalite "$TABLES" ""
 	play kcl "$TABLES" ""
+	play kcl-twice "$TABLES" ""
 	exit
 fi
 if [ -z "${DYNALITE:-}" ]; then
@@ -65,4 +66,6 @@ wait_for "$DYNALITE"
 wait_for "$MOTO"
 play dynalite "$DYNALITE" "$testdata/dynalite.jsonl.gz"
 play kcl "$DYNALITE" "$testdata/kcl.jsonl.gz"
+play kcl-twice "$DYNALITE" "$testdata/kcl-twice.jsonl.gz"
 play moto "$MOTO" "$testdata/moto.jsonl.gz"
+play kcl3-moto "$MOTO" "$testdata/kcl3-moto.jsonl.gz"

@@ -15,17 +15,24 @@ import (
 	"github.com/streamkit/streamkit/internal/capture"
 )
 
-// Captured returns what the KCLs have asked of tables, capture by capture and in
-// the order in which they were answered, and behind each capture what its tables
-// and their indexes hold then.
-//
-// Each capture is there twice, on tables named after it: as it is, and changed in
-// two ways. There each write with a condition follows itself, as one does whose
-// answer was lost: most of these fail, which none of the KCLs' own did. And
-// tables have from the start the indexes that are added later, which is more than
-// dynalite can do.
-func Captured() ([]Request, error) {
-	names, err := fs.Glob(golden.KCL, "testdata/calls/*.ndjson.gz")
+// Captured returns what KCLs have asked of tables, of the captures whose names
+// match a pattern, in the order in which they were answered; and behind each
+// capture what its tables and their indexes hold then. The tables of a capture
+// have its name in theirs.
+func Captured(pattern string) ([]Request, error) {
+	return captured(pattern, asTheyWere)
+}
+
+// CapturedTwice is as Captured, but for two things. Each write with a condition
+// follows itself, as one does whose answer was lost: most of these fail, which
+// none of the KCLs' own did. And tables have from the start the indexes that are
+// added later, which is more than dynalite can do.
+func CapturedTwice(pattern string) ([]Request, error) {
+	return captured(pattern, func(lines []capture.Line, prefix string) []Request { return twice(lines, prefix+"twice-") })
+}
+
+func captured(pattern string, play func(lines []capture.Line, prefix string) []Request) ([]Request, error) {
+	names, err := fs.Glob(golden.KCL, "testdata/calls/"+pattern+".ndjson.gz")
 	if err != nil {
 		return nil, err
 	}
@@ -35,9 +42,7 @@ func Captured() ([]Request, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		base := strings.TrimSuffix(path.Base(name), ".ndjson.gz")
-		list = append(list, asTheyWere(lines, base+"-")...)
-		list = append(list, twice(lines, base+"-twice-")...)
+		list = append(list, play(lines, strings.TrimSuffix(path.Base(name), ".ndjson.gz")+"-")...)
 	}
 	return list, nil
 }
@@ -119,11 +124,25 @@ func twice(lines []capture.Line, prefix string) []Request {
 			c.Body = withIndexes(c.Body, m)
 		case conditional(r.Body):
 			list = append(list, r, Request{Op: r.Op, Body: r.Body})
+			list = append(list, shown(r)...)
 		default:
 			list = append(list, r)
 		}
 	}
 	return list
+}
+
+// shown returns a read of the item that the failure of a write tells of, if that
+// was asked for.
+func shown(r Request) []Request {
+	var m struct {
+		TableName, ReturnValuesOnConditionCheckFailure string
+		Key                                            json.RawMessage
+	}
+	if json.Unmarshal([]byte(r.Body), &m) != nil || m.ReturnValuesOnConditionCheckFailure != "ALL_OLD" || m.Key == nil {
+		return nil
+	}
+	return []Request{{Op: "GetItem", Body: `{"TableName":` + quote(m.TableName) + `,"Key":` + string(m.Key) + `,"ConsistentRead":true}`}}
 }
 
 // withIndexes returns the body of a CreateTable that makes the indexes of update.

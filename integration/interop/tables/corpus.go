@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -25,17 +26,23 @@ type Request struct {
 // seed is the seed of the corpora that the recordings are of.
 const seed = 20261126
 
-// Corpora returns the requests for the other servers: for dynalite all that it
-// knows, and for moto what dynalite lacks. The corpus kcl is for dynalite too.
+// Corpora returns the requests for the other servers. Of those made from a seed,
+// dynalite gets all that it knows, and moto what dynalite lacks. Those of the KCLs
+// are for dynalite too; KCL 3's, with an index that dynalite cannot add, also for
+// moto.
 func Corpora() (map[string][]Request, error) {
-	kcl, err := Captured()
-	if err != nil {
+	kcl, err := Captured("*")
+	twice, err2 := CapturedTwice("*")
+	kcl3, err3 := Captured("kcl3-*")
+	if err := errors.Join(err, err2, err3); err != nil {
 		return nil, err
 	}
 	return map[string][]Request{
-		"dynalite": Corpus(seed, 4000, func(op string) bool { return !onlyMoto[op] }),
-		"moto":     Gentle(seed, 1500),
-		"kcl":      kcl,
+		"dynalite":  Corpus(seed, 4000, func(op string) bool { return !onlyMoto[op] }),
+		"moto":      Gentle(seed, 1500),
+		"kcl":       kcl,
+		"kcl-twice": twice,
+		"kcl3-moto": kcl3,
 	}, nil
 }
 

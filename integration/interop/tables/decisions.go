@@ -42,6 +42,17 @@ const (
 		`"ProvisionedThroughput":\{"ReadCapacityUnits":10,"WriteCapacityUnits":10\},"TableArn":"\*","TableId":"\*","TableName":"kcl1-[a-z-]+"\}\}$`
 )
 
+// What differs in more than one corpus.
+var kcl1Tables = Decision{
+	Name: "billing mode of tables with a throughput", Why: "AWS has BillingModeSummary in descriptions and no BillingMode; dynalite keeps what KCL 1 asked for.",
+	op: `^(Create|Describe)Table$`, body: `"kcl1-`, ours: kcl1Begin + kcl1End, theirs: kcl1Begin + `"BillingMode":"PROVISIONED",` + kcl1End,
+}
+
+var capacityUnasked = Decision{
+	Name: "capacity unasked for", Why: "ConsumedCapacity stands in an answer if the request asks for it; moto has it in every UpdateItem.",
+	op: `^UpdateItem$`, ours: `^200`, theirs: `^200.*"ConsumedCapacity"`,
+}
+
 // addedLater are the tables to which KCL 3 adds an index.
 const addedLater = `"TableName":"kcl3-(polling|fanout)-short-app"`
 
@@ -175,10 +186,7 @@ var Decisions = map[string][]Decision{
 			Name: "projections of transactions", Why: "A projection returns what it names; moto adds the key.",
 			op: `^TransactGetItems$`, body: `"ProjectionExpression"`, ours: `^200`, theirs: `^200.*"k":`,
 		},
-		{
-			Name: "capacity unasked for", Why: "ConsumedCapacity stands in an answer if the request asks for it; moto has it in every UpdateItem.",
-			op: `^UpdateItem$`, ours: `^200`, theirs: `^200.*"ConsumedCapacity"`,
-		},
+		capacityUnasked,
 		{
 			Name: "attribute of a TTL that is off", Why: "Where TTL is off no attribute is shown; moto shows the last.",
 			op: `^DescribeTimeToLive$`, ours: `"DISABLED"`, theirs: `"AttributeName":"t","TimeToLiveStatus":"DISABLED"`,
@@ -193,14 +201,7 @@ var Decisions = map[string][]Decision{
 		},
 	},
 	"kcl": {
-		{
-			Name: "the item of a failed condition", Why: "dynalite does not know ReturnValuesOnConditionCheckFailure, by which KCL 3 sees that its lost write was done.",
-			op: `^UpdateItem$`, body: `"ReturnValuesOnConditionCheckFailure":"ALL_OLD"`, ours: failed + ` \{"Item"`, theirs: failed + `$`,
-		},
-		{
-			Name: "billing mode of tables with a throughput", Why: "AWS has BillingModeSummary in descriptions and no BillingMode; dynalite keeps what KCL 1 asked for.",
-			op: `^(Create|Describe)Table$`, body: `"kcl1-`, ours: kcl1Begin + kcl1End, theirs: kcl1Begin + `"BillingMode":"PROVISIONED",` + kcl1End,
-		},
+		kcl1Tables,
 		{
 			Name: "indexes of UpdateTable", Why: "KCL 3 adds an index to its table, which is on demand. dynalite wants a throughput for it, and would add none with it either.",
 			op: `^UpdateTable$`, body: addedLater, ours: `^200`, theirs: validation + `.*create\.provisionedThroughput' failed`,
@@ -213,5 +214,19 @@ var Decisions = map[string][]Decision{
 			Name: "reads of the index of UpdateTable", Why: "What dynalite did not add it does not read. Where the index is there from the start the items are the same.",
 			op: `^(Query|Scan)$`, body: addedLater + `,"IndexName":"LeaseOwnerToLeaseKeyIndex"`, ours: `^200`, theirs: validation + `The table does not have the specified index`,
 		},
+	},
+	"kcl-twice": {
+		{
+			Name: "the item of a failed condition", Why: "dynalite does not know ReturnValuesOnConditionCheckFailure, by which KCL 3 sees that its lost write was done.",
+			op: `^UpdateItem$`, body: `"ReturnValuesOnConditionCheckFailure":"ALL_OLD"`, ours: failed + ` \{"Item"`, theirs: failed + `$`,
+		},
+		kcl1Tables,
+	},
+	"kcl3-moto": {
+		{
+			Name: "descriptions", Why: "Every table and index has a name by ARN, tables have an id, and lists without members are left out; moto differs in all of it.",
+			op: `^(Create|Update|Describe)Table$`, ours: `^200`, theirs: `^200.*"LocalSecondaryIndexes":\[\]`,
+		},
+		capacityUnasked,
 	},
 }

@@ -23,7 +23,7 @@ func main() {
 }
 
 func run() error {
-	corpus := flag.String("corpus", "dynalite", "which corpus: dynalite, moto or kcl")
+	corpus := flag.String("corpus", "dynalite", "which corpus, by its name in tables.Corpora")
 	url := flag.String("url", "", "where the server listens that is compared with")
 	record := flag.String("record", "", "file to write its answers to")
 	with := flag.String("with", "", "where streamd listens")
