@@ -10,6 +10,9 @@
 //	make interop ARGS=-capture
 //	go test ./integration/interop/golden -run TestCalls -record NAME
 //
+// What package tables has recorded of the KCLs is then of other captures, too:
+// make interop-tables.
+//
 // testdata/wire has whole requests as they are on the wire, in NAME.http, of what a
 // capture does not keep: the first line, headers, the version of HTTP. Those marked
 // fixtures were written after a client's documentation and sources, as the client

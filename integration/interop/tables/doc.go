@@ -9,5 +9,9 @@
 // differs must be explained by an entry of [Decisions], and every entry must
 // explain one: the list is complete, and has nothing that is out of date.
 //
+// [Captured] and [CapturedTwice] are lists of what the KCLs have really asked, out
+// of the captures of package golden, with a reading of all tables at the end. They
+// are played and compared in the same way.
+//
 // `make interop-tables` starts the servers, and makes the recordings anew.
 package tables
