@@ -115,13 +115,13 @@ func twice(lines []capture.Line, prefix string) []Request {
 	created := map[string]int{} // where tables are made
 	for _, r := range asTheyWere(lines, prefix) {
 		m := made([]byte(r.Body))
+		at, isNew := created[m.TableName]
 		switch {
 		case r.Op == "CreateTable":
 			created[m.TableName] = len(list)
 			list = append(list, r)
-		case r.Op == "UpdateTable" && len(m.indexes()) > 0:
-			c := &list[created[m.TableName]]
-			c.Body = withIndexes(c.Body, m)
+		case r.Op == "UpdateTable" && isNew && len(m.indexes()) > 0:
+			list[at].Body = withIndexes(list[at].Body, m)
 		case conditional(r.Body):
 			list = append(list, r, Request{Op: r.Op, Body: r.Body})
 			list = append(list, shown(r)...)
