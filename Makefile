@@ -74,10 +74,10 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 bench: ## streamd beside a server that does nothing, and the disk; BENCH=regexp of rows, BENCH_ROUNDS, BENCH_SECONDS, ARGS=-long
 	@mkdir -p bin
 	CGO_ENABLED=0 $(GO) run ./integration/load/cmd/loadbench -rounds $(BENCH_ROUNDS) -seconds $(BENCH_SECONDS) \
-		-rows '$(BENCH)' -json bin/bench.json $(ARGS)
+		-rows '$(value BENCH)' -json bin/bench.json $(ARGS)
 
 microbench: ## benchmarks of packages; BENCH=regexp PKG=./producer
-	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench '$(value BENCH)' -benchmem $(PKG)
 
 lint: ## golangci-lint, and vet for the other systems
 	$(TOOL) golangci-lint run
@@ -115,10 +115,10 @@ INTEROP = CGO_ENABLED=0 $(GO) run ./integration/interop/matrix/cmd/interop
 # What a machine lacks is skipped, with the reason; INTEROP_REQUIRE=java,python,node
 # makes a failure of it.
 interop: ## the official clients against streamd, and docs/compatibility.md anew; needs java, maven, python3, node; ROWS=regexp, ARGS=-list, -capture
-	$(INTEROP) -rows '$(ROWS)' $(ARGS)
+	$(INTEROP) -rows '$(value ROWS)' $(ARGS)
 
 interop-smoke: ## the short form of it, which writes nothing
-	$(INTEROP) -rows '$(ROWS)' -smoke -write=false $(ARGS)
+	$(INTEROP) -rows '$(value ROWS)' -smoke -write=false $(ARGS)
 
 interop-tables: ## tables beside dynalite and moto, live, and their answers recorded anew; needs node, npm, python3, curl; TABLES=URL for another server
 	sh integration/interop/tables.sh
