@@ -42,6 +42,12 @@ type play struct {
 	marked  []string // leases that mark has changed
 }
 
+// The key that programs sign with.
+const (
+	accessKey = "AKIDINTEROP"
+	secretKey = "interop"
+)
+
 // serve starts streamd on a new data directory, with flags.
 func (p *play) serve(ctx context.Context, flags ...string) error {
 	var err error
@@ -51,7 +57,15 @@ func (p *play) serve(ctx context.Context, flags ...string) error {
 	if p.admin, err = freeAddr(ctx); err != nil {
 		return err
 	}
-	p.flags = append([]string{"--listen", p.addr, "--admin", p.admin, "--data", filepath.Join(p.dir, "data")}, flags...)
+	keys := filepath.Join(p.dir, "keys.yaml")
+	if err := os.WriteFile(keys, fmt.Appendf(nil, "keys:\n  - id: %s\n    secret: %s\n", accessKey, secretKey), 0o600); err != nil {
+		return err
+	}
+	// Each signature is verified.
+	p.flags = append([]string{
+		"--listen", p.addr, "--admin", p.admin, "--data", filepath.Join(p.dir, "data"),
+		"--auth", "verify", "--auth-keys", keys,
+	}, flags...)
 	if p.set.Capture {
 		p.flags = append(p.flags, "--capture", filepath.Join(p.dir, "requests.ndjson"))
 	}
@@ -95,7 +109,7 @@ func (p *play) config() aws.Config {
 	return aws.Config{
 		Region:       "us-east-1",
 		BaseEndpoint: aws.String("http://" + p.addr),
-		Credentials:  credentials.NewStaticCredentialsProvider("test", "test", ""),
+		Credentials:  credentials.NewStaticCredentialsProvider(accessKey, secretKey, ""),
 		HTTPClient:   p.client,
 	}
 }
@@ -125,7 +139,7 @@ func (p *play) java(ctx context.Context, module, class string, env ...string) (*
 		"-cp", jar+string(os.PathListSeparator)+strings.TrimSpace(string(path)), "interop."+class)
 	cmd.Env = append(os.Environ(),
 		"STREAMD_KINESIS=https://"+p.addr, "STREAMD_DYNAMODB=https://"+p.addr, "STREAMD_PLAIN=http://"+p.addr,
-		"STREAMD_CA="+p.ca, "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION=us-east-1")
+		"STREAMD_CA="+p.ca, "AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey, "AWS_REGION=us-east-1")
 	cmd.Env = append(cmd.Env, env...)
 	return p.start(ctx, module+"-"+strings.ToLower(class), cmd)
 }
