@@ -6,8 +6,9 @@ package journal
 // 00.ring, 01.ring and so on, that are written from end to end in turn and
 // reused once what they hold was released. A file that was written before takes
 // a new frame without a change of its metadata, so that an fdatasync costs one
-// write of the disk and no more. The first file of a store grows as it is used,
-// by as many zeros again as it has, 64 KiB to 1 MiB at a time, to the same end.
+// write of the disk and no more. The first file of a store grows as it is used;
+// behind a small frame by as many zeros again as it has, 64 KiB to 1 MiB at a
+// time, to the same end.
 //
 // A position counts bytes from the first frame of the store on. A frame begins
 // on a block of 4 KiB, and ends anywhere: its position is its end, the next
