@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 )
 
@@ -78,7 +79,16 @@ type Config struct {
 
 	// Logger receives what an operator should know; nil means slog.Default().
 	Logger *slog.Logger
+
+	// source is where chance comes from; nil means the global source. Tests
+	// that repeat a history set it.
+	source rand.Source
 }
+
+// globalSource is the random source of the process as a rand.Source.
+type globalSource struct{}
+
+func (globalSource) Uint64() uint64 { return rand.Uint64() }
 
 // withDefaults returns c with defaults filled in, and an error that joins one
 // error for each setting out of range.
@@ -94,6 +104,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.RequestTimeout = cmp.Or(c.RequestTimeout, 6*time.Second)
 	c.MaxBufferedBytes = cmp.Or(c.MaxBufferedBytes, max(16<<20, 2*int64(c.MaxUserRecordSize)))
 	c.ShardRefreshInterval = cmp.Or(c.ShardRefreshInterval, 5*time.Minute)
+	if c.source == nil {
+		c.source = globalSource{}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

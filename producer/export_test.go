@@ -1,6 +1,28 @@
 package producer
 
-import "github.com/streamkit/streamkit/internal/hashkey"
+import (
+	"math/rand/v2"
+	"sync"
+
+	"github.com/streamkit/streamkit/internal/hashkey"
+)
+
+// Seeded returns c with chance drawn from seed.
+func Seeded(c Config, seed uint64) Config {
+	c.source = &lockedSource{src: rand.NewPCG(seed, 1)}
+	return c
+}
+
+type lockedSource struct {
+	mu  sync.Mutex
+	src rand.Source // guarded by mu
+}
+
+func (s *lockedSource) Uint64() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.src.Uint64()
+}
 
 // HashCache opens the cache of hash keys to tests.
 type HashCache struct{ c *hashCache }

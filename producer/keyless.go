@@ -1,10 +1,6 @@
 package producer
 
-import (
-	"math/rand/v2"
-
-	"github.com/streamkit/streamkit/internal/aggregation"
-)
+import "github.com/streamkit/streamkit/internal/aggregation"
 
 // appendKeyless appends a record without any key. Such records go to one lane
 // until its batch is full or leaves, then to another: full aggregated records
@@ -36,7 +32,7 @@ func (p *Producer) appendKeyless(r *aggregation.Record, m meta, c call, urgent b
 // nearly as well as looking at all of them.
 func (p *Producer) choose() *lane {
 	lanes := p.shards.Load().lanes
-	a, b := lanes[rand.IntN(len(lanes))], lanes[rand.IntN(len(lanes))]
+	a, b := lanes[p.rand.IntN(len(lanes))], lanes[p.rand.IntN(len(lanes))]
 	if a != b && b.queued() < a.queued() {
 		return b
 	}

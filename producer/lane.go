@@ -44,13 +44,13 @@ type lane struct {
 	disputed *item
 }
 
-func newLane(shardID string, keys hashkey.Range) *lane {
+func newLane(shardID string, keys hashkey.Range, r *rand.Rand) *lane {
 	l := &lane{shardID: shardID, keys: keys}
 	// Any key of the range would do. A random one spreads the records without
 	// a key over the children after splits.
 	k := hashkey.Key{Hi: keys.Start.Hi, Lo: keys.Start.Lo}
 	if span := keys.End.Hi - keys.Start.Hi; span > 1 {
-		k = hashkey.Key{Hi: keys.Start.Hi + 1 + rand.Uint64N(span-1), Lo: rand.Uint64()}
+		k = hashkey.Key{Hi: keys.Start.Hi + 1 + r.Uint64N(span-1), Lo: r.Uint64()}
 	}
 	l.shared, l.sharedEHK = k, k.String()
 	return l

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -38,6 +39,7 @@ type Producer struct {
 	streamARN  *string
 	cfg        Config
 	log        *slog.Logger
+	rand       *rand.Rand // jitter and balance; safe for concurrent use
 	start      time.Time
 	maxCount   int // user records in a Kinesis record
 	maxSize    int // bytes of an aggregated record
@@ -90,6 +92,7 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 		stream:   stream,
 		cfg:      cfg,
 		log:      cfg.Logger,
+		rand:     rand.New(cfg.source),
 		start:    time.Now(),
 		maxCount: cfg.AggregationMaxCount,
 		// The stream's limit counts the outer partition key, too.
@@ -112,7 +115,7 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 	p.troubles.what, p.listTroubles.what = "PutRecords", "ListShards"
 	p.budget.max = cfg.MaxBufferedBytes
 	p.batches.tracker = &p.tracker
-	waiting := newLane("", hashkey.All)
+	waiting := newLane("", hashkey.All, p.rand)
 	waiting.fenced = true
 	p.shards.Store(newShardMap([]*lane{waiting}))
 

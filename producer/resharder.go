@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/streamkit/streamkit/internal/aggregation"
@@ -46,7 +45,7 @@ func (p *Producer) reshard(ctx context.Context) {
 		p.refreshMap(ctx)
 		if d := p.cfg.ShardRefreshInterval; d > 0 {
 			// Many producers started together must not ask together.
-			timer.Reset(d*9/10 + rand.N(d/5))
+			timer.Reset(d*9/10 + time.Duration(p.rand.Int64N(int64(d/5))))
 		}
 	}
 }
@@ -79,7 +78,7 @@ func (p *Producer) refreshMap(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(policy.Wait(try, nil)):
+		case <-time.After(policy.Wait(try, p.rand)):
 		}
 	}
 }
@@ -184,7 +183,7 @@ func (p *Producer) resolve(l *lane, byID map[string]hashkey.Range, last bool) (k
 		// A reader that filters whole Kinesis records has discarded it.
 		p.stats.resent.Add(uint64(len(it.batch.meta)))
 		l.unshiftLocked([]*batch{it.batch})
-		l.notBefore = p.now() + int64(laneBackoff.Wait(l.failures, nil))
+		l.notBefore = p.now() + int64(laneBackoff.Wait(l.failures, p.rand))
 		l.failures++
 		l.mu.Unlock()
 		return true, false
@@ -225,7 +224,7 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 	for i, s := range shards {
 		lanes[i] = kept[s]
 		if lanes[i] == nil {
-			lanes[i] = newLane(s.id, s.keys)
+			lanes[i] = newLane(s.id, s.keys, p.rand)
 			lanes[i].fenced = true
 			fresh = append(fresh, lanes[i])
 		}
@@ -258,7 +257,7 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 		for _, b := range batches {
 			// Records without a key may go to any new lane; a batch of them
 			// stays together.
-			p.distribute(b, old, next, moves, fresh[rand.IntN(len(fresh))])
+			p.distribute(b, old, next, moves, fresh[p.rand.IntN(len(fresh))])
 		}
 		for _, m := range moves {
 			m.seal()

@@ -2,6 +2,7 @@ package producer
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"sync"
 	"time"
@@ -132,13 +133,13 @@ func (g *gate) leave() {
 
 // pause stops the stream for a while. Of several requests that fail together
 // only the first counts.
-func (g *gate) pause(now int64) {
+func (g *gate) pause(now int64, r *rand.Rand) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if now < g.pausedUntil {
 		return
 	}
-	g.pausedUntil = now + int64(pauseBackoff.Wait(g.pauses, nil))
+	g.pausedUntil = now + int64(pauseBackoff.Wait(g.pauses, r))
 	g.pauses++
 }
 

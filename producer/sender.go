@@ -150,7 +150,7 @@ func (p *Producer) failRequest(ctx context.Context, items []*item, err error) {
 		return
 	}
 	if act == actPause {
-		p.gate.pause(p.now())
+		p.gate.pause(p.now(), p.rand)
 	}
 	if act != actHalve && act != actFail && ctx.Err() == nil {
 		p.troubles.begin(p, err)
@@ -261,7 +261,7 @@ func (p *Producer) settle(l *lane, items []item) {
 		if slowly {
 			wait = pauseBackoff
 		}
-		l.notBefore = now + int64(wait.Wait(l.failures, nil))
+		l.notBefore = now + int64(wait.Wait(l.failures, p.rand))
 		l.failures++
 	case succeeded:
 		l.failures, l.notBefore = 0, 0
