@@ -2,14 +2,91 @@ package producer
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 )
 
-// budget bounds the bytes of records that were accepted and are not finished.
-// Those who wait are served in order, and nobody overtakes them.
+// A Budget is memory that several producers share: those of this package by
+// [Config.Budget], and others that hold bytes until they are delivered. Who
+// waits for it is served in order, whichever producer it came to, and nobody
+// overtakes. It is safe for concurrent use.
+type Budget struct {
+	pool pool
+}
+
+// NewBudget returns a budget of so many bytes. It must be at least twice the
+// MaxUserRecordSize of every producer that uses it.
+func NewBudget(bytes int64) *Budget {
+	return &Budget{pool: pool{max: bytes}}
+}
+
+// Size returns the bytes of the budget.
+func (b *Budget) Size() int64 { return b.pool.max }
+
+// Used returns the bytes that are taken.
+func (b *Budget) Used() int64 { return b.pool.used.Load() }
+
+// TryAcquire takes n bytes if they are free and nobody waits, and reports
+// whether it did.
+func (b *Budget) TryAcquire(n int64) bool { return b.pool.tryAcquire(n) }
+
+// Acquire takes n bytes and waits for them until ctx ends. The error is ctx's,
+// or wraps [ErrTooLarge] if the budget is smaller than n.
+func (b *Budget) Acquire(ctx context.Context, n int64) error {
+	if n > b.pool.max {
+		return fmt.Errorf("%w: %d bytes of a budget of %d", ErrTooLarge, n, b.pool.max)
+	}
+	return b.pool.acquire(ctx, n, nil)
+}
+
+// Release gives back n bytes that were taken.
+func (b *Budget) Release(n int64) { b.pool.release(n) }
+
+// budget bounds the bytes of records that one producer has accepted and not
+// finished: by a pool of its own, and by one that it shares, if any. It takes
+// from its own first. Whoever waits for the shared one holds a part of the
+// producer's own meanwhile, which nobody waits for who holds shared bytes.
 type budget struct {
+	pool
+	shared *pool // nil if the producer shares nothing
+}
+
+func (b *budget) tryAcquire(n int64) bool {
+	if !b.pool.tryAcquire(n) {
+		return false
+	}
+	if b.shared == nil || b.shared.tryAcquire(n) {
+		return true
+	}
+	b.pool.release(n)
+	return false
+}
+
+// acquire takes n bytes, at most max. It waits for them until ctx ends or stop
+// is closed.
+func (b *budget) acquire(ctx context.Context, n int64, stop <-chan struct{}) error {
+	if err := b.pool.acquire(ctx, n, stop); err != nil || b.shared == nil {
+		return err
+	}
+	err := b.shared.acquire(ctx, n, stop)
+	if err != nil {
+		b.pool.release(n)
+	}
+	return err
+}
+
+func (b *budget) release(n int64) {
+	b.pool.release(n)
+	if b.shared != nil {
+		b.shared.release(n)
+	}
+}
+
+// pool is so many bytes. Those who wait are served in order, and nobody
+// overtakes them.
+type pool struct {
 	max     int64
 	used    atomic.Int64
 	waiting atomic.Int32 // len(queue), so that the fast paths need no lock
@@ -25,11 +102,11 @@ type waiter struct {
 }
 
 // tryAcquire takes n bytes if they are free and nobody waits.
-func (b *budget) tryAcquire(n int64) bool {
+func (b *pool) tryAcquire(n int64) bool {
 	return b.waiting.Load() == 0 && b.take(n)
 }
 
-func (b *budget) take(n int64) bool {
+func (b *pool) take(n int64) bool {
 	for {
 		used := b.used.Load()
 		if used+n > b.max {
@@ -43,7 +120,7 @@ func (b *budget) take(n int64) bool {
 
 // acquire takes n bytes, at most max. It waits for them until ctx ends or stop
 // is closed.
-func (b *budget) acquire(ctx context.Context, n int64, stop <-chan struct{}) error {
+func (b *pool) acquire(ctx context.Context, n int64, stop <-chan struct{}) error {
 	if b.tryAcquire(n) {
 		return nil
 	}
@@ -78,7 +155,7 @@ func (b *budget) acquire(ctx context.Context, n int64, stop <-chan struct{}) err
 	return err
 }
 
-func (b *budget) release(n int64) {
+func (b *pool) release(n int64) {
 	b.used.Add(-n)
 	if b.waiting.Load() > 0 {
 		b.mu.Lock()
@@ -87,7 +164,7 @@ func (b *budget) release(n int64) {
 	}
 }
 
-func (b *budget) grantLocked() {
+func (b *pool) grantLocked() {
 	for len(b.queue) > 0 && b.take(b.queue[0].n) {
 		w := b.queue[0]
 		b.queue[0] = nil

@@ -72,6 +72,12 @@ type Config struct {
 	// twice MaxUserRecordSize.
 	MaxBufferedBytes int64
 
+	// Budget is memory that this producer shares with others. Each record
+	// needs room in it, too, and MaxBufferedBytes bounds this producer's part:
+	// its default then is the whole budget, and less keeps a stream that hangs
+	// from taking all. Default nil: nothing is shared.
+	Budget *Budget
+
 	// ShardRefreshInterval is the time between two looks at the stream's
 	// shards when nothing hints at a reshard; each is varied by a tenth.
 	// Default 5m; at least 1s; negative means to look on evidence only.
@@ -102,6 +108,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.AggregationMaxSize = cmp.Or(c.AggregationMaxSize, min(51200, c.MaxUserRecordSize))
 	c.MaxConnections = cmp.Or(c.MaxConnections, 24)
 	c.RequestTimeout = cmp.Or(c.RequestTimeout, 6*time.Second)
+	if c.Budget != nil {
+		c.MaxBufferedBytes = cmp.Or(c.MaxBufferedBytes, c.Budget.Size())
+	}
 	c.MaxBufferedBytes = cmp.Or(c.MaxBufferedBytes, max(16<<20, 2*int64(c.MaxUserRecordSize)))
 	c.ShardRefreshInterval = cmp.Or(c.ShardRefreshInterval, 5*time.Minute)
 	if c.source == nil {
@@ -133,6 +142,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MaxBufferedBytes < 2*int64(c.MaxUserRecordSize) {
 		errs = append(errs, fmt.Errorf("MaxBufferedBytes %d is less than twice MaxUserRecordSize %d", c.MaxBufferedBytes, c.MaxUserRecordSize))
+	}
+	if c.Budget != nil && c.MaxBufferedBytes > c.Budget.Size() {
+		errs = append(errs, fmt.Errorf("MaxBufferedBytes %d is greater than the Budget's %d", c.MaxBufferedBytes, c.Budget.Size()))
 	}
 	if d := c.RecordTTL; d >= 0 && d < 100*time.Millisecond {
 		errs = append(errs, fmt.Errorf("RecordTTL %v is less than 100ms; a negative value means no limit", d))

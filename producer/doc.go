@@ -15,7 +15,8 @@
 //	                    ├──▶ not stored:               back to the head, lane waits, same bytes
 //	                    └──▶ stored on another shard:  lane fenced, map refreshed (below)
 //
-// Put blocks only while Config.MaxBufferedBytes are taken. Records that are
+// Put blocks only while Config.MaxBufferedBytes are taken, or all of the
+// Config.Budget that several producers may share. Records that are
 // put before the shards are known wait in one fenced lane that covers the
 // whole hash space; the first shard map splits it as a reshard does.
 //

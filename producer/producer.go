@@ -114,6 +114,9 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 	}
 	p.troubles.what, p.listTroubles.what = "PutRecords", "ListShards"
 	p.budget.max = cfg.MaxBufferedBytes
+	if cfg.Budget != nil {
+		p.budget.shared = &cfg.Budget.pool
+	}
 	p.batches.tracker = &p.tracker
 	waiting := newLane("", hashkey.All, p.rand)
 	waiting.fenced = true
