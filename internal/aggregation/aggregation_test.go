@@ -3,9 +3,11 @@ package aggregation_test
 import (
 	"bytes"
 	"crypto/md5"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -275,6 +277,11 @@ func build(t testing.TB, records []record) []byte {
 		b.Add(u)
 	}
 	return b.Seal(nil)
+}
+
+func checksummed(body []byte) []byte {
+	sum := crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli))
+	return binary.LittleEndian.AppendUint32(bytes.Clone(body), sum)
 }
 
 func frame(body string) []byte {

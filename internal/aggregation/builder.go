@@ -25,7 +25,9 @@ const (
 	tagExplicitIndex   = 2<<3 | typeVarint
 	tagData            = 3<<3 | typeBytes
 	tagTags            = 4<<3 | typeBytes
-	tagTagKey          = 1<<3 | typeBytes // of Tag
+	tagGap             = 15<<3 | typeVarint
+	tagStamp           = 100<<3 | typeBytes // of AggregatedRecord
+	tagTagKey          = 1<<3 | typeBytes   // of Tag
 	typeVarint         = 0
 	typeFixed64        = 1
 	typeBytes          = 2
@@ -53,6 +55,11 @@ type Builder struct {
 	ehks keyTable
 	recs []byte // the Record fields, tags included
 	n    int
+
+	stamped   bool
+	stamp     Stamp
+	stampSize int
+	next      uint64 // sequence of the next record without a gap
 }
 
 // Len returns the number of user records.
@@ -60,24 +67,52 @@ func (b *Builder) Len() int { return b.n }
 
 // Size returns the exact size of what Seal would append.
 func (b *Builder) Size() int {
-	return Overhead + len(b.pks.buf) + len(b.ehks.buf) + len(b.recs)
+	return Overhead + b.BodySize() + b.stampSize
 }
+
+// BodySize returns the exact size of what AppendBody would append.
+func (b *Builder) BodySize() int {
+	return len(b.pks.buf) + len(b.ehks.buf) + len(b.recs)
+}
+
+// Stamp makes the Builder, which must be empty, stamp its records: the first
+// one gets s.Sequence. It holds until Reset.
+func (b *Builder) Stamp(s Stamp) {
+	b.stamped, b.stamp, b.stampSize, b.next = true, s, s.size(), s.Sequence
+}
+
+// Stamped returns the stamp of the first record, if the records have one.
+func (b *Builder) Stamped() (s Stamp, ok bool) { return b.stamp, b.stamped }
 
 // Add adds a user record. It copies all of r.
 func (b *Builder) Add(r Record) {
-	f := b.fit(&r)
+	f := b.fit(&r, 0)
 	b.add(&r, f)
 }
 
 // SizeWith returns the exact size of what Seal would append if r were added.
 func (b *Builder) SizeWith(r Record) int {
-	return b.Size() + b.fit(&r).size
+	return b.Size() + b.fit(&r, 0).size
 }
 
 // TryAdd adds r as Add does, unless the sealed size would exceed limit. It
 // reports whether it added r.
 func (b *Builder) TryAdd(r Record, limit int) bool {
-	f := b.fit(&r)
+	f := b.fit(&r, 0)
+	if b.Size()+f.size > limit {
+		return false
+	}
+	b.add(&r, f)
+	return true
+}
+
+// TryAddAt is TryAdd in a Builder with a stamp, and gives r a sequence of its
+// own. It also refuses a record that would not come after the one before it.
+func (b *Builder) TryAddAt(r Record, sequence uint64, limit int) bool {
+	if !b.stamped || sequence < b.next {
+		return false
+	}
+	f := b.fit(&r, sequence-b.next)
 	if b.Size()+f.size > limit {
 		return false
 	}
@@ -88,11 +123,12 @@ func (b *Builder) TryAdd(r Record, limit int) bool {
 // fitting says how a record would be written.
 type fitting struct {
 	pk, ehk keyRef
-	inner   int // size of the Record message
-	size    int // bytes added to the blob
+	gap     uint64 // sequences left out before the record
+	inner   int    // size of the Record message
+	size    int    // bytes added to the blob
 }
 
-func (b *Builder) fit(r *Record) fitting {
+func (b *Builder) fit(r *Record, gap uint64) fitting {
 	var f fitting
 	f.pk = b.pks.find(r.PartitionKey)
 	f.inner = 1 + sizeVarint(uint64(f.pk.index)) + 1 + sizeVarint(uint64(len(r.Data))) + len(r.Data)
@@ -101,6 +137,10 @@ func (b *Builder) fit(r *Record) fitting {
 		f.ehk = b.ehks.find(r.ExplicitHashKey)
 		f.inner += 1 + sizeVarint(uint64(f.ehk.index))
 		f.size += f.ehk.size
+	}
+	if gap > 0 {
+		f.gap = gap
+		f.inner += 1 + sizeVarint(gap)
 	}
 	f.size += 1 + sizeVarint(uint64(f.inner)) + f.inner
 	return f
@@ -124,6 +164,10 @@ func (b *Builder) add(r *Record, f fitting) {
 	buf = append(buf, tagData)
 	buf = binary.AppendUvarint(buf, uint64(len(r.Data)))
 	b.recs = append(buf, r.Data...)
+	if f.gap > 0 {
+		b.recs = binary.AppendUvarint(append(b.recs, tagGap), f.gap)
+	}
+	b.next += f.gap + 1
 	b.n++
 }
 
@@ -132,17 +176,33 @@ func (b *Builder) add(r *Record, f fitting) {
 func (b *Builder) Seal(dst []byte) []byte {
 	dst = append(dst, Magic...)
 	start := len(dst)
-	dst = append(dst, b.pks.buf...)
-	dst = append(dst, b.ehks.buf...)
-	dst = append(dst, b.recs...)
+	dst = b.AppendBody(dst)
+	if b.stamped {
+		dst = b.stamp.append(dst)
+	}
 	sum := md5.Sum(dst[start:])
 	return append(dst, sum[:]...)
+}
+
+// AppendBody appends the AggregatedRecord message without a stamp and without
+// the frame around it. [WalkBody] reads it.
+func (b *Builder) AppendBody(dst []byte) []byte {
+	dst = append(dst, b.pks.buf...)
+	dst = append(dst, b.ehks.buf...)
+	return append(dst, b.recs...)
 }
 
 // Walk calls yield for each user record in order, until it returns false. The
 // record's strings and data alias the Builder's memory: they hold until Reset.
 func (b *Builder) Walk(yield func(i int, r Record) bool) {
+	b.WalkStamped(func(i int, r Record, _ uint64) bool { return yield(i, r) })
+}
+
+// WalkStamped is Walk with the sequence of each record, which means nothing
+// if the Builder has no stamp.
+func (b *Builder) WalkStamped(yield func(i int, r Record, sequence uint64) bool) {
 	rest := b.recs
+	next := b.stamp.Sequence
 	for i := range b.n {
 		inner, n := consumeBytes(rest[1:])
 		rest = rest[1+n:]
@@ -151,9 +211,10 @@ func (b *Builder) Walk(yield func(i int, r Record) bool) {
 		if m.hasEHK {
 			r.ExplicitHashKey = b.ehks.key(int(m.ehk))
 		}
-		if !yield(i, r) {
+		if !yield(i, r, next+m.gap) {
 			return
 		}
+		next += m.gap + 1
 	}
 }
 
@@ -163,6 +224,7 @@ func (b *Builder) Reset() {
 	b.ehks.reset()
 	b.recs = b.recs[:0]
 	b.n = 0
+	b.stamped, b.stamp, b.stampSize, b.next = false, Stamp{}, 0, 0
 }
 
 // keyTable is one of the two key tables: the fields in wire format, and an

@@ -39,11 +39,32 @@ func IsAggregated(data []byte) bool {
 // err wraps [ErrIndex] if the walk met a user record whose keys cannot be
 // found. The calls made before it stand.
 func Walk(blob []byte, yield func(i int, r Record) bool) (ok bool, err error) {
+	return WalkStamped(blob, func(i int, r Record, _ *Stamp) bool { return yield(i, r) })
+}
+
+// WalkStamped is Walk with the stamp of each user record, nil if it has none.
+// The Stamp holds for the call only.
+func WalkStamped(blob []byte, yield func(i int, r Record, s *Stamp) bool) (ok bool, err error) {
 	if !IsAggregated(blob) {
 		return false, nil
 	}
-	body := blob[len(Magic) : len(blob)-md5.Size]
+	return walk(blob[len(Magic):len(blob)-md5.Size], nil, yield)
+}
 
+// WalkBody is WalkStamped for an AggregatedRecord message without the frame, as
+// AppendBody has written it. If s is not nil, it is the stamp of the first
+// record; a stamp in the message does not count.
+func WalkBody(body []byte, s *Stamp, yield func(i int, r Record, s *Stamp) bool) (ok bool, err error) {
+	if s == nil {
+		s = &none
+	}
+	return walk(body, s, yield)
+}
+
+// none stands for no stamp, where nil stands for the one in the message.
+var none Stamp
+
+func walk(body []byte, first *Stamp, yield func(i int, r Record, s *Stamp) bool) (ok bool, err error) {
 	t := tablesPool.Get().(*tables)
 	defer func() {
 		t.clear()
@@ -51,6 +72,15 @@ func Walk(blob []byte, yield func(i int, r Record) bool) (ok bool, err error) {
 	}()
 	if t.collect(body) != nil {
 		return false, nil
+	}
+	var stamp *Stamp
+	switch {
+	case first == nil && t.stamped.valid():
+		t.stamp = t.stamped.Stamp
+		stamp = &t.stamp
+	case first != nil && first != &none:
+		t.stamp = *first
+		stamp = &t.stamp
 	}
 	i := 0
 	for len(body) > 0 {
@@ -75,9 +105,16 @@ func Walk(blob []byte, yield func(i int, r Record) bool) (ok bool, err error) {
 			}
 			r.ExplicitHashKey = t.ehks[m.ehk]
 		}
-		if !yield(i, r) {
+		if stamp != nil {
+			var over bool
+			if t.stamp.Sequence, over = addGap(t.stamp.Sequence, m.gap); over {
+				stamp = nil // nobody counts that far: not a stamp of ours
+			}
+		}
+		if !yield(i, r, stamp) {
 			return true, nil
 		}
+		t.stamp.Sequence++
 		i++
 	}
 	return true, nil
@@ -87,6 +124,8 @@ func Walk(blob []byte, yield func(i int, r Record) bool) (ok bool, err error) {
 // record is read, because a protocol buffer may order its fields at will.
 type tables struct {
 	pks, ehks []string
+	stamped   stampMessage // as it is in the body
+	stamp     Stamp        // of the current record
 }
 
 var tablesPool = sync.Pool{New: func() any { return new(tables) }}
@@ -96,6 +135,7 @@ func (t *tables) clear() {
 	clear(t.pks)
 	clear(t.ehks)
 	t.pks, t.ehks = t.pks[:0], t.ehks[:0]
+	t.stamped, t.stamp = stampMessage{}, Stamp{}
 }
 
 // collect gathers the tables and checks that all of body parses.
@@ -108,7 +148,7 @@ func (t *tables) collect(body []byte) error {
 		body = body[n:]
 		var field []byte
 		switch num<<3 | typ {
-		case tagPartitionKey, tagExplicitHashKey, tagRecord:
+		case tagPartitionKey, tagExplicitHashKey, tagRecord, tagStamp:
 			if field, n = consumeBytes(body); n < 0 {
 				return errParse
 			}
@@ -127,6 +167,9 @@ func (t *tables) collect(body []byte) error {
 			if _, err := parseRecord(field); err != nil {
 				return err
 			}
+		case tagStamp:
+			// One that does not parse is somebody else's unknown field.
+			t.stamped.parse(field)
 		}
 	}
 	return nil
@@ -137,6 +180,7 @@ type message struct {
 	pk, ehk uint64
 	hasEHK  bool
 	data    []byte
+	gap     uint64
 }
 
 // parseRecord decodes a Record. Of a field that occurs twice the last one
@@ -159,6 +203,8 @@ func parseRecord(b []byte) (m message, err error) {
 		case tagData:
 			m.data, n = consumeBytes(b)
 			hasData = true
+		case tagGap:
+			m.gap, n = consumeVarint(b)
 		case tagTags:
 			var tag []byte
 			if tag, n = consumeBytes(b); n >= 0 && !validTag(tag) {

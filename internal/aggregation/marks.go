@@ -1,0 +1,298 @@
+package aggregation
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/streamkit/streamkit/internal/hashkey"
+)
+
+const (
+	// MarkLife is how long a mark outlives the last record with its stamp.
+	MarkLife = 7 * 24 * time.Hour
+
+	// MaxMarksSize is the most bytes that Marks take when they are stored.
+	MaxMarksSize = 16 << 10
+
+	// maxLanes bounds the memory of Marks. More could not be stored: a lane
+	// takes eight bytes and more.
+	maxLanes = 2048
+
+	// sweepSeconds is the time between two searches for marks to forget.
+	sweepSeconds = 3600
+)
+
+// Verdict says what a reader of a shard does with a user record.
+type Verdict int
+
+const (
+	// Live is a record to hand to the application.
+	Live Verdict = iota
+	// Duplicate is a copy of a record that came before.
+	Duplicate
+	// Foreign is a record whose hash key is outside the shard's range. Its
+	// producer has sent it again, to the shard that it belongs to.
+	Foreign
+)
+
+// Marks is what the reader of one shard remembers of stamps: for each lane of
+// each producer, and each part of the shard's range, the greatest sequence
+// that has come. A record with a stamp is a copy if it is not greater.
+//
+// That is sound because the records of a lane are stored for the first time in
+// their order, within the range that the stamp names; what comes out of order
+// has come before.
+//
+// Marks belong to a position in the shard: they know the records before it,
+// and no later one. Who stores a position stores the Marks of that position
+// beside it, in one write, and who goes back to a position takes its Marks.
+// Marks that know of more make live records look like copies; Marks that know
+// of less let copies through. Inside an aggregated record the position of the
+// Marks is its beginning.
+//
+// Marks are not safe for concurrent use.
+type Marks struct {
+	keys    hashkey.Range
+	lanes   map[laneID]*laneMarks
+	newest  int64 // the latest arrival of a stamp, in seconds since 1970
+	swept   int64 // newest when the old were forgotten last
+	evicted uint64
+
+	lastID laneID
+	last   *laneMarks // of lastID: an aggregated record holds one lane
+}
+
+type laneID struct {
+	producer [8]byte
+	lane     uint64
+}
+
+func (a laneID) compare(b laneID) int {
+	return cmp.Or(slices.Compare(a.producer[:], b.producer[:]), cmp.Compare(a.lane, b.lane))
+}
+
+// laneMarks are the marks of one lane.
+type laneMarks struct {
+	seen  int64  // arrival of the last record with the stamp
+	marks []mark // in the order of their ranges, which do not overlap
+}
+
+// mark says that the records with keys in a range have come, up to a sequence.
+type mark struct {
+	keys     hashkey.Range
+	sequence uint64
+}
+
+// NewMarks returns the Marks of a shard with the given range at its beginning,
+// where they know what the parents' Marks knew at the parents' ends: each mark
+// narrowed to the shard's range, those of several parents side by side. A
+// shard without parents, or with parents that nobody has read, begins with
+// none.
+func NewMarks(keys hashkey.Range, parents ...*Marks) *Marks {
+	m := &Marks{keys: keys, lanes: make(map[laneID]*laneMarks)}
+	for _, p := range parents {
+		m.newest = max(m.newest, p.newest)
+		m.swept = max(m.swept, p.swept)
+		m.evicted += p.evicted
+		for id, old := range p.lanes {
+			for _, k := range old.marks {
+				if part, ok := intersect(k.keys, keys); ok {
+					l := m.lane(id)
+					l.seen = max(l.seen, old.seen)
+					l.raise(part, k.sequence)
+				}
+			}
+		}
+	}
+	return m
+}
+
+// Keys returns the shard's range.
+func (m *Marks) Keys() hashkey.Range { return m.keys }
+
+// Len returns the number of marks.
+func (m *Marks) Len() (n int) {
+	for _, l := range m.lanes {
+		n += len(l.marks)
+	}
+	return n
+}
+
+// Evicted returns how many lanes were forgotten, here and in the parents,
+// because there were too many. Copies of their records may come through.
+func (m *Marks) Evicted() uint64 { return m.evicted }
+
+// Clone returns a copy that shares nothing with m.
+func (m *Marks) Clone() *Marks {
+	c := *m
+	c.lanes = make(map[laneID]*laneMarks, len(m.lanes))
+	for id, l := range m.lanes {
+		c.lanes[id] = &laneMarks{seen: l.seen, marks: slices.Clone(l.marks)}
+	}
+	c.last = nil
+	return &c
+}
+
+// Admit decides about the next user record of the shard, whose hash key is k
+// and whose stamp is s, nil if it has none. at is when the Kinesis record
+// arrived in the stream: marks age by that clock, so that a reader may stand
+// still for as long as it likes.
+//
+// The range is looked at first, and a record outside of it leaves no mark.
+func (m *Marks) Admit(s *Stamp, k hashkey.Key, at time.Time) Verdict {
+	if !m.keys.Contains(k) {
+		return Foreign
+	}
+	if s == nil {
+		return Live
+	}
+	part, ok := intersect(s.Keys, m.keys)
+	if !ok || !part.Contains(k) {
+		return Live // no producer of ours stamps a record so
+	}
+	m.tick(at.Unix())
+	l := m.lane(laneID{s.Producer, s.Lane})
+	l.seen = max(l.seen, at.Unix())
+	if len(l.marks) == 1 && l.marks[0].keys == part {
+		// All is as it is between reshards.
+		if s.Sequence <= l.marks[0].sequence {
+			return Duplicate
+		}
+		l.marks[0].sequence = s.Sequence
+		return Live
+	}
+	if i, ok := l.find(k); ok && s.Sequence <= l.marks[i].sequence {
+		return Duplicate
+	}
+	l.raise(part, s.Sequence)
+	return Live
+}
+
+// lane returns the marks of a lane, and makes room for a new one.
+func (m *Marks) lane(id laneID) *laneMarks {
+	if m.last != nil && m.lastID == id {
+		return m.last
+	}
+	l := m.lanes[id]
+	if l == nil {
+		if len(m.lanes) >= maxLanes {
+			m.evict(maxLanes / 16) // not one: it sorts all of them
+		}
+		l = new(laneMarks)
+		m.lanes[id] = l
+	}
+	m.lastID, m.last = id, l
+	return l
+}
+
+// tick moves the clock, and now and then forgets what is old.
+func (m *Marks) tick(now int64) {
+	m.newest = max(m.newest, now)
+	if m.newest-m.swept < sweepSeconds {
+		return
+	}
+	m.swept = m.newest
+	m.forget()
+}
+
+// forget drops the lanes that have not been heard of for MarkLife.
+func (m *Marks) forget() {
+	m.last = nil
+	for id, l := range m.lanes {
+		if m.newest-l.seen > int64(MarkLife/time.Second) {
+			delete(m.lanes, id)
+		}
+	}
+}
+
+// evict drops the n lanes that have not been heard of for longest.
+func (m *Marks) evict(n int) {
+	m.last = nil
+	ids := m.sorted()
+	slices.SortStableFunc(ids, func(a, b laneID) int { return cmp.Compare(m.lanes[a].seen, m.lanes[b].seen) })
+	for _, id := range ids[:min(n, len(ids))] {
+		delete(m.lanes, id)
+		m.evicted++
+	}
+}
+
+// sorted returns the lanes in the order in which they are stored.
+func (m *Marks) sorted() []laneID {
+	ids := make([]laneID, 0, len(m.lanes))
+	for id := range m.lanes {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, laneID.compare)
+	return ids
+}
+
+// find returns the mark whose range holds k.
+func (l *laneMarks) find(k hashkey.Key) (i int, ok bool) {
+	i, ok = slices.BinarySearchFunc(l.marks, k, func(m mark, k hashkey.Key) int {
+		switch {
+		case m.keys.End.Less(k):
+			return -1
+		case k.Less(m.keys.Start):
+			return 1
+		}
+		return 0
+	})
+	return i, ok
+}
+
+// raise notes that records with keys in r have come up to a sequence. Where a
+// greater one is noted, that stands: a late copy of an aggregated record from
+// before a reshard names a wider range than those that came after.
+func (l *laneMarks) raise(r hashkey.Range, sequence uint64) {
+	var out []mark
+	put := func(keys hashkey.Range, sequence uint64) {
+		if n := len(out); n > 0 && out[n-1].sequence == sequence && out[n-1].keys.Precedes(keys) {
+			out[n-1].keys.End = keys.End
+			return
+		}
+		out = append(out, mark{keys, sequence})
+	}
+	// from is where the part of r begins that is not in out yet.
+	from, rest := r.Start, true
+	for _, m := range l.marks {
+		part, meets := intersect(m.keys, r)
+		if !meets {
+			if rest && r.End.Less(m.keys.Start) {
+				put(hashkey.Range{Start: from, End: r.End}, sequence)
+				rest = false
+			}
+			put(m.keys, m.sequence)
+			continue
+		}
+		if m.keys.Start.Less(part.Start) {
+			put(hashkey.Range{Start: m.keys.Start, End: part.Start.Sub(1)}, m.sequence)
+		}
+		if from.Less(part.Start) {
+			put(hashkey.Range{Start: from, End: part.Start.Sub(1)}, sequence)
+		}
+		put(part, max(m.sequence, sequence))
+		if part.End.Less(m.keys.End) {
+			put(hashkey.Range{Start: part.End.Add(1), End: m.keys.End}, m.sequence)
+		}
+		rest = part.End != r.End
+		from = part.End.Add(1)
+	}
+	if rest {
+		put(hashkey.Range{Start: from, End: r.End}, sequence)
+	}
+	l.marks = out
+}
+
+// intersect returns the common part of two ranges; ok is false if there is
+// none.
+func intersect(a, b hashkey.Range) (r hashkey.Range, ok bool) {
+	r = a
+	if r.Start.Less(b.Start) {
+		r.Start = b.Start
+	}
+	if b.End.Less(r.End) {
+		r.End = b.End
+	}
+	return r, !r.End.Less(r.Start)
+}
