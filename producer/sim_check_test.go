@@ -1,0 +1,389 @@
+package producer_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/streamkit/streamkit/producer"
+)
+
+// simHistory is what the callers were promised, what was sent, and what was
+// answered. It is checked while it grows, where that is possible, and at its
+// end.
+type simHistory struct {
+	// Set before the history begins.
+	fails     bool          // records may fail
+	reshapes  bool          // Kinesis records may be built anew
+	ttl       time.Duration // of records
+	oldShards bool          // lists may be behind the times
+
+	mu        sync.Mutex // guards all below
+	begin     time.Time
+	fates     map[string]*simFate
+	keys      map[string]*simKey
+	resharded bool
+	problems  []string
+	acked     map[string]string // last sequence number reported, per shard
+	inversion int               // reports with a lower number than the one before
+}
+
+// simFate is a user record.
+type simFate struct {
+	key      string
+	n        int
+	data     string
+	batch    bool // of a PutBatch
+	poison   bool
+	accepted time.Duration
+	sends    []*simSend
+	done     *simSend // the caller knows that it is stored, and a reader gets it
+	reports  int
+	result   producer.Result
+}
+
+// simKey is the records of one key, in the order in which they were put.
+type simKey struct {
+	fates    []*simFate
+	settled  int // so many of the first are stored or failed
+	reported int // the number that was reported last
+}
+
+func newSimHistory() *simHistory {
+	return &simHistory{begin: time.Now(), fates: map[string]*simFate{}, keys: map[string]*simKey{}, acked: map[string]string{}}
+}
+
+func (h *simHistory) complain(format string, args ...any) {
+	if len(h.problems) < 10 {
+		h.problems = append(h.problems, fmt.Sprintf("%v: ", time.Since(h.begin))+fmt.Sprintf(format, args...))
+	}
+}
+
+// accept notes a record that is about to be put. The records of a key come in
+// order, from one caller.
+func (h *simHistory) accept(data string, batch bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	key, n := parsePayload(data)
+	f := &simFate{key: key, n: n, data: data, batch: batch, poison: strings.Contains(data, "|poison"), accepted: time.Since(h.begin)}
+	h.fates[data] = f
+	k := h.keys[key]
+	if k == nil {
+		k = &simKey{}
+		h.keys[key] = k
+	}
+	k.fates = append(k.fates, f)
+	if len(k.fates) != n {
+		panic("the records of a key are not numbered 1, 2, 3")
+	}
+}
+
+// report notes what a callback says.
+func (h *simHistory) report(data string, r producer.Result) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f := h.fates[data]
+	if f == nil {
+		h.complain("record %.40q was reported, and nobody put it", data)
+		return
+	}
+	if f.reports++; f.reports > 1 {
+		h.complain("record %.40q was reported twice", data)
+		return
+	}
+	f.result = r
+	if f.batch {
+		return
+	}
+	k := h.keys[f.key]
+	if ordered(f.key) && f.n <= k.reported {
+		h.complain("key %s: record %d was reported after %d", f.key, f.n, k.reported)
+	}
+	k.reported = f.n
+	if r.Err == nil && r.SequenceNumber != "" {
+		if last := h.acked[r.ShardID]; r.SequenceNumber < last {
+			h.inversion++
+		}
+		h.acked[r.ShardID] = r.SequenceNumber
+	}
+}
+
+// sent checks a Kinesis record that is being sent.
+func (h *simHistory) sent(send *simSend, unkept bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, data := range send.records {
+		f := h.fates[data]
+		if f == nil {
+			h.complain("record %.40q was sent, and nobody put it", data)
+			continue
+		}
+		if f.reports > 0 {
+			h.complain("record %.40q was sent after it had been reported", data)
+		}
+		if f.done != nil && !h.forgivable(f.done) {
+			h.complain("record %.40q was sent again, although it was stored", data)
+		}
+		if n := len(f.sends); n > 0 && f.sends[n-1].sum != send.sum && !h.reshapes && !h.resharded {
+			h.complain("record %.40q was sent again in other bytes", data)
+		}
+		f.sends = append(f.sends, send)
+		if !unkept && ordered(f.key) {
+			h.inTurn(f, send.records[:i])
+		}
+	}
+}
+
+// forgivable says whether a record may be sent again although the answer told
+// that it is stored where readers get it: the lists of shards that the producer
+// has had may not have shown what belongs to the shard.
+func (h *simHistory) forgivable(done *simSend) bool {
+	return !done.alone && (done.stored.shard.closed || h.oldShards && h.resharded)
+}
+
+// inTurn checks that all records of the key before f are settled, or in the
+// same Kinesis record before it.
+func (h *simHistory) inTurn(f *simFate, before []string) {
+	k := h.keys[f.key]
+	settled := func(f *simFate) bool {
+		return f.reports > 0 || f.done != nil || f.batch && h.fails && time.Since(h.begin) >= f.accepted+h.ttl
+	}
+	for k.settled < len(k.fates) && settled(k.fates[k.settled]) {
+		k.settled++
+	}
+	for _, earlier := range k.fates[min(k.settled, f.n-1) : f.n-1] {
+		if !settled(earlier) && !slices.Contains(before, earlier.data) {
+			h.complain("key %s: record %d was sent before %d was settled", f.key, f.n, earlier.n)
+			return
+		}
+	}
+}
+
+// answered notes what the caller has been told of a send.
+func (h *simHistory) answered(send *simSend) {
+	if send.told != toldStored || !send.inRange {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, data := range send.records {
+		if f := h.fates[data]; f != nil {
+			f.done = send
+		}
+	}
+}
+
+// simDelivery is a user record that a reader gets.
+type simDelivery struct {
+	data   string
+	pk     string
+	seq    string
+	shard  string
+	sub    int
+	sends  *simSend
+	packed bool
+}
+
+// A simReader takes a Kinesis record of a shard apart.
+type simReader struct {
+	name string
+	read func(sh *simShard, e *simEntry) []simDelivery
+}
+
+// simReaders are the consumers that must lose nothing: the KCL, which discards
+// an aggregated record of which one user record belongs elsewhere; one that
+// leaves out just that user record; and one that takes all.
+var simReaders = []simReader{
+	{"KCL", func(sh *simShard, e *simEntry) (ds []simDelivery) {
+		for _, r := range kclUnpack(sh.keys, e.pk, e.ehk, e.data) {
+			ds = append(ds, simDelivery{data: r.data, pk: r.pk, seq: e.seq(), shard: sh.id, sub: r.sub, packed: r.aggregated})
+		}
+		return ds
+	}},
+	{"record by record", func(sh *simShard, e *simEntry) (ds []simDelivery) {
+		for i, u := range unpack(e.data, e.pk, e.ehk) {
+			if e.send.alone || sh.keys.Contains(u.hash) {
+				ds = append(ds, simDelivery{data: u.data, pk: u.pk, seq: e.seq(), shard: sh.id, sub: i})
+			}
+		}
+		return ds
+	}},
+	{"lenient", func(sh *simShard, e *simEntry) (ds []simDelivery) {
+		for i, u := range unpack(e.data, e.pk, e.ehk) {
+			ds = append(ds, simDelivery{data: u.data, pk: u.pk, seq: e.seq(), shard: sh.id, sub: i})
+		}
+		return ds
+	}},
+}
+
+// readAll reads all shards, parents before children.
+func (s *simService) readAll(r simReader) (ds []simDelivery) {
+	for _, sh := range s.shards {
+		for _, e := range sh.entries {
+			ds = append(ds, r.read(sh, e)...)
+		}
+	}
+	return ds
+}
+
+// check compares, at the end, what the callers were told with what readers get.
+func (s *simService) check(st *producer.Stats) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range simReaders {
+		s.checkReader(h, r, st)
+	}
+	var stored, failed, expired uint64
+	for _, f := range h.fates {
+		switch {
+		case f.reports == 0:
+			h.complain("record %.40q was never reported", f.data)
+		case f.result.Err == nil:
+			stored++
+			h.checkStored(f)
+		default:
+			failed++
+			if errors.Is(f.result.Err, producer.ErrExpired) {
+				expired++
+			}
+			h.checkFailed(f)
+		}
+	}
+	if st == nil {
+		return h.problems
+	}
+	if st.UserRecordsReceived != uint64(len(h.fates)) || st.UserRecordsPut != stored || st.UserRecordsFailed != failed || st.UserRecordsExpired != expired {
+		h.complain("Stats: %d received, %d put, %d failed, %d expired; the callers count %d, %d, %d, %d", st.UserRecordsReceived, st.UserRecordsPut,
+			st.UserRecordsFailed, st.UserRecordsExpired, len(h.fates), stored, failed, expired)
+	}
+	if st.UserRecordsPending != 0 || st.BufferedBytes != 0 || st.RequestsInFlight != 0 {
+		h.complain("Stats after the end: %d records, %d bytes, %d requests", st.UserRecordsPending, st.BufferedBytes, st.RequestsInFlight)
+	}
+	if st.Requests != uint64(s.calls) {
+		h.complain("Stats: %d requests, the service counts %d", st.Requests, s.calls)
+	}
+	if s.faults.misnumber == 0 && st.SequenceRegressions > 0 {
+		h.complain("Stats: %d sequence regressions, and the service numbers in order", st.SequenceRegressions)
+	}
+	if h.inversion > 0 && st.SequenceRegressions == 0 && !s.unkept {
+		h.complain("Stats: no sequence regression, but %d are in the results", h.inversion)
+	}
+	s.checkKinesisRecords(h, st)
+	return h.problems
+}
+
+// checkReader: a reader loses nothing that was reported stored, and gets each
+// key's records in order, if it passes over what it has had before.
+func (s *simService) checkReader(h *simHistory, r simReader, st *producer.Stats) {
+	first := map[string]bool{}
+	last := map[string]int{}
+	place := map[string]string{}
+	for _, d := range s.readAll(r) {
+		f := h.fates[d.data]
+		if f == nil {
+			h.complain("%s: the stream holds %.40q, which nobody put", r.name, d.data)
+			continue
+		}
+		if ordered(f.key) && d.pk != wantPK(f.key) {
+			h.complain("%s: record %.40q has partition key %q", r.name, d.data, d.pk)
+		}
+		place[fmt.Sprint(d.seq, "/", d.sub)] = d.data
+		if first[d.data] {
+			continue
+		}
+		first[d.data] = true
+		if f.result.Err != nil || !ordered(f.key) || s.unkept {
+			continue // it failed, and an attempt was stored all the same: at any time
+		}
+		if f.n <= last[f.key] && (st == nil || st.SequenceRegressions == 0) {
+			h.complain("%s: key %s: record %d comes first after %d", r.name, f.key, f.n, last[f.key])
+		}
+		last[f.key] = max(last[f.key], f.n)
+	}
+	for _, f := range h.fates {
+		if f.reports == 0 || f.result.Err != nil {
+			continue
+		}
+		if !first[f.data] {
+			h.complain("%s: record %.40q was reported stored, and is lost", r.name, f.data)
+		}
+		if f.batch {
+			continue
+		}
+		if got := place[fmt.Sprint(f.result.SequenceNumber, "/", f.result.SubSequenceNumber)]; got != f.data {
+			h.complain("%s: record %.40q was reported at %s/%d, where %.40q is", r.name, f.data, f.result.SequenceNumber, f.result.SubSequenceNumber, got)
+		}
+	}
+}
+
+func wantPK(key string) string { return key }
+
+func (h *simHistory) checkStored(f *simFate) {
+	if f.poison {
+		h.complain("record %.40q is refused by the service, and was reported stored", f.data)
+	}
+	if len(f.sends) == 0 {
+		h.complain("record %.40q was reported stored, and never sent", f.data)
+		return
+	}
+	copies, sure := 0, 0
+	for _, s := range f.sends {
+		if s.stored == nil {
+			continue
+		}
+		copies++
+		if s.told == toldStored && s.inRange && !h.forgivable(s) {
+			sure++
+		}
+	}
+	if sure > 1 {
+		h.complain("record %.40q was stored %d times for certain", f.data, sure)
+	}
+	if !f.batch && f.result.Attempts != len(f.sends) {
+		h.complain("record %.40q was reported after %d attempts, and was sent %d times", f.data, f.result.Attempts, len(f.sends))
+	}
+	if copies > 1 {
+		for _, s := range f.sends[:len(f.sends)-1] {
+			if s.stored != nil && s.told == toldStored && s.inRange && !h.forgivable(s) {
+				h.complain("record %.40q is there twice, without a reason", f.data)
+			}
+		}
+	}
+}
+
+func (h *simHistory) checkFailed(f *simFate) {
+	if _, ok := errors.AsType[*producer.PutError](f.result.Err); !ok {
+		h.complain("record %.40q failed with %v, which is no PutError", f.data, f.result.Err)
+	}
+	if !h.fails && !f.poison {
+		h.complain("record %.40q failed: %v", f.data, f.result.Err)
+	}
+	if f.done != nil && !h.forgivable(f.done) {
+		h.complain("record %.40q was stored for certain, and reported failed: %v", f.data, f.result.Err)
+	}
+}
+
+// checkKinesisRecords: what Stats counts as Kinesis records is what is there
+// and was acknowledged.
+func (s *simService) checkKinesisRecords(h *simHistory, st *producer.Stats) {
+	acked := map[*simEntry]bool{}
+	bytes := 0
+	for _, f := range h.fates {
+		if f.reports == 0 || f.result.Err != nil || f.done == nil || f.done.stored == nil {
+			continue
+		}
+		if e := f.done.stored; !acked[e] {
+			acked[e] = true
+			bytes += len(e.data)
+		}
+	}
+	if st.KinesisRecordsPut != uint64(len(acked)) || st.KinesisRecordsDataPut != uint64(bytes) {
+		h.complain("Stats: %d Kinesis records of %d bytes, the service counts %d of %d", st.KinesisRecordsPut, st.KinesisRecordsDataPut, len(acked), bytes)
+	}
+}
