@@ -17,11 +17,13 @@ BENCH    ?= .
 BENCH_ROUNDS  ?= 3
 BENCH_SECONDS ?= 3
 CUTS     ?= 100000
+SEEDS    ?= 10000
+FROM     ?= 1
 ARGS     ?=
 ROWS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race short fuzz bench microbench lint fmt tidy-check cover integration interop interop-smoke interop-tables crash ci
+.PHONY: help demo build test race short fuzz bench microbench lint fmt tidy-check cover integration interop interop-smoke interop-tables crash sim ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -109,6 +111,9 @@ integration: ## real binaries, real clients, killed processes
 
 crash: ## cut the power of streamd's store CUTS times (100000), a quarter more on Pebble's disk
 	cd streamd/internal/crashtest && CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestPowerCut' . -cuts $(CUTS)
+
+sim: ## play SEEDS (10000) histories of the producer from seed FROM (1), and check each
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestSimulation$$' ./producer -sim-seeds $(SEEDS) -sim-from $(FROM)
 
 INTEROP = CGO_ENABLED=0 $(GO) run ./integration/interop/matrix/cmd/interop
 

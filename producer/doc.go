@@ -57,6 +57,9 @@
 // other shards do not stop. A new map is accepted only if it covers the hash
 // space exactly once; until then the old one stays in use.
 //
+// A stream that is not found may come back with other shards of the same names.
+// Therefore nothing is sent until its shards are known anew.
+//
 // # Locks
 //
 // Each lane has a mutex, held for an append or a hand-over. Inside it only the

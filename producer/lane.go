@@ -33,8 +33,10 @@ type lane struct {
 	urgent    bool   // a PutSync waits: do not linger
 	failures  int    // attempts in a row that failed
 	notBefore int64  // earliest next attempt, in nanoseconds since the start
-	lastShard string // of the Kinesis record acknowledged last
-	lastSeq   string // its sequence number
+	lastShard string // of the Kinesis records acknowledged last
+	lastSeq   string // the greatest sequence number of those
+	setShard  string // as lastShard and lastSeq, with the set in flight
+	setSeq    string
 
 	// landed is the shard on which the last set was stored although this
 	// lane's shard was predicted; the resharder looks for it. disputed is the
@@ -224,12 +226,22 @@ func (l *lane) unshiftLocked(bs []*batch) {
 }
 
 // takeExpired hands out the batches at the head whose oldest record was put
-// before the time given, and marks the lane busy if there are any.
+// before the time given, and marks the lane busy if there are any. A disputed
+// one is the first of all; what is stored of it is not cut, so it goes when its
+// youngest record does.
 func (l *lane) takeExpired(before int64) (items []item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.busy || l.gone {
 		return nil
+	}
+	if l.disputed != nil {
+		if slices.ContainsFunc(l.disputed.batch.meta, func(m meta) bool { return m.born >= before }) {
+			return nil
+		}
+		l.busy = true
+		items = append(items, item{lane: l, batch: l.disputed.batch})
+		l.disputed = nil
 	}
 	for b := l.headLocked(); b != nil && b.oldest < before; b = l.headLocked() {
 		l.popLocked()
@@ -260,11 +272,30 @@ func (l *lane) takeAll() (items []item) {
 }
 
 // acknowledge notes the sequence number of a stored Kinesis record. It reports
-// whether that is no greater than the one before it in the same shard.
+// whether that is no greater than those before it in the same shard. The ones
+// of a set in flight have no order among them.
 func (l *lane) acknowledge(shardID, seq string) (regressed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	regressed = shardID == l.lastShard && seqno.Compare(seq, l.lastSeq) <= 0
-	l.lastShard, l.lastSeq = shardID, seq
+	if shardID != l.setShard || seqno.Compare(seq, l.setSeq) > 0 {
+		l.setShard, l.setSeq = shardID, seq
+	}
 	return regressed
+}
+
+// inherit takes over the last acknowledgement of a lane that this one replaces.
+func (l *lane) inherit(shardID, seq string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lastSeq == "" || seqno.Compare(seq, l.lastSeq) > 0 {
+		l.lastShard, l.lastSeq = shardID, seq
+		l.setShard, l.setSeq = shardID, seq
+	}
+}
+
+// landLocked ends the flight of a set.
+func (l *lane) landLocked() {
+	l.busy = false
+	l.lastShard, l.lastSeq = l.setShard, l.setSeq
 }

@@ -50,6 +50,19 @@ func (p *Producer) reshard(ctx context.Context) {
 	}
 }
 
+// suspect fences all lanes until there is a new list of shards, because the
+// stream is not there. One that is created in its place has shards of the same
+// names with other ranges, and an aggregated record made for the old shard of a
+// name would seem to have landed where it should.
+func (p *Producer) suspect() {
+	for _, l := range p.shards.Load().lanes {
+		l.mu.Lock()
+		l.fenced = true
+		l.mu.Unlock()
+	}
+	p.refreshNow()
+}
+
 // refreshMap gets a shard map that explains what is known, and puts it in
 // place. It does not give up before ctx ends: fenced lanes wait for it.
 func (p *Producer) refreshMap(ctx context.Context) {
@@ -67,6 +80,9 @@ func (p *Producer) refreshMap(ctx context.Context) {
 			return
 		default:
 			p.stats.mapFailures.Add(1)
+			if isNotFound(err) {
+				p.suspect()
+			}
 			if !errors.Is(err, errMap) { // that one heals, and is counted
 				p.listTroubles.begin(p, err)
 			}
@@ -205,7 +221,7 @@ func (p *Producer) settleResolved(l *lane, items []item) {
 	l.mu.Lock()
 	l.records -= records
 	l.bytes -= bytes
-	l.busy = false
+	l.landLocked()
 	l.failures, l.notBefore = 0, 0
 	l.mu.Unlock()
 	p.signalIdle()
@@ -237,8 +253,10 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 	p.shards.Store(next)
 
 	moves := make(map[*lane]*move, len(fresh))
+	heirs := make(map[string]*lane, len(fresh))
 	for _, l := range fresh {
 		moves[l] = new(move)
+		heirs[l.shardID] = l
 	}
 	for _, old := range closing {
 		p.sticky.CompareAndSwap(old, nil)
@@ -252,7 +270,12 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 		old.records, old.bytes = 0, 0
 		p.stats.receivedBefore.Add(old.received)
 		old.received = 0
+		lastShard, lastSeq := old.lastShard, old.lastSeq
 		old.mu.Unlock()
+		if l := heirs[lastShard]; l != nil {
+			// What was acknowledged there still comes before all that follows.
+			l.inherit(lastShard, lastSeq)
+		}
 
 		for _, b := range batches {
 			// Records without a key may go to any new lane; a batch of them

@@ -15,7 +15,10 @@ import (
 	"github.com/streamkit/streamkit/internal/backoff"
 )
 
-const codeThroughput = "ProvisionedThroughputExceededException"
+const (
+	codeThroughput = "ProvisionedThroughputExceededException"
+	codeNotFound   = "ResourceNotFoundException"
+)
 
 var (
 	// laneBackoff spaces the attempts of a lane whose batch was not stored.
@@ -71,7 +74,7 @@ func (p *Producer) requestAction(err error) action {
 	case "ResourceInUseException":
 		// The stream is being created or changed.
 		return actSlow
-	case "ResourceNotFoundException",
+	case codeNotFound,
 		"AccessDeniedException",
 		"KMSDisabledException",
 		"KMSNotFoundException",
@@ -88,6 +91,12 @@ func (p *Producer) requestAction(err error) action {
 	// Throttling, KMSThrottlingException, LimitExceededException, server
 	// faults; credentials that expired, which the SDK renews; unknown codes.
 	return actRetry
+}
+
+// isNotFound reports whether the stream is not there.
+func isNotFound(err error) bool {
+	apiErr, ok := errors.AsType[smithy.APIError](err)
+	return ok && apiErr.ErrorCode() == codeNotFound
 }
 
 // entryAction decides about one Kinesis record that was refused in a request

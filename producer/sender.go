@@ -152,6 +152,9 @@ func (p *Producer) failRequest(ctx context.Context, items []*item, err error) {
 	if act == actPause {
 		p.gate.pause(p.now(), p.rand)
 	}
+	if isNotFound(err) {
+		p.suspect()
+	}
 	if act != actHalve && act != actFail && ctx.Err() == nil {
 		p.troubles.begin(p, err)
 	}
@@ -254,7 +257,7 @@ func (p *Producer) settle(l *lane, items []item) {
 	l.unshiftLocked(back)
 	l.records -= records
 	l.bytes -= bytes
-	l.busy = false
+	l.landLocked()
 	switch {
 	case failures:
 		wait := laneBackoff

@@ -17,6 +17,7 @@ import (
 type simHistory struct {
 	// Set before the history begins.
 	fails     bool          // records may fail
+	refusals  bool          // a record that is throttled fails
 	reshapes  bool          // Kinesis records may be built anew
 	ttl       time.Duration // of records
 	oldShards bool          // lists may be behind the times
@@ -27,8 +28,7 @@ type simHistory struct {
 	keys      map[string]*simKey
 	resharded bool
 	problems  []string
-	acked     map[string]string // last sequence number reported, per shard
-	inversion int               // reports with a lower number than the one before
+	inversion int // reports of a key with a lower number than the one before in the shard
 }
 
 // simFate is a user record.
@@ -48,12 +48,14 @@ type simFate struct {
 // simKey is the records of one key, in the order in which they were put.
 type simKey struct {
 	fates    []*simFate
-	settled  int // so many of the first are stored or failed
-	reported int // the number that was reported last
+	settled  int    // so many of the first are stored or failed
+	reported int    // the number that was reported last
+	shard    string // where the last one was stored
+	seq      string
 }
 
 func newSimHistory() *simHistory {
-	return &simHistory{begin: time.Now(), fates: map[string]*simFate{}, keys: map[string]*simKey{}, acked: map[string]string{}}
+	return &simHistory{begin: time.Now(), fates: map[string]*simFate{}, keys: map[string]*simKey{}}
 }
 
 func (h *simHistory) complain(format string, args ...any) {
@@ -103,11 +105,11 @@ func (h *simHistory) report(data string, r producer.Result) {
 		h.complain("key %s: record %d was reported after %d", f.key, f.n, k.reported)
 	}
 	k.reported = f.n
-	if r.Err == nil && r.SequenceNumber != "" {
-		if last := h.acked[r.ShardID]; r.SequenceNumber < last {
+	if r.Err == nil && ordered(f.key) {
+		if r.ShardID == k.shard && r.SequenceNumber < k.seq {
 			h.inversion++
 		}
-		h.acked[r.ShardID] = r.SequenceNumber
+		k.shard, k.seq = r.ShardID, r.SequenceNumber
 	}
 }
 
@@ -149,7 +151,10 @@ func (h *simHistory) forgivable(done *simSend) bool {
 func (h *simHistory) inTurn(f *simFate, before []string) {
 	k := h.keys[f.key]
 	settled := func(f *simFate) bool {
-		return f.reports > 0 || f.done != nil || f.batch && h.fails && time.Since(h.begin) >= f.accepted+h.ttl
+		expired := h.ttl > 0 && time.Since(h.begin) >= f.accepted+h.ttl // and is reported before f
+		// One of a batch is reported with the last of it.
+		refused := f.batch && h.refusals && slices.ContainsFunc(f.sends, func(s *simSend) bool { return s.told == toldRefused })
+		return f.reports > 0 || f.done != nil || expired || refused
 	}
 	for k.settled < len(k.fates) && settled(k.fates[k.settled]) {
 		k.settled++
@@ -178,13 +183,11 @@ func (h *simHistory) answered(send *simSend) {
 
 // simDelivery is a user record that a reader gets.
 type simDelivery struct {
-	data   string
-	pk     string
-	seq    string
-	shard  string
-	sub    int
-	sends  *simSend
-	packed bool
+	data  string
+	pk    string
+	seq   string
+	shard string
+	sub   int
 }
 
 // A simReader takes a Kinesis record of a shard apart.
@@ -199,7 +202,7 @@ type simReader struct {
 var simReaders = []simReader{
 	{"KCL", func(sh *simShard, e *simEntry) (ds []simDelivery) {
 		for _, r := range kclUnpack(sh.keys, e.pk, e.ehk, e.data) {
-			ds = append(ds, simDelivery{data: r.data, pk: r.pk, seq: e.seq(), shard: sh.id, sub: r.sub, packed: r.aggregated})
+			ds = append(ds, simDelivery{data: r.data, pk: r.pk, seq: e.seq(), shard: sh.id, sub: r.sub})
 		}
 		return ds
 	}},
@@ -290,7 +293,7 @@ func (s *simService) checkReader(h *simHistory, r simReader, st *producer.Stats)
 			h.complain("%s: the stream holds %.40q, which nobody put", r.name, d.data)
 			continue
 		}
-		if ordered(f.key) && d.pk != wantPK(f.key) {
+		if ordered(f.key) && d.pk != f.key {
 			h.complain("%s: record %.40q has partition key %q", r.name, d.data, d.pk)
 		}
 		place[fmt.Sprint(d.seq, "/", d.sub)] = d.data
@@ -301,7 +304,10 @@ func (s *simService) checkReader(h *simHistory, r simReader, st *producer.Stats)
 		if f.result.Err != nil || !ordered(f.key) || s.unkept {
 			continue // it failed, and an attempt was stored all the same: at any time
 		}
-		if f.n <= last[f.key] && (st == nil || st.SequenceRegressions == 0) {
+		// Where the service numbers out of order, that shows in Stats, but for
+		// what was stored with the answer lost.
+		explained := s.faults.misnumber > 0 && (st == nil || st.SequenceRegressions > 0 || s.lost)
+		if f.n <= last[f.key] && !explained {
 			h.complain("%s: key %s: record %d comes first after %d", r.name, f.key, f.n, last[f.key])
 		}
 		last[f.key] = max(last[f.key], f.n)
@@ -321,8 +327,6 @@ func (s *simService) checkReader(h *simHistory, r simReader, st *producer.Stats)
 		}
 	}
 }
-
-func wantPK(key string) string { return key }
 
 func (h *simHistory) checkStored(f *simFate) {
 	if f.poison {
@@ -364,7 +368,8 @@ func (h *simHistory) checkFailed(f *simFate) {
 	if !h.fails && !f.poison {
 		h.complain("record %.40q failed: %v", f.data, f.result.Err)
 	}
-	if f.done != nil && !h.forgivable(f.done) {
+	// One that was stored on an unknown shard is given up as undecided.
+	if f.done != nil && (f.done.alone || !h.resharded) {
 		h.complain("record %.40q was stored for certain, and reported failed: %v", f.data, f.result.Err)
 	}
 }

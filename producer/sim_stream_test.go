@@ -25,15 +25,15 @@ import (
 
 // simFaults is how often, of 1000, the service misbehaves.
 type simFaults struct {
-	refuse   int // a request before anything is stored
-	lose     int // the answer of a request that was served: time out, or the connection breaks
-	vanish   int // a request altogether: it times out and stores nothing
-	late     int // a request times out, and what it asked for is stored afterwards
-	mangle   int // an answer has an entry too few
-	entry    int // an entry, with an internal failure
-	throttle int // an entry, as if somebody else wrote to the shard
-	list     int // a list of shards: refused, or never answered
-	stale    int // a list of shards is as of some time ago
+	refuse    int // a request before anything is stored
+	lose      int // the answer of a request that was served: time out, or the connection breaks
+	vanish    int // a request altogether: it times out and stores nothing
+	late      int // a request times out, and what it asked for is stored afterwards
+	mangle    int // an answer has an entry too few
+	entry     int // an entry, with an internal failure
+	throttle  int // an entry, as if somebody else wrote to the shard
+	list      int // a list of shards: refused, or never answered
+	stale     int // a list of shards is as of some time ago
 	misnumber int // an entry gets a lower number than the one before it in its shard
 }
 
@@ -63,8 +63,8 @@ type simService struct {
 	last     uint64 // sequence number
 	pending  sync.WaitGroup
 	calls    int
+	lost     bool           // something may have been stored with the answer lost
 	inflight map[string]int // calls under way that carry a record of the key
-	listedAt []time.Duration
 	begin    time.Time
 }
 
@@ -80,7 +80,6 @@ type simShard struct {
 	entries []*simEntry // by number
 	tokens  float64
 	filled  time.Time
-	listed  bool // some list had it
 }
 
 // simEntry is a Kinesis record in a shard.
@@ -459,6 +458,7 @@ func (s *simService) leave(sends []*simSend) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, send := range sends {
+		s.lost = s.lost || send.told == toldNothing
 		keys := map[string]bool{}
 		for _, data := range send.records {
 			if key, _ := parsePayload(data); ordered(key) {
@@ -494,7 +494,6 @@ func (s *simService) listingLocked(all bool) (list []types.Shard) {
 		if sh.closed {
 			r.EndingSequenceNumber = aws.String("2")
 		}
-		sh.listed = true
 		list = append(list, types.Shard{
 			ShardId:             aws.String(sh.id),
 			HashKeyRange:        &types.HashKeyRange{StartingHashKey: aws.String(sh.keys.Start.String()), EndingHashKey: aws.String(sh.keys.End.String())},
@@ -526,7 +525,6 @@ func (s *simService) ListShards(ctx context.Context, in *kinesis.ListShardsInput
 		}
 		list = old[s.r.IntN(len(old))].shards
 	}
-	s.listedAt = append(s.listedAt, time.Since(s.begin))
 	s.mu.Unlock()
 	switch {
 	case lost:

@@ -1,0 +1,135 @@
+package producer_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/streamkit/streamkit/internal/hashkey"
+	"github.com/streamkit/streamkit/producer"
+)
+
+// settled fails the test if the service has a complaint.
+func (s *simService) settled(t *testing.T, p *producer.Producer) {
+	t.Helper()
+	closeNow(t, p)
+	s.pending.Wait()
+	st := p.Stats()
+	if problems := s.check(&st); len(problems) > 0 {
+		t.Errorf("\n\t%s", strings.Join(problems, "\n\t"))
+	}
+}
+
+func (s *simService) put(t *testing.T, p *producer.Producer, key string, n int) {
+	t.Helper()
+	data := payload(key, n)
+	s.history.accept(data, false)
+	put(t, p, record(key, data), func(r producer.Result) { s.history.report(data, r) })
+}
+
+// TestRecreatedStream: a stream that is deleted and created anew has shards of
+// the same names, and the first of them has another range. An aggregated record
+// made for the old one lands on a shard of the name that was predicted, and
+// holds records that belong elsewhere all the same.
+func TestRecreatedStream(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		busy bool // something is put while the stream is away
+	}{
+		{name: "noticed by a put", busy: true},
+		{name: "noticed by a look at the shards"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSimService(rand.New(rand.NewPCG(1, 1)), 1)
+				s.history.resharded = true
+				cfg := producer.Config{ShardRefreshInterval: 2 * time.Second, RecordTTL: -1}
+				if tt.busy {
+					cfg.ShardRefreshInterval = -1
+				}
+				p := start(t, s, cfg)
+				low, high := keysIn(hashkey.Uniform(8)[0], 3), keysIn(hashkey.Uniform(8)[7], 3)
+				n := 0
+				all := func() {
+					t.Helper()
+					n++
+					for i := range low {
+						s.put(t, p, low[i], n)
+						s.put(t, p, high[i], n)
+					}
+				}
+				all()
+				time.Sleep(2 * time.Second)
+				s.remove()
+				if tt.busy {
+					all()
+				}
+				time.Sleep(5 * time.Second)
+				s.mu.Lock()
+				s.createLocked(4)
+				s.mu.Unlock()
+				for range 3 {
+					all()
+					time.Sleep(time.Second)
+				}
+				s.settled(t, p)
+				if st := p.Stats(); st.Shards != 4 || st.ReshardResent != 0 {
+					t.Errorf("Stats: %+v", st)
+				}
+			})
+		})
+	}
+}
+
+// TestSetOutOfOrder: with aggregation disabled a request carries many records of
+// a shard, which the service may number in any order. The next request's are
+// above them.
+func TestSetOutOfOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimService(rand.New(rand.NewPCG(1, 1)), 1)
+		p := start(t, s, producer.Config{DisableAggregation: true})
+		for n := range 20 {
+			for k := range 20 {
+				s.put(t, p, fmt.Sprint("key-", k), n+1)
+			}
+		}
+		s.settled(t, p)
+		if st := p.Stats(); st.SequenceRegressions != 0 || st.Requests > 100 {
+			t.Errorf("Stats: %+v", st)
+		}
+	})
+}
+
+// TestExpiryBehindDispute: a record that landed on an unknown shard is the first
+// of its lane. Those behind it do not expire before it does.
+func TestExpiryBehindDispute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimService(rand.New(rand.NewPCG(1, 1)), 1)
+		s.history.fails, s.history.ttl, s.history.resharded = true, 2*time.Second, true
+		p := start(t, s, producer.Config{RecordTTL: 2 * time.Second, ShardRefreshInterval: -1})
+		ks := keysIn(hashkey.All, 4)
+		for _, k := range ks {
+			s.put(t, p, k, 1)
+		}
+		time.Sleep(time.Second)
+		s.split()
+		s.mu.Lock()
+		s.faults.list = 1000
+		s.mu.Unlock()
+		for n := range 30 {
+			for _, k := range ks {
+				s.put(t, p, k, n+2)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(3 * time.Second)
+		if st := p.Stats(); st.UserRecordsExpired != 120 || st.UserRecordsPending != 0 {
+			t.Errorf("Stats: %+v", st)
+		}
+		s.calm()
+		s.settled(t, p)
+	})
+}
