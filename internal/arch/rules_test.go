@@ -58,11 +58,10 @@ var rules = []rule{
 		why:   "the file system needs the system's own calls and nothing else",
 	},
 	{
-		pkg:    "internal/blockrec",
-		may:    []string{"internal/...", compress + "/..."},
-		never:  products,
-		why:    "block records are compressed, nothing else here is",
-		future: true,
+		pkg:   "internal/blockrec",
+		may:   []string{"internal/...", compress + "/..."},
+		never: products,
+		why:   "block records are compressed, nothing else here is",
 	},
 
 	{
