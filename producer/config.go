@@ -66,6 +66,11 @@ type Config struct {
 	// from 100ms to 10m.
 	RequestTimeout time.Duration
 
+	// Encoding is how records are written into requests: EncodingJSON, the
+	// default, EncodingAuto or EncodingCBOR. It is of effect with the SDK's own
+	// *kinesis.Client, unless that was given a Protocol.
+	Encoding Encoding
+
 	// MaxBufferedBytes bounds the memory of records accepted and not yet
 	// finished: partition keys, data and 80 bytes for each record. Put waits, and TryPut
 	// fails, while it is exhausted. Default 16777216 (KPL: no bound); at least
@@ -137,6 +142,9 @@ func (c Config) withDefaults() (Config, error) {
 	within("CollectionMaxSize", c.CollectionMaxSize, 52224, 10<<20)
 	within("MaxUserRecordSize", c.MaxUserRecordSize, 64, 10<<20)
 	within("MaxConnections", c.MaxConnections, 1, 256)
+	if e := c.Encoding; e < EncodingJSON || e > EncodingCBOR {
+		errs = append(errs, fmt.Errorf("Encoding %d is none of EncodingJSON, EncodingAuto, EncodingCBOR", int(e)))
+	}
 	if c.AggregationMaxSize > c.MaxUserRecordSize {
 		errs = append(errs, fmt.Errorf("AggregationMaxSize %d is greater than MaxUserRecordSize %d", c.AggregationMaxSize, c.MaxUserRecordSize))
 	}

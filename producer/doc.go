@@ -60,6 +60,14 @@
 // A stream that is not found may come back with other shards of the same names.
 // Therefore nothing is sent until its shards are known anew.
 //
+// # Requests
+//
+// With the SDK's *kinesis.Client the producer writes PutRecords requests itself,
+// in JSON or, by Config.Encoding, in CBOR, into memory that the next request
+// uses again; all else of the call is the SDK's, the client's middleware
+// included. Any other implementation of [API] gets plain calls. So does a client
+// that was given a Protocol: it goes on to speak that.
+//
 // # Locks
 //
 // Each lane has a mutex, held for an append or a hand-over. Inside it only the

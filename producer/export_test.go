@@ -1,8 +1,11 @@
 package producer
 
 import (
+	"context"
 	"math/rand/v2"
 	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/streamkit/streamkit/internal/hashkey"
 )
@@ -45,4 +48,14 @@ func (h HashCache) Has(key string) bool {
 		}
 	}
 	return false
+}
+
+// PutOnWire makes one PutRecords call with the producer's own serializer.
+func PutOnWire(ctx context.Context, client *kinesis.Client, in *kinesis.PutRecordsInput, cbor bool) (*kinesis.PutRecordsOutput, error) {
+	return (&wire{client: client}).put(ctx, in, cbor)
+}
+
+// PlainCall makes one PutRecords call as the SDK does it.
+func PlainCall(ctx context.Context, api API, in *kinesis.PutRecordsInput) (*kinesis.PutRecordsOutput, error) {
+	return plainPutter{api}.putRecords(ctx, in)
 }

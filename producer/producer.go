@@ -34,6 +34,7 @@ type API interface {
 // A Producer writes user records to one stream. It is safe for concurrent use.
 type Producer struct {
 	api        API
+	putter     putter
 	stream     string // as given to New
 	streamName *string
 	streamARN  *string
@@ -89,6 +90,7 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 	}
 	p := &Producer{
 		api:      api,
+		putter:   newPutter(api, &cfg, stream),
 		stream:   stream,
 		cfg:      cfg,
 		log:      cfg.Logger,

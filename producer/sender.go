@@ -136,7 +136,7 @@ func (p *Producer) send(ctx context.Context, items []*item) {
 func (p *Producer) putRecords(ctx context.Context, in *kinesis.PutRecordsInput) (*kinesis.PutRecordsOutput, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.RequestTimeout)
 	defer cancel()
-	return p.api.PutRecords(ctx, in, noSDKRetry)
+	return p.putter.putRecords(ctx, in)
 }
 
 // failRequest gives verdicts for a request that failed as a whole.
