@@ -52,6 +52,7 @@ type batch struct {
 	oldest   int64  // least meta.born
 	attempts int32  // requests that carried it
 	heard    bool   // somebody wants a callback
+	unsure   bool   // an attempt may have stored it, so it stays as it is
 	lastErr  error  // of the last attempt
 
 	// Set by seal.
@@ -218,6 +219,27 @@ func (bp *batchPool) split(b *batch, pick func(i int, m *meta) bool) (picked, re
 	})
 	bp.put(b)
 	return picked, rest
+}
+
+// divisible reports whether the batch may leave in parts.
+func (b *batch) divisible() bool { return len(b.meta) > 1 && !b.unsure }
+
+// cut divides b into batches of at most so many bytes, or of one record, in
+// order.
+func (bp *batchPool) cut(b *batch, size int) (parts []*batch) {
+	const unlimited = int(^uint(0) >> 1)
+	var part *batch
+	b.builder.Walk(func(i int, r aggregation.Record) bool {
+		if part == nil || !part.add(&r, b.meta[i], b.call(i), unlimited, size-len(outerKey)) {
+			part = bp.heir(b)
+			part.attempts = b.attempts
+			part.append(&r, b, i)
+			parts = append(parts, part)
+		}
+		return true
+	})
+	bp.put(b)
+	return parts
 }
 
 // append takes over the i-th record of old, whatever the limits.

@@ -48,8 +48,17 @@ type Config struct {
 	RecordTTL time.Duration
 
 	// FailIfThrottled fails a record with [ErrThrottled] when its shard is
-	// throttled, instead of retrying it.
+	// throttled, instead of retrying it. Then refusals do not slow the producer
+	// down.
 	FailIfThrottled bool
+
+	// RateLimit is the most that goes to one shard, in percent of the 1000
+	// records and 1 MiB a second that a shard takes. Below it, the producer
+	// adapts: it sends less when the shard refuses records, and slowly more
+	// afterwards. Default 0: no limit until a shard refuses records, and 100
+	// from then on, until it has refused none for a minute (KPL: 150, and no
+	// adaption); at least 1.
+	RateLimit int
 
 	// MaxUserRecordSize is the most bytes of data and partition key together
 	// of one user record. It must not exceed the stream's own limit, which is
@@ -144,6 +153,9 @@ func (c Config) withDefaults() (Config, error) {
 	within("MaxConnections", c.MaxConnections, 1, 256)
 	if e := c.Encoding; e < EncodingJSON || e > EncodingCBOR {
 		errs = append(errs, fmt.Errorf("Encoding %d is none of EncodingJSON, EncodingAuto, EncodingCBOR", int(e)))
+	}
+	if c.RateLimit < 0 {
+		errs = append(errs, fmt.Errorf("RateLimit %d is less than 1; zero means to adapt to the shard", c.RateLimit))
 	}
 	if c.AggregationMaxSize > c.MaxUserRecordSize {
 		errs = append(errs, fmt.Errorf("AggregationMaxSize %d is greater than MaxUserRecordSize %d", c.AggregationMaxSize, c.MaxUserRecordSize))

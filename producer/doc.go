@@ -32,8 +32,9 @@
 //   - A lane has at most one aggregated record in flight. With aggregation
 //     disabled it has one set of records in flight, with no partition key twice;
 //     records without a key have no order.
-//   - An aggregated record is resent with identical bytes until it is stored, so
-//     a duplicate is a whole Kinesis record.
+//   - An aggregated record that may have been stored is resent with identical
+//     bytes, so a duplicate is a whole Kinesis record. One that was certainly
+//     refused may be cut in parts, which leave in order.
 //   - A lane's next aggregated record leaves after the one before it was
 //     acknowledged and its callbacks have returned.
 //
@@ -68,9 +69,21 @@
 // included. Any other implementation of [API] gets plain calls. So does a client
 // that was given a Protocol: it goes on to speak that.
 //
+// # Throttling
+//
+// A shard that refuses records for their rate is sent less. Each shard has a
+// limit of its own, which does not exist until the first refusal: then it is 0.7
+// of what the shard took, falls to 0.7 of itself with each further refusal, and
+// grows by 2 % of what an ordinary shard takes a second. Producers that share a
+// shard come to equal shares of it in this way, without knowing of each other.
+// While a limit holds, an aggregated record has at most a quarter of the bytes
+// that it allows in a second: a shard saves up for one second, and would never
+// have room for a large record beside somebody's small ones. A minute after the
+// last refusal the limit is gone. Config.RateLimit sets a fixed ceiling.
+//
 // # Locks
 //
 // Each lane has a mutex, held for an append or a hand-over. Inside it only the
-// flush tracker's mutex is taken. Nothing is locked during a callback, a
-// request or a wait.
+// flush tracker's mutex and a limit's are taken, one at a time. Nothing is
+// locked during a callback, a request or a wait.
 package producer

@@ -33,7 +33,7 @@ func (p *Producer) appendKeyless(r *aggregation.Record, m meta, c call, urgent b
 func (p *Producer) choose() *lane {
 	lanes := p.shards.Load().lanes
 	a, b := lanes[p.rand.IntN(len(lanes))], lanes[p.rand.IntN(len(lanes))]
-	if a != b && b.queued() < a.queued() {
+	if a != b && b.load() < a.load() {
 		return b
 	}
 	return a

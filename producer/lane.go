@@ -18,6 +18,7 @@ type lane struct {
 	// lane takes: one string for a whole aggregated record.
 	shared    hashkey.Key
 	sharedEHK string
+	limit     *limiter // of the shard
 
 	mu       sync.Mutex // guards all below
 	open     *batch     // takes records; nil if there is none
@@ -46,8 +47,8 @@ type lane struct {
 	disputed *item
 }
 
-func newLane(shardID string, keys hashkey.Range, r *rand.Rand) *lane {
-	l := &lane{shardID: shardID, keys: keys}
+func newLane(shardID string, keys hashkey.Range, limit *limiter, r *rand.Rand) *lane {
+	l := &lane{shardID: shardID, keys: keys, limit: limit}
 	// Any key of the range would do. A random one spreads the records without
 	// a key over the children after splits.
 	k := hashkey.Key{Hi: keys.Start.Hi, Lo: keys.Start.Lo}
@@ -117,11 +118,16 @@ func (l *lane) unfenceLocked() {
 	}
 }
 
-// queued returns the bytes that wait or are in flight.
-func (l *lane) queued() int64 {
+// load returns how long what waits or is in flight will take, by the limit of
+// the shard; the unit is that of an ordinary shard's bytes.
+func (l *lane) load() float64 {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.bytes
+	queued := float64(l.bytes)
+	l.mu.Unlock()
+	if rate := l.limit.limited(); rate > 0 {
+		queued *= max(1, shardBytes/rate)
+	}
+	return queued
 }
 
 // look says whether the lane can send now, and if not, when to look again; 0
@@ -145,13 +151,35 @@ func (l *lane) readyLocked(now, linger int64) (ready bool, at int64) {
 	default:
 		return false, 0
 	}
+	if at <= now {
+		size := l.headLocked().wireSize()
+		if chunk := l.limit.chunk(); chunk > 0 && l.headLocked().divisible() {
+			size = min(size, chunk)
+		}
+		at = l.limit.when(now, size)
+	}
 	return at <= now, at
+}
+
+// fitLocked cuts the oldest batch, if the shard's limit leaves it too large.
+func (l *lane) fitLocked(bp *batchPool) {
+	chunk := l.limit.chunk()
+	b := l.headLocked()
+	if chunk == 0 || b == nil || b.wireSize() <= chunk || !b.divisible() {
+		return
+	}
+	if len(l.sealed) == 0 {
+		l.open = nil // nothing is behind it
+	} else {
+		l.sealed = l.sealed[1:]
+	}
+	l.unshiftLocked(bp.cut(b, chunk))
 }
 
 // take hands out what may be in flight next: the oldest batch, or with
 // aggregation disabled as many as have distinct partition keys or none. It marks the
 // lane busy. ok is false if the first does not fit the room.
-func (l *lane) take(items []item, now, linger int64, room room, distinct map[string]struct{}) (_ []item, ok bool) {
+func (l *lane) take(bp *batchPool, items []item, now, linger int64, room room, distinct map[string]struct{}) (_ []item, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if ready, _ := l.readyLocked(now, linger); !ready {
@@ -159,11 +187,15 @@ func (l *lane) take(items []item, now, linger int64, room room, distinct map[str
 	}
 	clear(distinct)
 	for room.entries > 0 {
+		l.fitLocked(bp)
 		b := l.headLocked()
 		if b == nil {
 			break
 		}
 		size := b.wireSize()
+		if l.busy && l.limit.when(now, size) > now {
+			break
+		}
 		if size > room.bytes && !room.empty {
 			if !l.busy {
 				return items, false
@@ -182,6 +214,7 @@ func (l *lane) take(items []item, now, linger int64, room room, distinct map[str
 		}
 		l.popLocked()
 		l.busy = true
+		l.limit.take(size)
 		items = append(items, item{lane: l, batch: b})
 		room.entries--
 		room.bytes -= size

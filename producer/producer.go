@@ -120,7 +120,7 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 		p.budget.shared = &cfg.Budget.pool
 	}
 	p.batches.tracker = &p.tracker
-	waiting := newLane("", hashkey.All, p.rand)
+	waiting := newLane("", hashkey.All, newLimiter(0, 1), p.rand)
 	waiting.fenced = true
 	p.shards.Store(newShardMap([]*lane{waiting}))
 

@@ -198,6 +198,7 @@ func (p *Producer) resolve(l *lane, byID map[string]hashkey.Range, last bool) (k
 	if !found || !it.batch.within(keys) {
 		// A reader that filters whole Kinesis records has discarded it.
 		p.stats.resent.Add(uint64(len(it.batch.meta)))
+		it.batch.unsure = true // that shard has it: a copy must be of all of it
 		l.unshiftLocked([]*batch{it.batch})
 		l.notBefore = p.now() + int64(laneBackoff.Wait(l.failures, p.rand))
 		l.failures++
@@ -240,7 +241,7 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 	for i, s := range shards {
 		lanes[i] = kept[s]
 		if lanes[i] == nil {
-			lanes[i] = newLane(s.id, s.keys, p.rand)
+			lanes[i] = newLane(s.id, s.keys, newLimiter(p.cfg.RateLimit, 1), p.rand)
 			lanes[i].fenced = true
 			fresh = append(fresh, lanes[i])
 		}

@@ -43,6 +43,8 @@ type action int
 const (
 	// actRetry sends the same bytes again after a backoff of the lane.
 	actRetry action = iota
+	// actThrottle sends it again when the shard's limit allows it.
+	actThrottle
 	// actSlow is actRetry for a stream that is being changed: try in a second.
 	actSlow
 	// actPause stops the whole stream but for a probe now and then: every
@@ -70,7 +72,7 @@ func (p *Producer) requestAction(err error) action {
 		if p.cfg.FailIfThrottled {
 			return actFail
 		}
-		return actRetry
+		return actThrottle
 	case "ResourceInUseException":
 		// The stream is being created or changed.
 		return actSlow
@@ -102,11 +104,14 @@ func isNotFound(err error) bool {
 // entryAction decides about one Kinesis record that was refused in a request
 // that succeeded.
 func (p *Producer) entryAction(code string) action {
-	if code == codeThroughput && p.cfg.FailIfThrottled {
-		return actFail
+	if code == codeThroughput {
+		if p.cfg.FailIfThrottled {
+			return actFail
+		}
+		return actThrottle
 	}
-	// ProvisionedThroughputExceededException, InternalFailure,
-	// ServiceUnavailable, KMSThrottlingException and unknown codes.
+	// InternalFailure, ServiceUnavailable, KMSThrottlingException and unknown
+	// codes.
 	return actRetry
 }
 

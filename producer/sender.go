@@ -15,13 +15,14 @@ import (
 type verdict int
 
 const (
-	pending  verdict = iota
-	retry            // goes back to the head of its lane
-	slow             // as retry, with a longer wait
-	halve            // refused for what it holds: goes back in two halves
-	stored           // acknowledged
-	disputed         // stored on another shard: the resharder decides
-	failed           // given up, for err
+	pending   verdict = iota
+	retry             // goes back to the head of its lane
+	slow              // as retry, with a longer wait
+	throttled         // as retry, when the shard's limit allows it
+	halve             // refused for what it holds: goes back in two halves
+	stored            // acknowledged
+	disputed          // stored on another shard: the resharder decides
+	failed            // given up, for err
 )
 
 // item is a batch on its way through a request.
@@ -32,6 +33,7 @@ type item struct {
 	shardID string // where it was stored
 	seq     string
 	err     error
+	sent    int64 // when the request left
 }
 
 // perform sends a request and settles its batches. It holds a place of the
@@ -118,6 +120,9 @@ func (p *Producer) send(ctx context.Context, items []*item) {
 
 	p.stats.requests.Add(1)
 	begin := p.now()
+	for _, it := range items {
+		it.sent = begin
+	}
 	out, err := p.putRecords(ctx, in)
 	p.stats.requestNanos.Add(uint64(p.now() - begin))
 	if err == nil && len(out.Records) != len(items) {
@@ -160,9 +165,12 @@ func (p *Producer) failRequest(ctx context.Context, items []*item, err error) {
 	}
 	for _, it := range items {
 		it.err = err
+		it.batch.unsure = it.batch.unsure || act != actThrottle
 		switch act {
 		case actRetry, actPause:
 			it.verdict = retry
+		case actThrottle:
+			it.verdict = throttled
 		case actSlow:
 			it.verdict = slow
 		case actFail:
@@ -184,9 +192,14 @@ func (p *Producer) judge(it *item, e *types.PutRecordsResultEntry) {
 	if code := aws.ToString(e.ErrorCode); code != "" {
 		it.err = &EntryError{Code: code, Message: aws.ToString(e.ErrorMessage)}
 		p.stats.countCode(code)
-		it.verdict = retry
-		if p.entryAction(code) == actFail {
+		switch p.entryAction(code) {
+		case actFail:
 			it.verdict = failed
+		case actThrottle:
+			it.verdict = throttled
+		default:
+			it.verdict = retry
+			it.batch.unsure = true
 		}
 		return
 	}
@@ -194,6 +207,7 @@ func (p *Producer) judge(it *item, e *types.PutRecordsResultEntry) {
 	switch {
 	case it.seq == "":
 		it.verdict, it.err = retry, errEntryCount
+		it.batch.unsure = true
 	case it.shardID == it.lane.shardID || !it.batch.aggregated:
 		// A record of its own is never discarded by a reader.
 		it.verdict = stored
@@ -211,18 +225,22 @@ func (p *Producer) settle(l *lane, items []item) {
 	landed := ""
 	succeeded, failures, slowly := false, false, false
 	var records, bytes int64
+	refused := int64(-1) // when the last set left that the shard had no room for
 	for i := range items {
 		it := &items[i]
 		switch it.verdict {
 		case pending:
 			back = append(back, it.batch)
 			continue
-		case retry, slow, halve, disputed:
+		case retry, slow, throttled, halve, disputed:
 			if p.aborting.Load() {
 				p.abandon(it)
 				break
 			}
-			failures = failures || it.verdict != disputed && it.verdict != halve
+			failures = failures || it.verdict == retry || it.verdict == slow
+			if it.verdict == throttled && (refused < 0 || it.sent > refused) {
+				refused = it.sent
+			}
 			slowly = slowly || it.verdict == slow
 			switch {
 			case it.verdict == disputed:
@@ -253,6 +271,9 @@ func (p *Producer) settle(l *lane, items []item) {
 	}
 
 	now := p.now()
+	if refused >= 0 {
+		l.limit.refused(now, refused, p.rand)
+	}
 	l.mu.Lock()
 	l.unshiftLocked(back)
 	l.records -= records
@@ -293,6 +314,7 @@ func (p *Producer) finish(it *item) {
 		p.stats.recordsPut.Add(n)
 		p.stats.kinesisRecordsPut.Add(1)
 		p.stats.kinesisBytesPut.Add(uint64(len(b.data)))
+		it.lane.limit.accepted(p.now(), 1, len(b.data)+len(b.partitionKey))
 		if it.lane.acknowledge(it.shardID, it.seq) {
 			p.stats.regressions.Add(1)
 		}

@@ -38,6 +38,7 @@ type Stats struct {
 
 	// Shards.
 	Shards              int    // in the shard map; 0 until the first one is known
+	ShardsLimited       int    // that get less than there is, because they refused records, or by Config.RateLimit
 	MapRefreshes        uint64 // shard lists received
 	MapFailures         uint64 // shard lists that failed or did not cover the hash space
 	WrongShard          uint64 // sets of Kinesis records stored elsewhere than predicted
@@ -112,6 +113,9 @@ func (p *Producer) Stats() Stats {
 		l.mu.Unlock()
 		if l.shardID != "" {
 			s.Shards++
+			if l.limit.limited() > 0 {
+				s.ShardsLimited++
+			}
 		}
 	}
 	return s

@@ -67,6 +67,7 @@ func NewCollector(stream string, source Source) *Collector {
 		return 0
 	})
 	add(gauge, "shards", "Open shards in the shard map.", func(s *producer.Stats) float64 { return float64(s.Shards) })
+	add(gauge, "limited_shards", "Shards that get less than there is, because they refused records, or by RateLimit.", func(s *producer.Stats) float64 { return float64(s.ShardsLimited) })
 	add(counter, "wrong_shard_total", "Sets of Kinesis records stored elsewhere than predicted.", func(s *producer.Stats) float64 { return float64(s.WrongShard) })
 	add(counter, "resend_reshard_total", "User records sent again for that reason.", func(s *producer.Stats) float64 { return float64(s.ReshardResent) })
 	add(counter, "unexplained_shard_total", "Kinesis records stored elsewhere although the shard map was right.", func(s *producer.Stats) float64 { return float64(s.UnexplainedShards) })
