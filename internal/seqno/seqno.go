@@ -79,8 +79,8 @@ func (n Number) words() [3]uint64 {
 
 // Append writes n in decimal after dst.
 func (n Number) Append(dst []byte) []byte {
-	var a Appender
-	return a.Append(dst, n)
+	var s slot
+	return s.append(dst, n)
 }
 
 // Parse decodes a sequence number of version 2. The error wraps [ErrSyntax] if

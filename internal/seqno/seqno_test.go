@@ -102,6 +102,49 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// integer is the integer that n writes, put together by big integers.
+func integer(n seqno.Number) *big.Int {
+	want := new(big.Int)
+	for _, f := range []struct {
+		v    uint64
+		bits uint
+	}{{2, 0}, {uint64(n.Create), 36}, {uint64(n.Shard & 15), 4}, {n.Index, 64}, {0, 8}, {uint64(n.Time), 36}, {uint64(n.Shard), 32}, {2, 4}} {
+		want.Lsh(want, f.bits).Or(want, new(big.Int).SetUint64(f.v))
+	}
+	return want
+}
+
+// TestAppenderCarries lets the next index change the digits far to the left,
+// which random numbers do once in 10^8.
+func TestAppenderCarries(t *testing.T) {
+	step := new(big.Int).Lsh(big.NewInt(1), 80)
+	for _, digits := range []int64{16, 32, 48} {
+		turn := new(big.Int).Exp(big.NewInt(10), big.NewInt(digits), nil)
+		found := 0
+		for create := int64(1700000000); found < 20 && create < 1700100000; create++ {
+			n := seqno.Number{Create: create, Shard: uint32(create % 16), Time: 1700000005}
+			// How many indexes to go until the digits on the right begin anew.
+			left := new(big.Int).Mod(integer(n), turn)
+			left.Sub(turn, left).Div(left, step)
+			if !left.IsUint64() || left.Uint64() >= seqno.MaxIndex-3 {
+				continue
+			}
+			found++
+			var a seqno.Appender
+			n.Index = left.Uint64()
+			for range 3 {
+				if got, want := string(a.Append(nil, n)), integer(n).String(); got != want {
+					t.Fatalf("%+v is written as %s, want %s", n, got, want)
+				}
+				n.Index++
+			}
+		}
+		if found == 0 {
+			t.Errorf("no number carries beyond %d digits", digits)
+		}
+	}
+}
+
 // TestAppender compares numbers in random succession with those that big
 // integers write.
 func TestAppender(t *testing.T) {
@@ -109,6 +152,7 @@ func TestAppender(t *testing.T) {
 	var a seqno.Appender
 	// A zero number follows nothing, though it is next to the zero Appender.
 	n := seqno.Number{Index: 1}
+	others := []seqno.Number{{Shard: 1, Time: 1}, {Shard: 2, Time: 1}, {Shard: 9, Time: 1}}
 	for i := range 20000 {
 		switch r.IntN(10) {
 		case 0:
@@ -117,18 +161,16 @@ func TestAppender(t *testing.T) {
 			n.Time = r.Int64N(1 << 36)
 		case 2:
 			n.Shard++
+		case 3, 4, 5: // another shard goes on where it was
+			s := r.IntN(len(others))
+			n, others[s] = others[s], n
+			n.Index = min(n.Index+1, seqno.MaxIndex)
 		default:
 			if i > 0 && n.Index < seqno.MaxIndex {
 				n.Index++
 			}
 		}
-		want := new(big.Int)
-		for _, f := range []struct {
-			v    uint64
-			bits uint
-		}{{2, 0}, {uint64(n.Create), 36}, {uint64(n.Shard & 15), 4}, {n.Index, 64}, {0, 8}, {uint64(n.Time), 36}, {uint64(n.Shard), 32}, {2, 4}} {
-			want.Lsh(want, f.bits).Or(want, new(big.Int).SetUint64(f.v))
-		}
+		want := integer(n)
 		if got := string(a.Append([]byte("x"), n)); got != "x"+want.String() {
 			t.Fatalf("%+v is written as %s, want %v", n, got[1:], want)
 		}
@@ -149,6 +191,20 @@ func BenchmarkAppend(b *testing.B) {
 		for b.Loop() {
 			n.Index++
 			buf = a.Append(buf[:0], n)
+		}
+	})
+	b.Run("shards in turn", func(b *testing.B) {
+		var a seqno.Appender
+		ns := [4]seqno.Number{}
+		for i := range ns {
+			ns[i] = n
+			ns[i].Shard = uint32(i)
+		}
+		i := 0
+		for b.Loop() {
+			i = (i + 1) % len(ns)
+			ns[i].Index++
+			buf = a.Append(buf[:0], ns[i])
 		}
 	})
 }
