@@ -167,6 +167,7 @@ func TestRun(t *testing.T) {
 			Limits: []bench.Limit{
 				{Name: "journal", Load: gen.BareJournal{Callers: 2, Batch: 10, Size: 20}},
 				{Name: "overwrite", Load: gen.Overwrite{Size: 5000, Records: 20}},
+				{Name: "twice", Load: gen.Overwrite{Size: 3 << 20, Records: 20, Twice: true}},
 				{Name: "write", Load: gen.WriteFiles{Bytes: 3 << 20}},
 				{Name: "read", Load: gen.ReadFile{Bytes: 3<<20 + 1}},
 			},
@@ -197,7 +198,7 @@ func TestRun(t *testing.T) {
 	}
 	for i := range out[5].Limits {
 		for _, r := range out[5].Beside[i] {
-			if records := i < 2; r.Bytes == 0 || r.Elapsed == 0 || r.P99 == 0 || (r.Count > 0) != records {
+			if records := i < 3; r.Bytes == 0 || r.Elapsed == 0 || r.P99 == 0 || (r.Count > 0) != records {
 				t.Errorf("%s: %+v", out[5].Limits[i].Name, r)
 			}
 		}
@@ -225,7 +226,7 @@ func TestRun(t *testing.T) {
 	if err := errors.Join(bench.Print(&table, cfg, machine, out), bench.WriteJSON(&doc, cfg, machine, out)); err != nil {
 		t.Fatal(err)
 	}
-	if text := table.String(); strings.Count(text, "\n") != 4+len(rows)+2+5 || !strings.Contains(text, "streamd --tls off") {
+	if text := table.String(); strings.Count(text, "\n") != 4+len(rows)+2+6 || !strings.Contains(text, "streamd --tls off") {
 		t.Errorf("printed\n%s", text)
 	}
 	var read struct {
@@ -240,7 +241,7 @@ func TestRun(t *testing.T) {
 	}
 	if err := json.Unmarshal([]byte(doc.String()), &read); err != nil || len(read.Rows) != len(rows) || read.Rows[0].Ours[1].Count != out[0].Ours[1].Count {
 		t.Errorf("%v, wrote\n%s", err, &doc)
-	} else if l := read.Rows[5].Limits; len(l) != 4 || l[3].Name != "read" || l[3].Share != out[5].ShareOf(3) || len(l[3].Results) != 2 {
+	} else if l := read.Rows[5].Limits; len(l) != 5 || l[4].Name != "read" || l[4].Share != out[5].ShareOf(4) || len(l[4].Results) != 2 {
 		t.Errorf("wrote limits\n%+v", l)
 	}
 }

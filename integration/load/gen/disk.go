@@ -22,10 +22,17 @@ import (
 type Overwrite struct {
 	Size    int // bytes of a write; records of one take as much of the disk with it
 	Records int // that a write stands for
+	// Twice has the same bytes written to new files besides, durable by the
+	// megabyte, as a journal's are that is copied to where they stay: the file
+	// that is overwritten holds what the copy is behind, and no more.
+	Twice bool
 }
 
 // overwritten is the size of the file, that of a journal at its defaults.
 const overwritten = 48 << 20
+
+// copied is the size of the files that it is copied to.
+const copied = 16 << 20
 
 // Run implements [Load].
 func (o Overwrite) Run(ctx context.Context, env *Env) (_ Result, err error) {
@@ -36,6 +43,12 @@ func (o Overwrite) Run(ctx context.Context, env *Env) (_ Result, err error) {
 	defer func() { err = errors.Join(err, f.Close()) }()
 	if err := f.Sync(); err != nil {
 		return Result{}, err
+	}
+	behind := func(int) error { return nil }
+	if o.Twice {
+		var end func() error
+		behind, end = copies(env)
+		defer func() { err = errors.Join(err, end()) }()
 	}
 	b := make([]byte, o.Size)
 	const block = 4096
@@ -54,8 +67,58 @@ func (o Overwrite) Run(ctx context.Context, env *Env) (_ Result, err error) {
 			return Result{}, err
 		}
 		at += step
+		if err := behind(o.Size); err != nil {
+			return Result{}, err
+		}
 		return Result{Count: int64(o.Records), Bytes: int64(o.Size), Elapsed: time.Since(began)}, nil
 	})
+}
+
+// copies writes new files besides. The first function it returns tells it how many
+// bytes there are to be copied, and waits while the copies are behind by more than
+// is overwritten; the second ends it.
+func copies(env *Env) (add func(bytes int) error, end func() error) {
+	pieces := make(chan struct{}, overwritten/piece) // what is to be copied
+	failed := make(chan error, 1)                    // why the copying has ended
+	go func() {
+		failed <- func() (err error) {
+			b := make([]byte, piece)
+			for {
+				f, err := vfs.OS.OpenFile(filepath.Join(env.Dir, "copy"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+				if err != nil {
+					return err
+				}
+				for at := 0; at < copied && err == nil; at += piece {
+					if _, ok := <-pieces; !ok {
+						return errors.Join(f.Close(), vfs.OS.Remove(f.Name()))
+					}
+					if _, err = f.Write(b); err == nil {
+						err = f.Sync()
+					}
+				}
+				if err = errors.Join(err, f.Close(), vfs.OS.Remove(f.Name())); err != nil {
+					return err
+				}
+			}
+		}()
+	}()
+	bytes := 0
+	add = func(n int) error {
+		for bytes += n; bytes >= piece; bytes -= piece {
+			select {
+			case pieces <- struct{}{}:
+			case err := <-failed:
+				failed <- err // end says it again
+				return err
+			}
+		}
+		return nil
+	}
+	end = func() error {
+		close(pieces)
+		return <-failed
+	}
+	return add, end
 }
 
 // WriteFiles writes files from their begin to their end, and makes each durable.
