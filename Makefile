@@ -89,6 +89,8 @@ lint: ## golangci-lint, and vet for the other systems
 	done
 	GOOS=darwin CGO_ENABLED=0 $(GO) vet $(PKG)
 	GOOS=windows CGO_ENABLED=0 $(GO) vet $(PKG)
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet $(PKG)
+	GOOS=linux GOARCH=386 CGO_ENABLED=0 $(GO) vet ./producer/... # 32 bits
 
 fmt: ## format all Go files
 	$(TOOL) golangci-lint fmt

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -20,7 +21,7 @@ type Config struct {
 	DisableAggregation bool
 
 	// AggregationMaxCount is the most user records in one aggregated record.
-	// Default 4294967295; from 1.
+	// Default 4294967295, or what an int holds; from 1.
 	AggregationMaxCount int
 
 	// AggregationMaxSize is the most bytes of one aggregated record. A user
@@ -113,7 +114,7 @@ func (globalSource) Uint64() uint64 { return rand.Uint64() }
 // withDefaults returns c with defaults filled in, and an error that joins one
 // error for each setting out of range.
 func (c Config) withDefaults() (Config, error) {
-	c.AggregationMaxCount = cmp.Or(c.AggregationMaxCount, 4294967295)
+	c.AggregationMaxCount = cmp.Or(c.AggregationMaxCount, min(math.MaxUint32, math.MaxInt))
 	c.CollectionMaxCount = cmp.Or(c.CollectionMaxCount, 500)
 	c.CollectionMaxSize = cmp.Or(c.CollectionMaxSize, 5<<20)
 	c.RecordMaxBufferedTime = cmp.Or(c.RecordMaxBufferedTime, 10*time.Millisecond)

@@ -85,17 +85,17 @@ func drawPlan(r *rand.Rand) simPlan {
 		DisableAggregation:    r.IntN(6) == 0,
 		AggregationMaxSize:    200 + r.IntN(3000),
 		CollectionMaxCount:    1 + r.IntN(20),
-		RecordMaxBufferedTime: time.Duration(1 + r.IntN(int(50*time.Millisecond))),
+		RecordMaxBufferedTime: time.Duration(1 + r.Int64N(int64(50*time.Millisecond))),
 		RecordTTL:             -1,
 		MaxUserRecordSize:     4000,
 		MaxConnections:        1 + r.IntN(6),
 		RequestTimeout:        time.Duration(100+r.IntN(1900)) * time.Millisecond,
 		MaxBufferedBytes:      int64(8000 + r.IntN(60_000)),
-		ShardRefreshInterval:  time.Second + time.Duration(r.IntN(int(3*time.Second))),
+		ShardRefreshInterval:  time.Second + time.Duration(r.Int64N(int64(3*time.Second))),
 		Logger:                quiet(),
 	}
 	if r.IntN(4) == 0 {
-		pl.cfg.RecordTTL = 300*time.Millisecond + time.Duration(r.IntN(int(3*time.Second)))
+		pl.cfg.RecordTTL = 300*time.Millisecond + time.Duration(r.Int64N(int64(3*time.Second)))
 	}
 	pl.cfg.FailIfThrottled = r.IntN(12) == 0
 	return pl
@@ -377,7 +377,11 @@ func TestSimulation(t *testing.T) {
 	for _, f := range simFound {
 		seeds = append(seeds, f.seed)
 	}
-	for i := range *simSeeds {
+	n := *simSeeds
+	if raceEnabled && n == 500 {
+		n = 100 // several times slower
+	}
+	for i := range n {
 		seeds = append(seeds, *simFrom+i)
 	}
 	if *simSeed != 0 {
