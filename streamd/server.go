@@ -24,7 +24,7 @@ import (
 	"github.com/streamkit/streamkit/streamd/internal/clock"
 	"github.com/streamkit/streamkit/streamd/internal/faults"
 	"github.com/streamkit/streamkit/streamd/internal/journal"
-	"github.com/streamkit/streamkit/streamd/internal/lane"
+	"github.com/streamkit/streamkit/streamd/internal/plainhttp"
 	"github.com/streamkit/streamkit/streamd/internal/runs"
 	"github.com/streamkit/streamkit/streamd/internal/state"
 	"github.com/streamkit/streamkit/streamd/internal/store"
@@ -284,8 +284,8 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 
 // plain returns the listener that serves the plain requests of HTTP/1.1 itself
 // and leaves the others to srv.
-func (s *Server) plain(srv *http.Server) *lane.Listener {
-	return lane.Listen(s.listener, lane.Config{
+func (s *Server) plain(srv *http.Server) *plainhttp.Listener {
+	return plainhttp.Listen(s.listener, plainhttp.Config{
 		Handler: srv.Handler, HeadTimeout: srv.ReadHeaderTimeout, IdleTimeout: srv.IdleTimeout,
 		ConnState: s.metrics.connection, Logger: s.log,
 		Takes: func(r *http.Request) bool {
@@ -304,7 +304,7 @@ func (s *Server) Run(ctx context.Context) error {
 	main := s.httpServer(s.recorder.wrap(handler))
 	main.RegisterOnShutdown(handler.EndEvents)
 	main.ConnState = func(c net.Conn, to http.ConnState) {
-		if to != http.StateNew || !lane.Known(c) {
+		if to != http.StateNew || !plainhttp.Known(c) {
 			s.metrics.connection(c, to)
 		}
 	}

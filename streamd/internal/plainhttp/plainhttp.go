@@ -1,4 +1,4 @@
-// Package lane serves the requests that AWS clients send over HTTP/1.1, and
+// Package plainhttp serves the requests that AWS clients send over HTTP/1.1, and
 // leaves all others to net/http.
 //
 // A server of small requests spends most of its time around them: net/http begins
@@ -14,7 +14,7 @@
 // refuse, or read in another way, is not plain. What differs is that the context
 // of a request does not end when its client goes away: who waits long must not be
 // served here, see Config.Takes.
-package lane
+package plainhttp
 
 import (
 	"context"

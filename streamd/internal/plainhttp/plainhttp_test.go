@@ -1,4 +1,4 @@
-package lane_test
+package plainhttp_test
 
 import (
 	"bufio"
@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/streamkit/streamkit/internal/memnet"
-	"github.com/streamkit/streamkit/streamd/internal/lane"
+	"github.com/streamkit/streamkit/streamd/internal/plainhttp"
 )
 
 const (
@@ -24,12 +24,12 @@ const (
 	idleTimeout = 120 * time.Second
 )
 
-// rig is a listener with a server of net/http behind it. The header Lane of an
+// rig is a listener with a server of net/http behind it. The header Plain of an
 // answer says who has served it.
 type rig struct {
 	t       *testing.T
 	ln      *memnet.Listener
-	lane    *lane.Listener
+	plain   *plainhttp.Listener
 	srv     *http.Server
 	serving sync.WaitGroup
 	open    atomic.Int64
@@ -47,27 +47,27 @@ func newRig(t *testing.T, handler http.HandlerFunc) *rig {
 		case http.StateActive, http.StateIdle, http.StateHijacked:
 		}
 	}
-	r.lane = lane.Listen(r.ln, lane.Config{
+	r.plain = plainhttp.Listen(r.ln, plainhttp.Config{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-			w.Header().Set("Lane", "yes")
+			w.Header().Set("Plain", "yes")
 			handler(w, req)
 		}),
 		Takes:       func(req *http.Request) bool { return req.Header.Get("X-Amz-Target") != "Other" },
 		HeadTimeout: headTimeout, IdleTimeout: idleTimeout, ConnState: state, Logger: slog.New(slog.DiscardHandler),
 	})
 	r.srv = &http.Server{Handler: handler, ReadHeaderTimeout: headTimeout, IdleTimeout: idleTimeout, ConnState: func(c net.Conn, to http.ConnState) {
-		if to != http.StateNew || !lane.Known(c) {
+		if to != http.StateNew || !plainhttp.Known(c) {
 			state(c, to)
 		}
 	}}
-	r.serving.Go(func() { _ = r.srv.Serve(r.lane) }) // ends with the listener
+	r.serving.Go(func() { _ = r.srv.Serve(r.plain) }) // ends with the listener
 	t.Cleanup(r.stop)
 	return r
 }
 
 func (r *rig) stop() {
 	_ = r.srv.Shutdown(context.Background())
-	if err := r.lane.Shutdown(context.Background()); err != nil {
+	if err := r.plain.Shutdown(context.Background()); err != nil {
 		r.t.Error(err)
 	}
 	r.serving.Wait()
@@ -101,7 +101,7 @@ func TestWhoServes(t *testing.T) {
 	for _, tt := range []struct {
 		name, sent, want string
 		status           int
-		lane             bool
+		plain            bool
 	}{
 		{"plain", "POST / HTTP/1.1\r\nHost: h:1\r\nX-A: b\r\nContent-Length: 2\r\n\r\nhi", "POST / h:1 2 [b] hi", 200, true},
 		{"empty body", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", "POST / h 0 [] ", 200, true},
@@ -150,7 +150,7 @@ func TestWhoServes(t *testing.T) {
 							}
 						}()
 						if before {
-							if got := read(t, in); got.status != 200 || got.body != "POST / h 1 [] 0" || got.header.Get("Lane") != "yes" {
+							if got := read(t, in); got.status != 200 || got.body != "POST / h 1 [] 0" || got.header.Get("Plain") != "yes" {
 								t.Fatalf("plain request: %+v", got)
 							}
 						}
@@ -158,8 +158,8 @@ func TestWhoServes(t *testing.T) {
 						if got.status != tt.status || got.body != tt.want && (tt.status == 200 || !strings.HasPrefix(got.body, tt.want)) {
 							t.Errorf("in parts of %d: %d %q, want %d %q", part, got.status, got.body, tt.status, tt.want)
 						}
-						if here := got.header.Get("Lane") == "yes"; here != tt.lane {
-							t.Errorf("in parts of %d: served here %t, want %t", part, here, tt.lane)
+						if here := got.header.Get("Plain") == "yes"; here != tt.plain {
+							t.Errorf("in parts of %d: served here %t, want %t", part, here, tt.plain)
 						}
 						if tt.status == 200 && got.header.Get("Date") == "" {
 							t.Error("no date")
@@ -347,7 +347,7 @@ func TestShutdown(t *testing.T) {
 			}
 			defer cancel()
 			stopped := make(chan error, 1)
-			go func() { stopped <- r.lane.Shutdown(ctx) }()
+			go func() { stopped <- r.plain.Shutdown(ctx) }()
 			for _, c := range []io.Reader{fresh, in} {
 				if _, err := io.ReadAll(c); err != nil {
 					t.Error(err)
@@ -396,7 +396,7 @@ func FuzzHead(f *testing.F) {
 	f.Add("POST / HTTP/1.1\r\nhost:[::1]:1\r\nX-A: b\r\nx-a: c\r\nContent-Length: 02\r\nConnection: keep-alive\r\n\r\n")
 	f.Add("POST / HTTP/1.1\r\nHost: h\r\n: b\r\nContent-Length: 2\r\nA\x7f: b\r\n\r\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		host, header, length, ok := lane.ReadHead(text)
+		host, header, length, ok := plainhttp.ReadHead(text)
 		if !ok {
 			return
 		}
