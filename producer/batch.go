@@ -21,7 +21,7 @@ const (
 
 	// maxPooledCost keeps the arenas of unusually large batches out of the
 	// pool.
-	maxPooledCost = 1 << 20
+	maxPooledCost = 4 << 20
 )
 
 // meta is what the producer knows of a buffered record beside its bytes.

@@ -131,7 +131,7 @@ func (c *collector) collect(now int64) []item {
 	for _, l := range c.ready {
 		before := len(items)
 		var ok bool
-		if items, ok = l.take(&p.batches, items, now, p.linger(), left, c.distinct); !ok {
+		if items, ok = l.take(p, items, now, p.linger(), left, c.distinct); !ok {
 			break
 		}
 		for _, it := range items[before:] {

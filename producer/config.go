@@ -25,8 +25,10 @@ type Config struct {
 	AggregationMaxCount int
 
 	// AggregationMaxSize is the most bytes of one aggregated record. A user
-	// record that does not fit is sent alone. Default 51200, which is two PUT
-	// payload units; from 64 to 10485760, and no more than MaxUserRecordSize.
+	// record that does not fit is sent alone. Default 0: 51200, which is two PUT
+	// payload units, and up to 1024000 for a shard whose records would wait
+	// otherwise (KPL: always 51200); from 64 to 10485760, and no more than
+	// MaxUserRecordSize.
 	AggregationMaxSize int
 
 	// CollectionMaxCount is the most Kinesis records that one PutRecords
@@ -120,7 +122,6 @@ func (c Config) withDefaults() (Config, error) {
 	c.RecordMaxBufferedTime = cmp.Or(c.RecordMaxBufferedTime, 10*time.Millisecond)
 	c.RecordTTL = cmp.Or(c.RecordTTL, 30*time.Second)
 	c.MaxUserRecordSize = cmp.Or(c.MaxUserRecordSize, 1<<20)
-	c.AggregationMaxSize = cmp.Or(c.AggregationMaxSize, min(51200, c.MaxUserRecordSize))
 	c.MaxConnections = cmp.Or(c.MaxConnections, 24)
 	c.RequestTimeout = cmp.Or(c.RequestTimeout, 6*time.Second)
 	if c.Budget != nil {
@@ -147,7 +148,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.AggregationMaxCount < 1 {
 		errs = append(errs, fmt.Errorf("AggregationMaxCount %d is less than 1", c.AggregationMaxCount))
 	}
-	within("AggregationMaxSize", c.AggregationMaxSize, 64, 10<<20)
+	if c.AggregationMaxSize != 0 {
+		within("AggregationMaxSize", c.AggregationMaxSize, 64, 10<<20)
+	}
 	within("CollectionMaxCount", c.CollectionMaxCount, 1, 500)
 	within("CollectionMaxSize", c.CollectionMaxSize, 52224, 10<<20)
 	within("MaxUserRecordSize", c.MaxUserRecordSize, 64, 10<<20)

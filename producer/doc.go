@@ -69,6 +69,14 @@
 // included. Any other implementation of [API] gets plain calls. So does a client
 // that was given a Protocol: it goes on to speak that.
 //
+// # Sizes
+//
+// A lane that keeps up sends what came in RecordMaxBufferedTime, or while the
+// record before it was in flight, up to 51,200 bytes. As soon as two aggregated
+// records wait, those that follow get twice as large, up to 1,024,000 bytes: one
+// in flight is all that a lane has, so its size is the lane's throughput. They
+// shrink again when the lane keeps up. Config.AggregationMaxSize fixes the size.
+//
 // # Throttling
 //
 // A shard that refuses records for their rate is sent less. Each shard has a

@@ -26,6 +26,8 @@ type lane struct {
 	records  int64      // not finished, in flight included
 	bytes    int64      // their cost
 	received uint64     // records that Put added
+	units    int        // size of aggregated records, in PUT payload units
+	target   int        // the same in bytes, and no more than the shard's limit allows
 
 	busy      bool   // a set of batches is in flight, or its callbacks run
 	fenced    bool   // nothing may leave until the resharder says so
@@ -47,8 +49,9 @@ type lane struct {
 	disputed *item
 }
 
-func newLane(shardID string, keys hashkey.Range, limit *limiter, r *rand.Rand) *lane {
-	l := &lane{shardID: shardID, keys: keys, limit: limit}
+func newLane(shardID string, keys hashkey.Range, limit *limiter, s *sizer, r *rand.Rand) *lane {
+	l := &lane{shardID: shardID, keys: keys, limit: limit, units: firstUnits}
+	l.fitTargetLocked(s)
 	// Any key of the range would do. A random one spreads the records without
 	// a key over the children after splits.
 	k := hashkey.Key{Hi: keys.Start.Hi, Lo: keys.Start.Lo}
@@ -75,20 +78,18 @@ func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bo
 		return a
 	}
 	changed := urgent
-	if l.open != nil && !l.open.add(r, m, c, p.maxCount, p.maxSize) {
-		l.sealed = append(l.sealed, l.open)
-		l.open = nil
+	if l.open != nil && !l.open.add(r, m, c, p.maxCount, l.target) {
+		l.sealLocked(&p.sizes)
 		a.full, changed = true, true
 	}
 	if l.open == nil {
 		l.open = p.batches.get(m.born)
-		l.open.add(r, m, c, p.maxCount, p.maxSize)
+		l.open.add(r, m, c, p.maxCount, l.target)
 		changed = true
 	}
 	if len(l.open.meta) >= p.maxCount {
-		l.sealed = append(l.sealed, l.open)
-		l.open = nil
-		a.full = true
+		l.sealLocked(&p.sizes)
+		a.full, changed = true, true
 	}
 	l.records++
 	l.bytes += cost
@@ -98,6 +99,15 @@ func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bo
 	a.awake = changed && l.noteLocked()
 	l.mu.Unlock()
 	return a
+}
+
+// sealLocked takes no more records into the open batch.
+func (l *lane) sealLocked(s *sizer) {
+	l.sealed = append(l.sealed, l.open)
+	l.open = nil
+	if len(l.sealed) > 1 {
+		l.growLocked(s)
+	}
 }
 
 // noteLocked reports whether the collector must be told to look, and takes
@@ -179,15 +189,16 @@ func (l *lane) fitLocked(bp *batchPool) {
 // take hands out what may be in flight next: the oldest batch, or with
 // aggregation disabled as many as have distinct partition keys or none. It marks the
 // lane busy. ok is false if the first does not fit the room.
-func (l *lane) take(bp *batchPool, items []item, now, linger int64, room room, distinct map[string]struct{}) (_ []item, ok bool) {
+func (l *lane) take(p *Producer, items []item, now, linger int64, room room, distinct map[string]struct{}) (_ []item, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if ready, _ := l.readyLocked(now, linger); !ready {
 		return items, true
 	}
 	clear(distinct)
+	sent := 0
 	for room.entries > 0 {
-		l.fitLocked(bp)
+		l.fitLocked(&p.batches)
 		b := l.headLocked()
 		if b == nil {
 			break
@@ -215,6 +226,7 @@ func (l *lane) take(bp *batchPool, items []item, now, linger int64, room room, d
 		l.popLocked()
 		l.busy = true
 		l.limit.take(size)
+		sent += size
 		items = append(items, item{lane: l, batch: b})
 		room.entries--
 		room.bytes -= size
@@ -222,6 +234,11 @@ func (l *lane) take(bp *batchPool, items []item, now, linger int64, room room, d
 		if distinct == nil {
 			break
 		}
+	}
+	if l.headLocked() == nil {
+		l.shrinkLocked(&p.sizes, sent)
+	} else {
+		l.fitTargetLocked(&p.sizes)
 	}
 	return items, true
 }

@@ -43,7 +43,7 @@ type Producer struct {
 	rand       *rand.Rand // jitter and balance; safe for concurrent use
 	start      time.Time
 	maxCount   int // user records in a Kinesis record
-	maxSize    int // bytes of an aggregated record
+	sizes      sizer
 
 	hashes  *hashCache
 	budget  budget
@@ -97,14 +97,13 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 		rand:     rand.New(cfg.source),
 		start:    time.Now(),
 		maxCount: cfg.AggregationMaxCount,
-		// The stream's limit counts the outer partition key, too.
-		maxSize: min(cfg.AggregationMaxSize, cfg.MaxUserRecordSize-len(outerKey)),
-		hashes:  newHashCache(),
-		wake:    make(chan struct{}, 1),
-		refresh: make(chan struct{}, 1),
-		idle:    make(chan struct{}, 1),
-		closing: make(chan struct{}),
-		done:    make(chan struct{}),
+		sizes:    newSizer(&cfg),
+		hashes:   newHashCache(),
+		wake:     make(chan struct{}, 1),
+		refresh:  make(chan struct{}, 1),
+		idle:     make(chan struct{}, 1),
+		closing:  make(chan struct{}),
+		done:     make(chan struct{}),
 	}
 	if strings.HasPrefix(stream, "arn:") {
 		p.streamARN = aws.String(stream)
@@ -120,7 +119,7 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 		p.budget.shared = &cfg.Budget.pool
 	}
 	p.batches.tracker = &p.tracker
-	waiting := newLane("", hashkey.All, newLimiter(0, 1), p.rand)
+	waiting := newLane("", hashkey.All, newLimiter(0, 1), &p.sizes, p.rand)
 	waiting.fenced = true
 	p.shards.Store(newShardMap([]*lane{waiting}))
 

@@ -241,7 +241,7 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 	for i, s := range shards {
 		lanes[i] = kept[s]
 		if lanes[i] == nil {
-			lanes[i] = newLane(s.id, s.keys, newLimiter(p.cfg.RateLimit, 1), p.rand)
+			lanes[i] = newLane(s.id, s.keys, newLimiter(p.cfg.RateLimit, 1), &p.sizes, p.rand)
 			lanes[i].fenced = true
 			fresh = append(fresh, lanes[i])
 		}
@@ -256,7 +256,7 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 	moves := make(map[*lane]*move, len(fresh))
 	heirs := make(map[string]*lane, len(fresh))
 	for _, l := range fresh {
-		moves[l] = new(move)
+		moves[l] = &move{units: firstUnits}
 		heirs[l.shardID] = l
 	}
 	for _, old := range closing {
@@ -291,6 +291,8 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 		l.mu.Lock()
 		if m := moves[l]; m != nil {
 			l.unshiftLocked(m.batches)
+			l.units = max(l.units, m.units)
+			l.fitTargetLocked(&p.sizes)
 			l.records += m.records
 			l.bytes += m.bytes
 		}
@@ -305,6 +307,7 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 type move struct {
 	batches        []*batch
 	open           *batch
+	units          int // size of the next batch: it grows as on a lane
 	records, bytes int64
 }
 
@@ -312,6 +315,9 @@ func (m *move) seal() {
 	if m.open != nil {
 		m.batches = append(m.batches, m.open)
 		m.open = nil
+		if len(m.batches) > 1 {
+			m.units = min(2*m.units, mostUnits)
+		}
 	}
 }
 
@@ -325,10 +331,10 @@ func (p *Producer) distribute(b *batch, old *lane, next *shardMap, moves map[*la
 			r.ExplicitHashKey, mt.hash = keyless.sharedEHK, keyless.shared
 		}
 		m := moves[next.lookup(mt.hash)]
-		if m.open == nil || !m.open.add(&r, mt, b.call(i), p.maxCount, p.maxSize) {
+		if m.open == nil || !m.open.add(&r, mt, b.call(i), p.maxCount, p.sizes.bytes(m.units)) {
 			m.seal()
 			m.open = p.batches.heir(b)
-			m.open.add(&r, mt, b.call(i), p.maxCount, p.maxSize)
+			m.open.add(&r, mt, b.call(i), p.maxCount, p.sizes.bytes(m.units))
 		}
 		m.records++
 		m.bytes += recordCost(&r)
