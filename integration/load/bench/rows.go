@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/streamkit/streamkit/integration/load/gen"
+	"github.com/streamkit/streamkit/producer"
 )
 
 // A Row is one line of the table: a load, the server that it is put on, what
@@ -25,7 +26,7 @@ type Row struct {
 // as a share of it too.
 type Limit struct {
 	Name string
-	Load gen.Load // starts no server
+	Load gen.Load // starts no server, or one as the row has it
 	// Share is how much of it the row should reach. 0 is no demand.
 	Share float64
 }
@@ -93,6 +94,11 @@ var (
 	reading   = Limit{Name: "reading a file of 64 MiB, cached", Load: gen.ReadFile{Bytes: stored}}
 )
 
+// floorOf is the limit of rows of the producer: the same work by hand.
+func floorOf(cbor bool, size int) Limit {
+	return Limit{Name: "aggregation, MD5, encoding and hash by hand, plain connections", Load: gen.ProducerFloor{CBOR: cbor, Size: size, Keys: 1000}}
+}
+
 // demanding returns a limit with a demand.
 func (l Limit) demanding(share float64) Limit {
 	l.Share = share
@@ -158,6 +164,35 @@ var Rows = []Row{
 		Server: Server{Durable: true, Shards: 10_000}, Cap: &durable,
 		Limits: []Limit{bare(500, 200)},
 		Target: Target{Share: 0.60},
+	},
+	{
+		Name: "producer-json", Title: "producer, 100 B keyed, JSON, null server",
+		Load: gen.Producer{Callers: 2, Size: 100, Keys: 1000}, Server: *null,
+		Limits: []Limit{floorOf(false, 100).demanding(0.5)},
+		Target: Target{Rate: 2_400_000},
+	},
+	{
+		Name: "producer-cbor", Title: "producer, 100 B keyed, CBOR, null server",
+		Load: gen.Producer{Encoding: producer.EncodingCBOR, Callers: 2, Size: 100, Keys: 1000}, Server: *null,
+		Limits: []Limit{floorOf(true, 100).demanding(0.5)},
+		Target: Target{Rate: 3_000_000},
+	},
+	{
+		Name: "producer-keyless", Title: "producer, 100 B keyless, CBOR, null server",
+		Load: gen.Producer{Encoding: producer.EncodingCBOR, Callers: 2, Size: 100}, Server: *null,
+	},
+	{
+		Name: "producer-1k", Title: "producer, 1 KB keyed, CBOR, null server",
+		Load: gen.Producer{Encoding: producer.EncodingCBOR, Callers: 2, Size: 1000, Keys: 1000}, Server: *null,
+		Limits: []Limit{floorOf(true, 1000)},
+	},
+	{
+		Name: "producer-streamd", Title: "producer, 100 B keyed, CBOR, fsynced",
+		Load: gen.Producer{Encoding: producer.EncodingCBOR, Callers: 2, Size: 100, Keys: 1000}, Server: durable, Cap: null,
+	},
+	{
+		Name: "producer-streamd-json", Title: "producer, 100 B keyed, JSON, fsynced",
+		Load: gen.Producer{Callers: 2, Size: 100, Keys: 1000}, Server: durable, Cap: null,
 	},
 	{
 		Name: "get-sdk", Title: "GetRecords catch-up 200 B, SDK",

@@ -51,7 +51,11 @@ const (
 
 // request makes the bytes of a request.
 func (c *conn) request(contentType, target string, body []byte) []byte {
-	b := fmt.Appendf(nil, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nX-Amz-Target: %s\r\nX-Amz-Date: %s\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n",
+	return c.appendRequest(nil, contentType, target, body)
+}
+
+func (c *conn) appendRequest(b []byte, contentType, target string, body []byte) []byte {
+	b = fmt.Appendf(b, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nX-Amz-Target: %s\r\nX-Amz-Date: %s\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n",
 		c.host, contentType, target, requestDate, authorization, len(body))
 	return append(b, body...)
 }

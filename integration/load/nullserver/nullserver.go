@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/streamkit/streamkit/internal/hashkey"
 )
 
 // Content types of the two encodings, and of the two APIs.
@@ -48,6 +50,8 @@ type Server struct {
 	json, cbor encoded
 	dynamo     map[string][]byte
 	turn       atomic.Uint32
+	index      atomic.Uint64 // of records with an explicit hash key
+	ends       []hashkey.Key // of the shards
 	bodies     sync.Pool // of *[]byte
 	subs       subscribers
 }
@@ -62,6 +66,10 @@ type encoded struct {
 	start           []byte // first message of a subscription
 	idle, one, page []byte // events without a record, with one, with a page
 	countBy         []byte // what each record of a PutRecords has once
+	// hashKey returns the explicit hash key that stands at the end of what comes
+	// before countBy, where the SDKs write it, or nil.
+	hashKey    func(before []byte) []byte
+	newEncoder func() encoder
 }
 
 // A batch is the answer to a PutRecords of maxPut records; one to fewer is the
@@ -80,8 +88,13 @@ func New(c Config) *Server {
 		cbor:   encode(c, typeCBOR, func() encoder { return new(cborEncoder) }),
 		dynamo: dynamo(),
 	}
+	for _, r := range hashkey.Uniform(c.Shards) {
+		s.ends = append(s.ends, r.End)
+	}
 	s.json.countBy = []byte(`"PartitionKey":`)
+	s.json.hashKey, s.json.newEncoder = jsonHashKey, func() encoder { return new(jsonEncoder) }
 	s.cbor.countBy = []byte("\x6cPartitionKey") // a text string of 12 bytes
+	s.cbor.hashKey, s.cbor.newEncoder = cborHashKey, func() encoder { return new(cborEncoder) }
 	s.bodies.New = func() any { return new([]byte) }
 	return s
 }
@@ -115,9 +128,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		send(w, e.contentType, http.StatusOK, e.put[s.turn.Add(1)%variants], nil)
 		s.subs.wake()
 	case "PutRecords":
-		n := bytes.Count(body, e.countBy)
+		n, shards := s.shards(body, e)
 		if n > maxPut {
 			http.Error(w, "more than 500 records", http.StatusBadRequest)
+			return
+		}
+		if len(shards) > 0 {
+			send(w, e.contentType, http.StatusOK, s.routed(e, shards), nil)
+			s.subs.wake()
 			return
 		}
 		b := &e.batch[s.turn.Add(1)%variants]

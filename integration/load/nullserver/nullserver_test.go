@@ -2,9 +2,11 @@ package nullserver_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +74,64 @@ func TestPuts(t *testing.T) {
 	one, err := c.PutRecord(t.Context(), &kinesis.PutRecordInput{StreamName: aws.String("s"), PartitionKey: aws.String("k"), Data: []byte("d")})
 	if err != nil || !seqno.Valid(*one.SequenceNumber) || !strings.HasPrefix(*one.ShardId, "shardId-00000000000") {
 		t.Errorf("PutRecord: %+v, %v", one, err)
+	}
+}
+
+// TestRoutedPuts checks that records with an explicit hash key go to its shard,
+// in both encodings, with numbers that grow.
+func TestRoutedPuts(t *testing.T) {
+	_, endpoint := serve(t, nullserver.Config{Shards: 4})
+	for _, tt := range []struct {
+		contentType string
+		body        string
+		shards      []string
+	}{
+		{"application/x-amz-json-1.1", `{"Records":[{"Data":"YQ==","ExplicitHashKey":"0","PartitionKey":"a"},{"Data":"YQ==","ExplicitHashKey":"340282366920938463463374607431768211455","PartitionKey":"a"}],"StreamName":"s"}`, []string{"shardId-000000000000", "shardId-000000000003"}},
+		{"application/x-amz-cbor-1.1", "\xbf\x67Records\x9f\xbf\x64Data\x41a\x6fExplicitHashKey\x78\x2685070591730234615865843651857942052864\x6cPartitionKey\x61a\xff\xbf\x64Data\x41a\x6fExplicitHashKey\x611\x6cPartitionKey\x61a\xff\xff\xff", []string{"shardId-000000000001", "shardId-000000000000"}},
+		// One without: the canned answer, with shards in turn.
+		{"application/x-amz-json-1.1", `{"Records":[{"Data":"YQ==","ExplicitHashKey":"340282366920938463463374607431768211455","PartitionKey":"a"},{"Data":"YQ==","PartitionKey":"a"}],"StreamName":"s"}`, []string{"shardId-000000000000", "shardId-000000000001"}},
+	} {
+		last := ""
+		for range 3 {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint, strings.NewReader(tt.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Content-Type", tt.contentType)
+			req.Header.Set("X-Amz-Target", "Kinesis_20131202.PutRecords")
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(resp.Body)
+			if err != nil || resp.Body.Close() != nil {
+				t.Fatal(err)
+			}
+			var answer struct {
+				Records []struct{ SequenceNumber, ShardId string }
+			}
+			decode := json.Unmarshal
+			if strings.Contains(tt.contentType, "cbor") {
+				decode = cbor.Unmarshal
+			}
+			if err := decode(b, &answer); err != nil {
+				t.Fatal(err)
+			}
+			var shards []string
+			for _, r := range answer.Records {
+				shards = append(shards, r.ShardId)
+			}
+			if !slices.Equal(shards, tt.shards) {
+				t.Errorf("%s: shards %v, want %v", tt.contentType, shards, tt.shards)
+			}
+			if len(answer.Records) > 0 {
+				if seq := answer.Records[0].SequenceNumber; seqno.Compare(seq, last) <= 0 && shards[0] != "shardId-000000000000" {
+					t.Errorf("number %s after %s", seq, last)
+				} else {
+					last = seq
+				}
+			}
+		}
 	}
 }
 
