@@ -4,14 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -169,4 +174,144 @@ func TestClientProtocols(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBodiesMakeNoGarbage posts large bodies and looks at what is allocated for
+// each, by the client and the server together.
+func TestBodiesMakeNoGarbage(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes sync.Pool drop at random")
+	}
+	const size = 300_000
+	sink := make([]byte, 64<<10)
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		n := 0
+		for {
+			m, err := r.Body.Read(sink)
+			n += m
+			if err != nil {
+				break
+			}
+		}
+		if n != size {
+			t.Errorf("the server read %d bytes", n)
+		}
+	}))
+	defer srv.Close()
+	body := bytes.Repeat([]byte("x"), size)
+	each := func(client *http.Client) int64 {
+		post := func() {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, srv.URL, bytes.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := resp.Body.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		post()
+		const n = 50
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range n {
+			post()
+		}
+		runtime.ReadMemStats(&after)
+		return int64(after.TotalAlloc-before.TotalAlloc) / n
+	}
+	client := sdkhttp.Client()
+	defer client.CloseIdleConnections()
+	plain := &http.Client{Transport: &http.Transport{}}
+	defer plain.CloseIdleConnections()
+	ours, theirs := each(client), each(plain)
+	t.Logf("%d bytes a request, the standard client %d", ours, theirs)
+	if ours > theirs-24<<10 {
+		t.Errorf("%d bytes a request, the standard client %d", ours, theirs)
+	}
+}
+
+// TestConnectionsAreKept checks that the connections of a full set of requests
+// are there for the next one.
+func TestConnectionsAreKept(t *testing.T) {
+	var opened atomic.Int32
+	all := new(sync.WaitGroup)
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		all.Done()
+		all.Wait() // until all requests of a round are there
+	}))
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+	client := sdkhttp.Client()
+	defer client.CloseIdleConnections()
+	const n = 100
+	for range 3 {
+		all.Add(n)
+		var callers sync.WaitGroup
+		for range n {
+			callers.Go(func() {
+				if err := get(t.Context(), client, srv.URL); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		callers.Wait()
+	}
+	if got := opened.Load(); got != n {
+		t.Errorf("%d connections for 3 rounds of %d requests", got, n)
+	}
+}
+
+// TestTimeoutClosesConnection checks that a request that was cut off leaves no
+// connection behind on which its answer might come.
+func TestTimeoutClosesConnection(t *testing.T) {
+	closed := make(chan struct{}, 1) // one signal
+	release := make(chan struct{})
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			<-release
+		}
+	}))
+	srv.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateClosed {
+			select {
+			case closed <- struct{}{}:
+			default:
+			}
+		}
+	}
+	srv.Start()
+	defer srv.Close()
+	client := sdkhttp.Client()
+	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := get(ctx, client, srv.URL+"/slow"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("slow request: %v", err)
+	}
+	close(release)
+	<-closed // or the test hangs
+	if err := get(t.Context(), client, srv.URL); err != nil {
+		t.Errorf("next request: %v", err)
+	}
+}
+
+func get(ctx context.Context, client *http.Client, url string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	return resp.Body.Close()
 }

@@ -52,7 +52,7 @@ type Server struct {
 	turn       atomic.Uint32
 	index      atomic.Uint64 // of records with an explicit hash key
 	ends       []hashkey.Key // of the shards
-	bodies     sync.Pool // of *[]byte
+	bodies     sync.Pool     // of *[]byte
 	subs       subscribers
 }
 

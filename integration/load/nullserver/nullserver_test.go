@@ -108,7 +108,10 @@ func TestRoutedPuts(t *testing.T) {
 				t.Fatal(err)
 			}
 			var answer struct {
-				Records []struct{ SequenceNumber, ShardId string }
+				Records []struct {
+					SequenceNumber string
+					ShardID        string `json:"ShardId"`
+				}
 			}
 			decode := json.Unmarshal
 			if strings.Contains(tt.contentType, "cbor") {
@@ -119,7 +122,7 @@ func TestRoutedPuts(t *testing.T) {
 			}
 			var shards []string
 			for _, r := range answer.Records {
-				shards = append(shards, r.ShardId)
+				shards = append(shards, r.ShardID)
 			}
 			if !slices.Equal(shards, tt.shards) {
 				t.Errorf("%s: shards %v, want %v", tt.contentType, shards, tt.shards)

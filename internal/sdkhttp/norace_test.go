@@ -1,0 +1,5 @@
+//go:build !race
+
+package sdkhttp_test
+
+const raceEnabled = false
