@@ -71,11 +71,10 @@ var rules = []rule{
 		why:   "who only puts records must not carry leases, loggers, metrics or a server in the binary",
 	},
 	{
-		pkg:    "producer/firehose",
-		may:    []string{"producer", firehose + "/...", awsCore + "/...", smithy + "/...", "internal/..."},
-		never:  []string{dynamodb + "/...", awsConfig + "/...", zap, prometheus + "/...", "consumer/...", "streamd/..."},
-		why:    "the Firehose client is for those who deliver to Firehose",
-		future: true,
+		pkg:   "producer/firehose",
+		may:   []string{"producer", firehose + "/...", awsCore + "/...", smithy + "/...", "internal/..."},
+		never: []string{dynamodb + "/...", awsConfig + "/...", zap, prometheus + "/...", "consumer/...", "streamd/..."},
+		why:   "the Firehose client is for those who deliver to Firehose",
 	},
 	{
 		pkg:    "producer/producercw",
@@ -129,7 +128,7 @@ var rules = []rule{
 	{
 		pkg: "agent/...",
 		may: []string{
-			"agent/...", "producer", fsnotify + "/...", prometheus + "/...",
+			"agent/...", "producer", "producer/firehose", fsnotify + "/...", prometheus + "/...",
 			yaml + "/...", xxhash + "/...", "internal/...",
 		},
 		never: []string{dynamodb + "/...", awsConfig + "/...", zap, cobra, "consumer/...", "streamd/...", "logappender/..."},
