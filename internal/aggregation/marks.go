@@ -21,6 +21,10 @@ const (
 
 	// sweepSeconds is the time between two searches for marks to forget.
 	sweepSeconds = 3600
+
+	// maxHoles is how many holes a mark keeps. Those of the least numbers go
+	// first; what comes there after all passes for a copy.
+	maxHoles = 8
 )
 
 // Verdict says what a reader of a shard does with a user record.
@@ -38,11 +42,15 @@ const (
 
 // Marks is what the reader of one shard remembers of stamps: for each lane of
 // each producer, and each part of the shard's range, the greatest sequence
-// that has come. A record with a stamp is a copy if it is not greater.
+// that has come, and a few holes, the last numbers below it that have not. A
+// record with a stamp is a copy if it is not greater and in no hole.
 //
 // That is sound because the records of a lane are stored for the first time in
 // their order, within the range that the stamp names; what comes out of order
-// has come before.
+// has come before. The holes are for a service that does not keep its side:
+// Kinesis does not promise that of two records that are put in quick
+// succession, one after the other's acknowledgement, the later one gets the
+// greater sequence number. Without holes a reader would drop the earlier one.
 //
 // Marks belong to a position in the shard: they know the records before it,
 // and no later one. Who stores a position stores the Marks of that position
@@ -78,10 +86,63 @@ type laneMarks struct {
 	marks []mark // in the order of their ranges, which do not overlap
 }
 
-// mark says that the records with keys in a range have come, up to a sequence.
+// mark says that the records with keys in a range have come, up to a sequence,
+// but for those in the holes.
 type mark struct {
 	keys     hashkey.Range
 	sequence uint64
+	holes    []hole // by number; each mark has a slice of its own
+}
+
+// hole is a run of numbers that have not come, both ends included. Between two
+// holes at least one number has.
+type hole struct{ from, to uint64 }
+
+// newMark returns the mark of a range that a first record has come to. Those
+// before it may be about to.
+func newMark(keys hashkey.Range, sequence uint64) mark {
+	m := mark{keys: keys, sequence: sequence}
+	if sequence > 0 {
+		m.holes = []hole{{0, sequence - 1}}
+	}
+	return m
+}
+
+// over returns the mark for another range.
+func (m mark) over(keys hashkey.Range) mark {
+	return mark{keys, m.sequence, slices.Clone(m.holes)}
+}
+
+// raise notes a number beyond all that have come.
+func (m *mark) raise(sequence uint64) {
+	if sequence > m.sequence+1 {
+		if len(m.holes) == maxHoles {
+			m.holes = append(m.holes[:0], m.holes[1:]...)
+		}
+		m.holes = append(m.holes, hole{m.sequence + 1, sequence - 1})
+	}
+	m.sequence = sequence
+}
+
+// fill notes a number not beyond those that have come. It reports whether it
+// had not come before.
+func (m *mark) fill(sequence uint64) bool {
+	i := slices.IndexFunc(m.holes, func(h hole) bool { return h.from <= sequence && sequence <= h.to })
+	if i < 0 {
+		return false
+	}
+	h := m.holes[i]
+	m.holes = slices.Delete(m.holes, i, i+1)
+	if sequence < h.to {
+		m.holes = slices.Insert(m.holes, i, hole{sequence + 1, h.to})
+	}
+	if h.from < sequence {
+		m.holes = slices.Insert(m.holes, i, hole{h.from, sequence - 1})
+	}
+	if len(m.holes) > maxHoles {
+		m.holes = slices.Delete(m.holes, 0, 1)
+	}
+	return true
 }
 
 // NewMarks returns the Marks of a shard with the given range at its beginning,
@@ -100,7 +161,7 @@ func NewMarks(keys hashkey.Range, parents ...*Marks) *Marks {
 				if part, ok := intersect(k.keys, keys); ok {
 					l := m.lane(id)
 					l.seen = max(l.seen, old.seen)
-					l.raise(part, k.sequence)
+					l.inherit(k.over(part))
 				}
 			}
 		}
@@ -128,7 +189,11 @@ func (m *Marks) Clone() *Marks {
 	c := *m
 	c.lanes = make(map[laneID]*laneMarks, len(m.lanes))
 	for id, l := range m.lanes {
-		c.lanes[id] = &laneMarks{seen: l.seen, marks: slices.Clone(l.marks)}
+		own := &laneMarks{seen: l.seen}
+		for _, k := range l.marks {
+			own.marks = append(own.marks, k.over(k.keys))
+		}
+		c.lanes[id] = own
 	}
 	c.last = nil
 	return &c
@@ -154,18 +219,21 @@ func (m *Marks) Admit(s *Stamp, k hashkey.Key, at time.Time) Verdict {
 	m.tick(at.Unix())
 	l := m.lane(laneID{s.Producer, s.Lane})
 	l.seen = max(l.seen, at.Unix())
-	if len(l.marks) == 1 && l.marks[0].keys == part {
-		// All is as it is between reshards.
-		if s.Sequence <= l.marks[0].sequence {
+	i, ok := l.find(k)
+	switch {
+	case ok && s.Sequence <= l.marks[i].sequence:
+		if !l.marks[i].fill(s.Sequence) {
 			return Duplicate
 		}
-		l.marks[0].sequence = s.Sequence
-		return Live
+		if len(l.marks) > 1 {
+			l.join(l.marks)
+		}
+	case ok && len(l.marks) == 1 && l.marks[0].keys == part:
+		// As it is between reshards.
+		l.marks[0].raise(s.Sequence)
+	default:
+		l.raise(part, s.Sequence)
 	}
-	if i, ok := l.find(k); ok && s.Sequence <= l.marks[i].sequence {
-		return Duplicate
-	}
-	l.raise(part, s.Sequence)
 	return Live
 }
 
@@ -229,6 +297,9 @@ func (m *Marks) sorted() []laneID {
 
 // find returns the mark whose range holds k.
 func (l *laneMarks) find(k hashkey.Key) (i int, ok bool) {
+	if len(l.marks) == 1 {
+		return 0, l.marks[0].keys.Contains(k)
+	}
 	i, ok = slices.BinarySearchFunc(l.marks, k, func(m mark, k hashkey.Key) int {
 		switch {
 		case m.keys.End.Less(k):
@@ -245,43 +316,75 @@ func (l *laneMarks) find(k hashkey.Key) (i int, ok bool) {
 // greater one is noted, that stands: a late copy of an aggregated record from
 // before a reshard names a wider range than those that came after.
 func (l *laneMarks) raise(r hashkey.Range, sequence uint64) {
-	var out []mark
-	put := func(keys hashkey.Range, sequence uint64) {
-		if n := len(out); n > 0 && out[n-1].sequence == sequence && out[n-1].keys.Precedes(keys) {
-			out[n-1].keys.End = keys.End
-			return
-		}
-		out = append(out, mark{keys, sequence})
-	}
+	var out joined
+	gap := func(from, to hashkey.Key) { out.put(newMark(hashkey.Range{Start: from, End: to}, sequence)) }
 	// from is where the part of r begins that is not in out yet.
 	from, rest := r.Start, true
 	for _, m := range l.marks {
 		part, meets := intersect(m.keys, r)
 		if !meets {
 			if rest && r.End.Less(m.keys.Start) {
-				put(hashkey.Range{Start: from, End: r.End}, sequence)
+				gap(from, r.End)
 				rest = false
 			}
-			put(m.keys, m.sequence)
+			out.put(m)
 			continue
 		}
 		if m.keys.Start.Less(part.Start) {
-			put(hashkey.Range{Start: m.keys.Start, End: part.Start.Sub(1)}, m.sequence)
+			out.put(m.over(hashkey.Range{Start: m.keys.Start, End: part.Start.Sub(1)}))
 		}
 		if from.Less(part.Start) {
-			put(hashkey.Range{Start: from, End: part.Start.Sub(1)}, sequence)
+			gap(from, part.Start.Sub(1))
 		}
-		put(part, max(m.sequence, sequence))
+		raised := m.over(part)
+		if sequence > m.sequence {
+			raised.raise(sequence)
+		}
+		out.put(raised)
 		if part.End.Less(m.keys.End) {
-			put(hashkey.Range{Start: part.End.Add(1), End: m.keys.End}, m.sequence)
+			out.put(m.over(hashkey.Range{Start: part.End.Add(1), End: m.keys.End}))
 		}
 		rest = part.End != r.End
 		from = part.End.Add(1)
 	}
 	if rest {
-		put(hashkey.Range{Start: from, End: r.End}, sequence)
+		gap(from, r.End)
 	}
 	l.marks = out
+}
+
+// inherit takes over a mark of a parent. Where it lies over one that is there,
+// which takes parents that overlap, that one stands.
+func (l *laneMarks) inherit(k mark) {
+	if slices.ContainsFunc(l.marks, func(m mark) bool { _, meets := intersect(m.keys, k.keys); return meets }) {
+		return
+	}
+	marks := append(slices.Clone(l.marks), k)
+	slices.SortFunc(marks, func(a, b mark) int { return a.keys.Start.Compare(b.keys.Start) })
+	l.join(marks)
+}
+
+// join makes marks, which are in order, those of the lane.
+func (l *laneMarks) join(marks []mark) {
+	var out joined
+	for _, m := range marks {
+		out.put(m)
+	}
+	l.marks = out
+}
+
+// joined is marks in order. Two that touch and say the same are one.
+type joined []mark
+
+func (j *joined) put(m mark) {
+	if n := len(*j); n > 0 {
+		last := &(*j)[n-1]
+		if last.sequence == m.sequence && last.keys.Precedes(m.keys) && slices.Equal(last.holes, m.holes) {
+			last.keys.End = m.keys.End
+			return
+		}
+	}
+	*j = append(*j, m)
 }
 
 // intersect returns the common part of two ranges; ok is false if there is

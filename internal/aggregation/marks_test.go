@@ -60,8 +60,43 @@ func TestMarksOfOneShard(t *testing.T) {
 			{high, 1, 1, hashkey.All, live},
 			{low, 1, 0, hashkey.All, duplicate},
 			{high, 1, 1, hashkey.All, duplicate},
+			{low, 1, 2, hashkey.All, live},
+			{low, 1, 0, hashkey.All, duplicate},
+			{low, 1, 2, hashkey.All, duplicate},
+		}, 1},
+		{"out of order", hashkey.All, []admit{
+			{low, 1, 4, hashkey.All, live},
+			{low, 1, 1, hashkey.All, live},
+			{low, 1, 9, hashkey.All, live},
+			{low, 1, 6, hashkey.All, live},
+			{low, 1, 1, hashkey.All, duplicate},
+			{low, 1, 4, hashkey.All, duplicate},
+			{low, 1, 6, hashkey.All, duplicate},
+			{low, 1, 0, hashkey.All, live},
+			{low, 1, 8, hashkey.All, live},
 			{low, 1, 7, hashkey.All, live},
-			{low, 1, 5, hashkey.All, duplicate}, // its producer has given it up
+			{low, 1, 7, hashkey.All, duplicate},
+			{low, 1, 8, hashkey.All, duplicate},
+			{low, 1, 0, hashkey.All, duplicate},
+			{low, 1, 5, hashkey.All, live},
+		}, 1},
+		{"more holes than are kept", hashkey.All, []admit{
+			{low, 1, 0, hashkey.All, live},
+			{low, 1, 2, hashkey.All, live},
+			{low, 1, 4, hashkey.All, live},
+			{low, 1, 6, hashkey.All, live},
+			{low, 1, 8, hashkey.All, live},
+			{low, 1, 10, hashkey.All, live},
+			{low, 1, 12, hashkey.All, live},
+			{low, 1, 14, hashkey.All, live},
+			{low, 1, 20, hashkey.All, live},
+			{low, 1, 22, hashkey.All, live},
+			{low, 1, 1, hashkey.All, duplicate},
+			{low, 1, 3, hashkey.All, live},
+			{low, 1, 17, hashkey.All, live},
+			{low, 1, 18, hashkey.All, live},
+			{low, 1, 5, hashkey.All, live},
+			{low, 1, 21, hashkey.All, live},
 		}, 1},
 		{"lanes apart", hashkey.All, []admit{
 			{low, 1, 5, hashkey.All, live},
@@ -84,8 +119,9 @@ func TestMarksOfOneShard(t *testing.T) {
 			{low, 1, 23, lower, live},
 			{high, 1, 23, upper, live},
 			{high, 1, 23, upper, duplicate},
-		}, 1},
+		}, 2},
 		{"a late copy of before the split", hashkey.All, []admit{
+			{low, 1, 20, lower, live},
 			{low, 1, 24, lower, live},
 			{low, 1, 20, hashkey.All, duplicate},
 			{high, 1, 21, hashkey.All, live},
@@ -147,7 +183,7 @@ func TestUnstampedRecordsPass(t *testing.T) {
 // TestMarksThroughReshards: what children know.
 func TestMarksThroughReshards(t *testing.T) {
 	parent := aggregation.NewMarks(hashkey.All)
-	ask(t, parent, []admit{{low, 1, 5, hashkey.All, live}})
+	ask(t, parent, []admit{{low, 1, 0, hashkey.All, live}, {low, 1, 5, hashkey.All, live}})
 	left, right := aggregation.NewMarks(lower, parent), aggregation.NewMarks(upper, parent)
 	ask(t, left, []admit{
 		{low, 1, 5, hashkey.All, duplicate},
@@ -162,9 +198,12 @@ func TestMarksThroughReshards(t *testing.T) {
 	ask(t, merged, []admit{
 		{low, 1, 9, lower, duplicate},
 		{high, 1, 6, upper, duplicate},
+		{high, 1, 7, upper, live},
 		{high, 1, 8, upper, live},
-		{low, 1, 8, lower, duplicate},
 		{high, 1, 9, upper, live},
+		{low, 1, 8, lower, live},
+		{low, 1, 7, lower, live},
+		{low, 1, 6, lower, live},
 	})
 	if merged.Len() != 1 {
 		t.Errorf("%d marks where both halves are equal, want 1", merged.Len())
@@ -246,15 +285,15 @@ func TestMarksEvict(t *testing.T) {
 // TestMarksGolden pins the bytes of stored marks.
 func TestMarksGolden(t *testing.T) {
 	m := aggregation.NewMarks(lower)
-	ask(t, m, []admit{{low, 3, 300, hashkey.All, live}, {low, 5, 9, splits[0], live}, {splits[1].Start, 5, 8, splits[1], live}})
-	m.Admit(&stamp{Producer: [8]byte{9}, Lane: 1, Sequence: 2, Keys: hashkey.All}, low, epoch.Add(time.Minute))
+	ask(t, m, []admit{{low, 3, 300, hashkey.All, live}, {low, 5, 9, splits[0], live}, {splits[1].Start, 5, 4, splits[1], live}, {splits[1].Start, 5, 7, splits[1], live}, {splits[1].Start, 5, 8, splits[1], live}})
+	m.Admit(&stamp{Producer: [8]byte{9}, Lane: 1, Keys: hashkey.All}, low, epoch.Add(time.Minute))
 	want := strings.Join([]string{
 		"01", "00000000000000000000000000000000", "7fffffffffffffffffffffffffffffff",
 		"bce2cfaa06", "00", "03",
-		"03", "0102030405060708", "03", "3c", "03ac02",
-		"04", "01", "3c", "01" + "3fffffffffffffffffffffffffffffff" + "09", "02" + "40000000000000000000000000000000" + "08",
-		"03", "0900000000000000", "01", "00", "0302",
-		"fa38237a",
+		"03", "0102030405060708", "03", "3c", "07" + "ac02" + "00ab02",
+		"04", "01", "3c", "05" + "3fffffffffffffffffffffffffffffff" + "09" + "0008", "0a" + "40000000000000000000000000000000" + "08" + "0101" + "0003",
+		"03", "0900000000000000", "01", "00", "03" + "00",
+		"954d9074",
 	}, "")
 	got, err := m.AppendBinary(nil)
 	if err != nil || hex.EncodeToString(got) != want {

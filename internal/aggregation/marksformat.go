@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/streamkit/streamkit/internal/hashkey"
 )
@@ -21,16 +22,22 @@ import (
 //	  lane         its number; less the one before, less 1, if no id is here
 //	  age          newest - arrival of the lane's last stamp, in seconds
 //	  marks, by range:
-//	    1 B        flags: 1 the range begins where the shard's does, 2 it ends there
+//	    1 B        1 if the range begins where the shard's does, 2 if it ends
+//	               there, 4 for each hole
 //	    16 B       its start, without flag 1
 //	    16 B       its end, without flag 2
 //	    sequence
+//	    holes, from the last one down:
+//	      skip     numbers that have come between it and what is above it, less
+//	               1: the sequence, which has come, or another hole
+//	      length   less 1
 //	4 B            CRC-32C of all before it, little-endian
 const marksVersion = 1
 
 const (
 	flagStart = 1 << iota
 	flagEnd
+	flagHole
 )
 
 // ErrMarks is wrapped by the errors of [ParseMarks].
@@ -84,7 +91,7 @@ func (m *Marks) append(dst []byte) []byte {
 }
 
 func (m *Marks) appendMark(dst []byte, k mark) []byte {
-	flags := byte(0)
+	flags := byte(len(k.holes) * flagHole)
 	if k.keys.Start == m.keys.Start {
 		flags |= flagStart
 	}
@@ -100,7 +107,14 @@ func (m *Marks) appendMark(dst []byte, k mark) []byte {
 		b := k.keys.End.Bytes()
 		dst = append(dst, b[:]...)
 	}
-	return binary.AppendUvarint(dst, k.sequence)
+	dst = binary.AppendUvarint(dst, k.sequence)
+	above := k.sequence + 1
+	for _, h := range slices.Backward(k.holes) {
+		dst = binary.AppendUvarint(dst, above-h.to-2)
+		dst = binary.AppendUvarint(dst, h.to-h.from)
+		above = h.from
+	}
+	return dst
 }
 
 // ParseMarks returns the Marks that AppendBinary has written. The error wraps
@@ -203,12 +217,34 @@ func (r *marksReader) mark(l *laneMarks, shard hashkey.Range) mark {
 		k.keys.End = r.key()
 		r.bad = r.bad || k.keys.End == shard.End
 	}
-	k.sequence = r.uvarint(anyValue)
+	k.sequence = r.uvarint(anyValue - 1) // nothing of ours has the last number
+	k.holes = r.holes(int(flags/flagHole), k.sequence)
 	part, ok := intersect(k.keys, shard)
-	r.bad = r.bad || flags > flagStart|flagEnd || !ok || part != k.keys
+	r.bad = r.bad || !ok || part != k.keys
 	if n := len(l.marks); n > 0 {
 		prev := l.marks[n-1]
-		r.bad = r.bad || !prev.keys.End.Less(k.keys.Start) || prev.keys.Precedes(k.keys) && prev.sequence == k.sequence
+		r.bad = r.bad || !prev.keys.End.Less(k.keys.Start) ||
+			prev.keys.Precedes(k.keys) && prev.sequence == k.sequence && slices.Equal(prev.holes, k.holes)
 	}
 	return k
+}
+
+// holes reads n holes below a sequence.
+func (r *marksReader) holes(n int, sequence uint64) []hole {
+	if n == 0 || n > maxHoles {
+		r.bad = r.bad || n > maxHoles
+		return nil
+	}
+	holes := make([]hole, n)
+	above := sequence + 1
+	for i := range slices.Backward(holes) {
+		if above < 2 {
+			r.bad = true
+			return nil
+		}
+		to := above - 2 - r.uvarint(above-2)
+		holes[i] = hole{to - r.uvarint(to), to}
+		above = holes[i].from
+	}
+	return holes
 }
