@@ -76,9 +76,17 @@ func recordCost(r *aggregation.Record) int64 {
 func (b *batch) add(r *aggregation.Record, m meta, c call, maxCount, maxSize int) bool {
 	if n := len(b.meta); n == 0 {
 		b.builder.Add(*r)
-		b.oldest = m.born
 	} else if n >= maxCount || !b.builder.TryAdd(*r, maxSize) {
 		return false
+	}
+	b.added(r, m, c)
+	return true
+}
+
+// added notes a record that the builder has taken.
+func (b *batch) added(r *aggregation.Record, m meta, c call) {
+	if len(b.meta) == 0 {
+		b.oldest = m.born
 	}
 	if m.group == nil {
 		m.index = -1
@@ -91,7 +99,6 @@ func (b *batch) add(r *aggregation.Record, m meta, c call, maxCount, maxSize int
 	b.oldest = min(b.oldest, m.born)
 	b.meta = append(b.meta, m)
 	b.cost += recordCost(r)
-	return true
 }
 
 // call returns the callback of the i-th record.
@@ -121,14 +128,15 @@ func (b *batch) wireSize() int {
 }
 
 // seal makes the bytes to send, once: a resend must be identical. A single
-// user record is sent as it is, which is smaller and readable by all.
+// user record is sent as it is, which is smaller and readable by all, unless it
+// has a stamp.
 func (b *batch) seal() {
 	if b.sealed {
 		return
 	}
 	b.sealed = true
 	b.hashKey = b.meta[0].hash.String()
-	if len(b.meta) == 1 {
+	if _, stamped := b.builder.Stamped(); len(b.meta) == 1 && !stamped {
 		r := b.first()
 		// A copy: whoever gets a string may keep it.
 		b.aggregated, b.data, b.partitionKey = false, r.Data, strings.Clone(r.PartitionKey)
@@ -209,12 +217,14 @@ func (bp *batchPool) split(b *batch, pick func(i int, m *meta) bool) (picked, re
 	}
 	picked, rest = bp.heir(b), bp.heir(b)
 	picked.attempts, rest.attempts = b.attempts, b.attempts
-	b.builder.Walk(func(i int, r aggregation.Record) bool {
+	origin := originOf(b)
+	b.builder.WalkStamped(func(i int, r aggregation.Record, number uint64) bool {
 		to := rest
 		if pick(i, &b.meta[i]) {
 			to = picked
 		}
-		to.append(&r, b, i)
+		const unlimited = int(^uint(0) >> 1)
+		to.addFrom(origin, number, &r, b.meta[i], b.call(i), unlimited, unlimited)
 		return true
 	})
 	bp.put(b)
@@ -229,21 +239,16 @@ func (b *batch) divisible() bool { return len(b.meta) > 1 && !b.unsure }
 func (bp *batchPool) cut(b *batch, size int) (parts []*batch) {
 	const unlimited = int(^uint(0) >> 1)
 	var part *batch
-	b.builder.Walk(func(i int, r aggregation.Record) bool {
-		if part == nil || !part.add(&r, b.meta[i], b.call(i), unlimited, size-len(outerKey)) {
+	origin := originOf(b)
+	b.builder.WalkStamped(func(i int, r aggregation.Record, number uint64) bool {
+		if part == nil || !part.addFrom(origin, number, &r, b.meta[i], b.call(i), unlimited, size-len(outerKey)) {
 			part = bp.heir(b)
 			part.attempts = b.attempts
-			part.append(&r, b, i)
+			part.addFrom(origin, number, &r, b.meta[i], b.call(i), unlimited, unlimited)
 			parts = append(parts, part)
 		}
 		return true
 	})
 	bp.put(b)
 	return parts
-}
-
-// append takes over the i-th record of old, whatever the limits.
-func (b *batch) append(r *aggregation.Record, old *batch, i int) {
-	const unlimited = int(^uint(0) >> 1)
-	b.add(r, old.meta[i], old.call(i), unlimited, unlimited)
 }

@@ -31,6 +31,15 @@ type Config struct {
 	// MaxUserRecordSize.
 	AggregationMaxSize int
 
+	// DuplicateStamps numbers the user records, in fields of the aggregated
+	// record that other readers skip, so that a consumer that knows them can
+	// drop the copies that timeouts and reshards make. It costs about 20 bytes
+	// for each aggregated record. A single user record is then sent as an
+	// aggregated record, too, so data and partition key may have 256 bytes
+	// less than MaxUserRecordSize. A record that has failed may still be stored
+	// and read. Default false; not with DisableAggregation.
+	DuplicateStamps bool
+
 	// CollectionMaxCount is the most Kinesis records that one PutRecords
 	// request carries. Default 500; from 1 to 500.
 	CollectionMaxCount int
@@ -163,6 +172,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.AggregationMaxSize > c.MaxUserRecordSize {
 		errs = append(errs, fmt.Errorf("AggregationMaxSize %d is greater than MaxUserRecordSize %d", c.AggregationMaxSize, c.MaxUserRecordSize))
+	}
+	if c.DuplicateStamps && c.DisableAggregation {
+		errs = append(errs, errors.New("DuplicateStamps needs aggregated records: unset it, or DisableAggregation"))
+	}
+	if c.DuplicateStamps && c.MaxUserRecordSize < 2*stampRoom {
+		errs = append(errs, fmt.Errorf("MaxUserRecordSize %d is less than %d, which DuplicateStamps needs", c.MaxUserRecordSize, 2*stampRoom))
 	}
 	if c.MaxBufferedBytes < 2*int64(c.MaxUserRecordSize) {
 		errs = append(errs, fmt.Errorf("MaxBufferedBytes %d is less than twice MaxUserRecordSize %d", c.MaxBufferedBytes, c.MaxUserRecordSize))

@@ -89,6 +89,23 @@
 // have room for a large record beside somebody's small ones. A minute after the
 // last refusal the limit is gone. Config.RateLimit sets a fixed ceiling.
 //
+// # Duplicates
+//
+// With Config.DuplicateStamps each user record has a number: that of its lane
+// among all lanes that the producer ever had, and its own in the lane, drawn
+// under the lane's mutex as it is appended. It keeps both when a reshard moves
+// it, and an aggregated record holds records of one lane's numbers, in order.
+// That the lanes are first in first out is what makes numbers useful to a
+// reader: whatever is sent for the first time has a greater number than all
+// that came before, within the range of hash keys that every lane on the
+// record's way had in common. The stamp of a moved record names that range.
+//
+// Three things follow. When two lanes of one origin are merged into one, their
+// records stay in aggregated records of their own. A record without a key keeps
+// the hash key that its lane gave it once it has been sent: under another one
+// its copy would come to another reader. And a single record is wrapped, for
+// the stamp has no other place.
+//
 // # Locks
 //
 // Each lane has a mutex, held for an append or a hand-over. Inside it only the

@@ -19,8 +19,10 @@ type lane struct {
 	shared    hashkey.Key
 	sharedEHK string
 	limit     *limiter // of the shard
+	number    uint64   // of all lanes that the producer ever had; for stamps
 
 	mu       sync.Mutex // guards all below
+	next     uint64     // number of the next record, if records are stamped
 	open     *batch     // takes records; nil if there is none
 	sealed   []*batch   // full ones, oldest first; all are older than open
 	records  int64      // not finished, in flight included
@@ -84,6 +86,9 @@ func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bo
 	}
 	if l.open == nil {
 		l.open = p.batches.get(m.born)
+		if p.cfg.DuplicateStamps {
+			l.open.builder.Stamp(p.stampLocked(l))
+		}
 		l.open.add(r, m, c, p.maxCount, l.target)
 		changed = true
 	}
@@ -91,6 +96,7 @@ func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bo
 		l.sealLocked(&p.sizes)
 		a.full, changed = true, true
 	}
+	l.next++
 	l.records++
 	l.bytes += cost
 	l.received++

@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,6 +45,10 @@ type Producer struct {
 	start      time.Time
 	maxCount   int // user records in a Kinesis record
 	sizes      sizer
+	maxRecord  int // bytes of data and partition key of a user record
+
+	id        [8]byte       // in stamps
+	laneCount atomic.Uint64 // lanes that there ever were
 
 	hashes  *hashCache
 	budget  budget
@@ -119,7 +124,12 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 		p.budget.shared = &cfg.Budget.pool
 	}
 	p.batches.tracker = &p.tracker
-	waiting := newLane("", hashkey.All, newLimiter(0, 1), &p.sizes, p.rand)
+	p.maxRecord = cfg.MaxUserRecordSize
+	if cfg.DuplicateStamps {
+		p.maxRecord -= stampRoom
+		binary.BigEndian.PutUint64(p.id[:], p.rand.Uint64())
+	}
+	waiting := p.newLane("", hashkey.All, newLimiter(0, 1))
 	waiting.fenced = true
 	p.shards.Store(newShardMap([]*lane{waiting}))
 
@@ -257,8 +267,8 @@ func keyless(r *UserRecord) bool { return r.PartitionKey == "" && r.ExplicitHash
 // check returns r as it will be stored.
 func (p *Producer) check(r *UserRecord) (aggregation.Record, error) {
 	rec := asRecord(r)
-	if n := len(rec.Data) + len(rec.PartitionKey); n > p.cfg.MaxUserRecordSize {
-		return rec, fmt.Errorf("%w: record of %d bytes, MaxUserRecordSize is %d", ErrTooLarge, n, p.cfg.MaxUserRecordSize)
+	if n := len(rec.Data) + len(rec.PartitionKey); n > p.maxRecord {
+		return rec, fmt.Errorf("%w: record of %d bytes, %d are allowed", ErrTooLarge, n, p.maxRecord)
 	}
 	if !utf8.ValidString(rec.PartitionKey) ||
 		len(rec.PartitionKey) > maxPartitionKey && utf8.RuneCountInString(rec.PartitionKey) > maxPartitionKey {

@@ -241,7 +241,7 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 	for i, s := range shards {
 		lanes[i] = kept[s]
 		if lanes[i] == nil {
-			lanes[i] = newLane(s.id, s.keys, newLimiter(p.cfg.RateLimit, 1), &p.sizes, p.rand)
+			lanes[i] = p.newLane(s.id, s.keys, newLimiter(p.cfg.RateLimit, 1))
 			lanes[i].fenced = true
 			fresh = append(fresh, lanes[i])
 		}
@@ -324,17 +324,19 @@ func (m *move) seal() {
 // distribute moves the records of a batch of old to the lanes of next, those
 // without a key to one of them.
 func (p *Producer) distribute(b *batch, old *lane, next *shardMap, moves map[*lane]*move, keyless *lane) {
-	b.builder.Walk(func(i int, r aggregation.Record) bool {
+	from := originOf(b)
+	b.builder.WalkStamped(func(i int, r aggregation.Record, number uint64) bool {
 		mt := b.meta[i]
 		mt.attempts += b.attempts
-		if r.ExplicitHashKey == old.sharedEHK {
+		if r.ExplicitHashKey == old.sharedEHK && from.mayRekey(old, keyless, mt.attempts) {
 			r.ExplicitHashKey, mt.hash = keyless.sharedEHK, keyless.shared
 		}
-		m := moves[next.lookup(mt.hash)]
-		if m.open == nil || !m.open.add(&r, mt, b.call(i), p.maxCount, p.sizes.bytes(m.units)) {
+		to := next.lookup(mt.hash)
+		m, origin := moves[to], from.moved(old, to)
+		if m.open == nil || !m.open.addFrom(origin, number, &r, mt, b.call(i), p.maxCount, p.sizes.bytes(m.units)) {
 			m.seal()
 			m.open = p.batches.heir(b)
-			m.open.add(&r, mt, b.call(i), p.maxCount, p.sizes.bytes(m.units))
+			m.open.addFrom(origin, number, &r, mt, b.call(i), p.maxCount, p.sizes.bytes(m.units))
 		}
 		m.records++
 		m.bytes += recordCost(&r)

@@ -19,6 +19,7 @@ type simHistory struct {
 	fails     bool          // records may fail
 	refusals  bool          // a record that is throttled fails
 	reshapes  bool          // Kinesis records may be built anew
+	stamps    bool          // records are stamped
 	ttl       time.Duration // of records
 	oldShards bool          // lists may be behind the times
 
@@ -244,6 +245,7 @@ func (s *simService) check(st *producer.Stats) []string {
 	for _, r := range simReaders {
 		s.checkReader(h, r, st)
 	}
+	s.checkStamped(h)
 	var stored, failed, expired uint64
 	for _, f := range h.fates {
 		switch {

@@ -77,6 +77,8 @@ type simShard struct {
 	id      string
 	keys    hashkey.Range
 	closed  bool
+	parents []*simShard
+	born    int         // incarnation of the stream, by its first shard
 	entries []*simEntry // by number
 	tokens  float64
 	filled  time.Time
@@ -128,8 +130,8 @@ func (s *simService) createLocked(n int) {
 	s.snapshotLocked()
 }
 
-func (s *simService) addLocked(r hashkey.Range) {
-	s.shards = append(s.shards, &simShard{id: fmt.Sprintf("shardId-%012d", len(s.shards)-s.born), keys: r, tokens: float64(s.burst), filled: time.Now()})
+func (s *simService) addLocked(r hashkey.Range, parents ...*simShard) {
+	s.shards = append(s.shards, &simShard{parents: parents, born: s.born, id: fmt.Sprintf("shardId-%012d", len(s.shards)-s.born), keys: r, tokens: float64(s.burst), filled: time.Now()})
 }
 
 func (s *simService) snapshotLocked() {
@@ -168,8 +170,8 @@ func (s *simService) splitLocked(sh *simShard) {
 	}
 	mid := hashkey.Key{Hi: sh.keys.Start.Hi + span/4 + s.r.Uint64N(span/2), Lo: s.r.Uint64()}
 	sh.closed = true
-	s.addLocked(hashkey.Range{Start: sh.keys.Start, End: mid})
-	s.addLocked(hashkey.Range{Start: mid.Add(1), End: sh.keys.End})
+	s.addLocked(hashkey.Range{Start: sh.keys.Start, End: mid}, sh)
+	s.addLocked(hashkey.Range{Start: mid.Add(1), End: sh.keys.End}, sh)
 }
 
 // merge joins two neighbours.
@@ -182,7 +184,7 @@ func (s *simService) merge() {
 	}
 	i := s.r.IntN(len(open) - 1)
 	open[i].closed, open[i+1].closed = true, true
-	s.addLocked(hashkey.Range{Start: open[i].keys.Start, End: open[i+1].keys.End})
+	s.addLocked(hashkey.Range{Start: open[i].keys.Start, End: open[i+1].keys.End}, open[i], open[i+1])
 	s.snapshotLocked()
 }
 

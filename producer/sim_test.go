@@ -26,13 +26,16 @@ var (
 )
 
 // simFound are seeds that have found a bug. They are played before the others.
-var simFound = []struct {
-	seed uint64
-	bug  string
-}{
+var simFound = []simFind{
 	{6, "a set of records in flight together counted as out of order"},
 	{128, "a record expired before the older one of its key that was disputed"},
 	{801, "all of an aggregated record was acknowledged on a shard of the same name"},
+}
+
+// simFind is a seed and what it has found.
+type simFind struct {
+	seed uint64
+	bug  string
 }
 
 // simPlan is what a seed draws: the stream, the producer and its callers.
@@ -125,6 +128,7 @@ func (x *simRun) complain(format string, args ...any) {
 func simulate(seed uint64) (*simRun, producer.Stats, []string) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	pl := drawPlan(r)
+	pl.cfg.DuplicateStamps = drawStamps(seed, &pl)
 	x := &simRun{plan: pl, seed: seed, service: newSimService(rand.New(rand.NewPCG(seed, 2)), pl.shards)}
 	s := x.service
 	s.faults, s.page, s.rate, s.burst = pl.faults, pl.page, pl.rate, pl.rate
@@ -133,6 +137,7 @@ func simulate(seed uint64) (*simRun, producer.Stats, []string) {
 	h.refusals = pl.cfg.FailIfThrottled
 	h.fails, h.ttl, h.oldShards = pl.fails(), pl.cfg.RecordTTL, pl.faults.stale > 0 || pl.recreate || pl.page > 0
 	h.reshapes = pl.poison || pl.fails()
+	h.stamps = pl.cfg.DuplicateStamps
 	p, err := producer.New(s, "stream", producer.Seeded(pl.cfg, seed))
 	if err != nil {
 		panic(err)
