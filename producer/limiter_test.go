@@ -120,7 +120,7 @@ func TestSharesOfAShard(t *testing.T) {
 				for i := range tt.producers {
 					cfg := tt.cfg
 					cfg.RecordTTL, cfg.MaxUserRecordSize, cfg.MaxBufferedBytes = -1, 400_000, 1_000_000
-					p := start(t, f, cfg)
+					p := start(t, f, producer.Seeded(cfg, uint64(i+1)))
 					ps = append(ps, p)
 					done := func(r producer.Result) {
 						if r.Err == nil {
