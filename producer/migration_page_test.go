@@ -25,7 +25,7 @@ func TestMigrationPage(t *testing.T) {
 	}
 	page := read("../docs/migration.md")
 	have := map[string]bool{}
-	for _, line := range strings.Split(read("migration_test.go")+strings.ReplaceAll(read("http.go"), "//", ""), "\n") {
+	for line := range strings.Lines(read("migration_test.go") + strings.ReplaceAll(read("http.go"), "//", "")) {
 		have[strings.TrimSpace(line)] = true
 	}
 	lines := 0
