@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -74,7 +76,9 @@ func (a *assigner) look(ctx, work context.Context) time.Duration {
 	// After the answer, never before: an owner trusts its lease from before
 	// its write was sent, and what the listing shows was sent before this.
 	now := time.Now()
-	a.seen = observe(a.seen, leases, now)
+	before := a.seen
+	a.seen = observe(before, leases, now)
+	a.reportInvalid(before)
 	a.dropLost()
 
 	lim := limits{failover: cfg.FailoverTime, maxLeases: cfg.MaxLeasesForWorker, maxSteal: cfg.MaxLeasesToStealAtOneTime}
@@ -90,11 +94,28 @@ func (a *assigner) look(ctx, work context.Context) time.Duration {
 	a.audit(ctx, now)
 	a.clean(ctx, now)
 	for _, o := range a.seen {
-		if !o.ended() && !readable(o.Lease, a.seen) {
+		if !o.ended() && o.Invalid == nil && !readable(o.Lease, a.seen) {
 			return min(waitingLook, cfg.lookEvery())
 		}
 	}
 	return cfg.lookEvery()
+}
+
+// reportInvalid counts the leases that cannot be understood, and logs each when
+// it is first seen.
+func (a *assigner) reportInvalid(before map[string]observed) {
+	n := 0
+	for _, key := range slices.Sorted(maps.Keys(a.seen)) {
+		err := a.seen[key].Invalid
+		if err == nil {
+			continue
+		}
+		n++
+		if known := before[key].Invalid; known == nil || known.Error() != err.Error() {
+			a.c.log.Error("lease not understood; its shard is not read", lease(key), errAttr(err))
+		}
+	}
+	a.c.stats.invalidLeases.Store(int64(n))
 }
 
 // dropLost ends the shard consumers of leases that show another owner: sooner
@@ -217,7 +238,7 @@ func (c *Consumer) tryTake(work context.Context, l Lease) (Lease, time.Time, err
 	got, err := c.store.Take(ctx, l, c.cfg.WorkerID, c.incarnation)
 	if conflict, ok := errors.AsType[*ConflictError](err); ok {
 		cur := conflict.Current
-		if cur != nil && cur.Owner == c.cfg.WorkerID && cur.Incarnation == c.incarnation && cur.Counter == l.Counter+1 {
+		if cur != nil && cur.Invalid == nil && cur.Owner == c.cfg.WorkerID && cur.Incarnation == c.incarnation && cur.Counter == l.Counter+1 {
 			return *cur, sent, nil // an earlier try inside the store was done
 		}
 	}
@@ -247,7 +268,7 @@ func (c *Consumer) takeChildren(work context.Context, children []string) {
 // have ended. If it cannot be found out, the next look will.
 func (c *Consumer) readyChild(ctx context.Context, key string) (Lease, bool) {
 	l, ok, err := c.getLease(ctx, key)
-	if err != nil || !ok || l.Owner != "" || l.ended() {
+	if err != nil || !ok || l.Owner != "" || l.ended() || l.Invalid != nil {
 		return l, false
 	}
 	for _, p := range l.Parents {

@@ -78,8 +78,9 @@ func (c *Consumer) WorkerID() string { return c.cfg.WorkerID }
 // have returned. Run returns nil after a clean stop.
 //
 // Before that it returns an error only if the stream does not exist or the
-// lease store cannot be made ready. All other faults are logged, counted and
-// outlived. Run can be called once.
+// lease store cannot be made ready, which no outage of it is: a store that does
+// not answer, or not now, is tried until it does. All other faults are logged,
+// counted and outlived. Run can be called once.
 func (c *Consumer) Run(ctx context.Context) error {
 	if !c.started.CompareAndSwap(false, true) {
 		return ErrRunning
@@ -108,10 +109,26 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 // prepare makes the store ready and creates the first leases.
 func (c *Consumer) prepare(ctx context.Context) error {
-	if err := c.store.Prepare(ctx); err != nil {
-		return fmt.Errorf("consumer: prepare the lease store: %w", err)
-	}
 	var failures streak
+	for {
+		err := c.store.Prepare(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || !passing(err) {
+			return fmt.Errorf("consumer: prepare the lease store: %w", err)
+		}
+		c.stats.prepareErrors.Add(1)
+		if failures.fail() {
+			c.log.Warn("lease store not ready; trying again", errAttr(err))
+		}
+		if err := sleep(ctx, readPolicy.Wait(failures.n, nil)); err != nil {
+			return err
+		}
+	}
+	if n := failures.ok(); n > 0 {
+		c.log.Info("lease store ready", slog.Int("failed", n))
+	}
 	for {
 		err := c.sync(ctx)
 		switch {

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"runtime/debug"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // ErrLeaseLost is the cause with which the context of a [Processor] ends when
@@ -77,6 +80,23 @@ func classify(err error) fault {
 	// Everything else may heal: network, service faults, credentials that are
 	// being renewed, permissions that someone must grant.
 	return faultTransient
+}
+
+// passing reports whether a call to the lease store that failed may succeed
+// later without anybody's help: it did not get through, or the service had a
+// fault of its own, or too much to do.
+func passing(err error) bool {
+	if resp, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && resp.HTTPStatusCode() >= http.StatusInternalServerError {
+		return true
+	}
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return api.ErrorFault() == smithy.FaultServer || classify(err) == faultThrottled
+	}
+	if _, ok := errors.AsType[*smithyhttp.RequestSendError](err); ok {
+		return true
+	}
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, context.DeadlineExceeded)
 }
 
 // stopped reports whether a call failed only because its context ended.

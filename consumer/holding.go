@@ -183,7 +183,7 @@ func (h *holding) write(ctx context.Context, w Write) error {
 // counter, and our incarnation, which no other process uses. Without an owner
 // it must be our release.
 func (h *holding) mine(l *Lease, w Write) bool {
-	if l == nil || l.Counter != h.stored.Load().Counter+1 || l.Incarnation != h.c.incarnation {
+	if l == nil || l.Invalid != nil || l.Counter != h.stored.Load().Counter+1 || l.Incarnation != h.c.incarnation {
 		return false
 	}
 	return l.Owner == h.c.cfg.WorkerID || l.Owner == "" && w.Release

@@ -54,6 +54,12 @@ type Lease struct {
 	// LATEST: g_latest_since, an attribute of ours. The next owner starts there
 	// and misses nothing. Zero if not known. Milliseconds are kept.
 	LatestSince time.Time
+
+	// Invalid says why what is stored cannot be understood, on a lease that a
+	// store has read; the other fields are then what could be. Such a lease is
+	// nobody's: it is neither taken nor written nor deleted, its shard is not
+	// read, nor are the shard's children, until somebody repairs it.
+	Invalid error
 }
 
 // Clone returns a copy that shares nothing with l.
@@ -64,7 +70,7 @@ func (l Lease) Clone() Lease {
 }
 
 // ended reports whether the shard has been read to its end.
-func (l Lease) ended() bool { return l.Checkpoint.SequenceNumber == ShardEnd }
+func (l Lease) ended() bool { return l.Checkpoint.SequenceNumber == ShardEnd && l.Invalid == nil }
 
 // Write is what an owner changes on its lease in one write. The zero Write is
 // a renewal: it changes the counter only, as every Write does.
@@ -135,7 +141,8 @@ type LeaseStore interface {
 	Prepare(ctx context.Context) error
 
 	// List returns all leases, in any order, with every write that was
-	// finished before the call.
+	// finished before the call. One that it cannot understand is among them,
+	// see [Lease.Invalid], and does not keep the others from being listed.
 	List(ctx context.Context) ([]Lease, error)
 
 	// Get returns one lease, with every write that was finished before the

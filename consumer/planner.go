@@ -93,8 +93,9 @@ func readable(l Lease, all map[string]observed) bool {
 // if there is nothing of that kind, leases are stolen from the worker that has
 // most. It is a pure function of its arguments and rng.
 //
-// It differs in three points. Leases of ended shards, and of shards whose
-// parents have not ended, neither count nor move, as nobody reads them. Leases
+// It differs in three points. Leases of ended shards, of shards whose parents
+// have not ended, and those that are invalid neither count nor move, as nobody
+// reads them. Leases
 // that have waited for 3 F for an owner, as seen by this worker, are taken beyond the share: a
 // worker that should take them does not. And what is to be stolen is chosen
 // lease by lease, each from the worker that has most by then.
@@ -107,7 +108,7 @@ func plan(all map[string]observed, me worker, now time.Time, lim limits, rng *ra
 	total := 0
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		o := all[key]
-		if o.ended() || !readable(o.Lease, all) {
+		if o.ended() || o.Invalid != nil || !readable(o.Lease, all) {
 			continue
 		}
 		total++

@@ -18,6 +18,7 @@ type counters struct {
 	leasesReleased, leasesCreated, leasesDeleted atomic.Int64
 	renewals, checkpoints, leaseWriteErrors      atomic.Int64
 	lostReplies, listErrors, shardsEnded         atomic.Int64
+	invalidLeases, prepareErrors                 atomic.Int64
 }
 
 // Stats is what a [Consumer] has done since it was made. Counts only grow.
@@ -53,6 +54,8 @@ type Stats struct {
 	LeaseWriteErrors   int64 // failed writes, each followed by another try
 	LostReplies        int64 // writes that were done though they seemed to fail
 	ListErrors         int64 // failed listings of the leases
+	PrepareErrors      int64 // failed tries to make the lease store ready, each followed by another
+	InvalidLeases      int64 // leases not understood at the last look; their shards are not read
 	ShardsEnded        int64 // shards read to their end
 
 	BufferedBytes int64        // memory of records read and not acknowledged
@@ -82,7 +85,7 @@ func (c *Consumer) Stats() Stats {
 		LeasesStolen: s.leasesStolen.Load(), LeasesLost: s.leasesLost.Load(), LeasesExpired: s.leasesExpired.Load(),
 		LeasesReleased: s.leasesReleased.Load(), LeasesCreated: s.leasesCreated.Load(), LeasesDeleted: s.leasesDeleted.Load(),
 		Renewals: s.renewals.Load(), Checkpoints: s.checkpoints.Load(), LeaseWriteErrors: s.leaseWriteErrors.Load(),
-		LostReplies: s.lostReplies.Load(), ListErrors: s.listErrors.Load(), ShardsEnded: s.shardsEnded.Load(),
+		LostReplies: s.lostReplies.Load(), ListErrors: s.listErrors.Load(), PrepareErrors: s.prepareErrors.Load(), InvalidLeases: s.invalidLeases.Load(), ShardsEnded: s.shardsEnded.Load(),
 		BufferedBytes: c.budget.inUse(),
 	}
 	c.mu.Lock()

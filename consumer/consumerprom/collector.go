@@ -97,6 +97,8 @@ func NewCollector(app, stream string, source Source, cfg Config) *Collector {
 	counter("lease_write_errors_total", "Failed writes of leases.", func(s *consumer.Stats) int64 { return s.LeaseWriteErrors })
 	counter("lost_replies_total", "Writes of leases that were done though they seemed to fail.", func(s *consumer.Stats) int64 { return s.LostReplies })
 	counter("list_errors_total", "Failed listings of the leases.", func(s *consumer.Stats) int64 { return s.ListErrors })
+	counter("prepare_errors_total", "Failed tries to make the lease store ready.", func(s *consumer.Stats) int64 { return s.PrepareErrors })
+	gauge("invalid_leases", "Leases that are not understood, and whose shards are not read.", func(s *consumer.Stats) float64 { return float64(s.InvalidLeases) })
 	counter("shards_ended_total", "Shards read to their end.", func(s *consumer.Stats) int64 { return s.ShardsEnded })
 	gauge("leases_held", "Leases held.", func(s *consumer.Stats) float64 { return float64(len(s.Shards)) })
 	gauge("buffered_bytes", "Memory of records read and not acknowledged.", func(s *consumer.Stats) float64 { return float64(s.BufferedBytes) })

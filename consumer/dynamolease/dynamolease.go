@@ -136,14 +136,9 @@ func (s *Store) List(ctx context.Context) ([]consumer.Lease, error) {
 			return nil, fmt.Errorf("dynamolease: scan table %q: %w", s.table, err)
 		}
 		for _, it := range out.Items {
-			if !isLease(it) {
-				continue
+			if isLease(it) {
+				leases = append(leases, decode(it))
 			}
-			l, err := decode(it)
-			if err != nil {
-				return nil, err
-			}
-			leases = append(leases, l)
 		}
 		if len(out.LastEvaluatedKey) == 0 {
 			return leases, nil
@@ -161,8 +156,7 @@ func (s *Store) Get(ctx context.Context, key string) (consumer.Lease, bool, erro
 	if !isLease(out.Item) {
 		return consumer.Lease{}, false, nil
 	}
-	l, err := decode(out.Item)
-	return l, err == nil, err
+	return decode(out.Item), true, nil
 }
 
 // Create implements [consumer.LeaseStore].
@@ -255,7 +249,8 @@ func (s *Store) update(ctx context.Context, l consumer.Lease, u *update, conditi
 	if err != nil {
 		return consumer.Lease{}, fmt.Errorf("dynamolease: write lease %q: %w", l.Key, err)
 	}
-	return decode(out.Attributes)
+	l = decode(out.Attributes)
+	return l, l.Invalid
 }
 
 // conflict returns the error for a condition that failed: a ConflictError with
@@ -263,10 +258,7 @@ func (s *Store) update(ctx context.Context, l consumer.Lease, u *update, conditi
 // know how, leaves out.
 func (s *Store) conflict(ctx context.Context, key string, failed *types.ConditionalCheckFailedException) error {
 	if isLease(failed.Item) {
-		l, err := decode(failed.Item)
-		if err != nil {
-			return err
-		}
+		l := decode(failed.Item)
 		return &consumer.ConflictError{Key: key, Current: &l}
 	}
 	l, ok, err := s.Get(ctx, key)

@@ -88,7 +88,7 @@ func isLease(it item) bool {
 }
 
 // decode reads a lease. Attributes that it does not know are left alone.
-func decode(it item) (consumer.Lease, error) {
+func decode(it item) consumer.Lease {
 	d := decoder{it: it}
 	l := consumer.Lease{
 		Key:             d.text(attrKey),
@@ -110,9 +110,9 @@ func decode(it item) (consumer.Lease, error) {
 		d.err = l.Checkpoint.Validate()
 	}
 	if d.err != nil {
-		return consumer.Lease{}, fmt.Errorf("dynamolease: lease %q: %w; correct or delete the item", l.Key, d.err)
+		l.Invalid = fmt.Errorf("dynamolease: lease %q: %w; correct or delete the item", l.Key, d.err)
 	}
-	return l, nil
+	return l
 }
 
 // decoder keeps the first error of reading an item.

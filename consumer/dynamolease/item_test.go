@@ -193,8 +193,12 @@ func TestBrokenItemIsNamed(t *testing.T) {
 	} {
 		it := leaseItem("a")
 		it[name] = v
-		_, err := newStore(t, &odd{pages: [][]map[string]types.AttributeValue{{it}}}).List(t.Context())
-		if err == nil || !strings.Contains(err.Error(), `lease "a"`) || !strings.Contains(err.Error(), "correct or delete") {
+		all, err := newStore(t, &odd{pages: [][]map[string]types.AttributeValue{{it, leaseItem("b")}}}).List(t.Context())
+		if err != nil || len(all) != 2 || all[0].Key != "a" || all[1].Key != "b" || all[1].Invalid != nil {
+			t.Errorf("%s: List = %+v, %v", name, all, err)
+			continue
+		}
+		if err := all[0].Invalid; err == nil || !strings.Contains(err.Error(), `lease "a"`) || !strings.Contains(err.Error(), "correct or delete") {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
