@@ -127,24 +127,48 @@ func (b *batch) wireSize() int {
 	return b.builder.Size() + len(outerKey)
 }
 
-// seal makes the bytes to send, once: a resend must be identical. A single
-// user record is sent as it is, which is smaller and readable by all, unless it
-// has a stamp.
-func (b *batch) seal() {
-	if b.sealed {
-		return
+// sealAll makes the bytes to send of batches, of each once: a resend must be
+// identical. A single user record is sent as it is, which is smaller and readable
+// by all, unless it has a stamp.
+func sealAll(items []*item) {
+	var waiting *batch
+	for _, it := range items {
+		b := it.batch
+		if b.sealed || b.sealRaw() {
+			continue
+		}
+		// Two at once: the MD5 is most of the work.
+		if waiting == nil {
+			waiting = b
+			continue
+		}
+		waiting.data, b.data = aggregation.SealPair(&waiting.builder, &b.builder, waiting.room(), b.room())
+		waiting.buf, b.buf = waiting.data, b.data
+		waiting = nil
 	}
+	if waiting != nil {
+		waiting.data = waiting.builder.Seal(waiting.room())
+		waiting.buf = waiting.data
+	}
+}
+
+// sealRaw begins to seal, and reports whether that was all: the batch is sent
+// without aggregation.
+func (b *batch) sealRaw() bool {
 	b.sealed = true
 	b.hashKey = b.meta[0].hash.String()
 	if _, stamped := b.builder.Stamped(); len(b.meta) == 1 && !stamped {
 		r := b.first()
 		// A copy: whoever gets a string may keep it.
 		b.aggregated, b.data, b.partitionKey = false, r.Data, strings.Clone(r.PartitionKey)
-		return
+		return true
 	}
-	b.buf = b.builder.Seal(slices.Grow(b.buf[:0], b.builder.Size()))
-	b.aggregated, b.data, b.partitionKey = true, b.buf, outerKey
+	b.aggregated, b.partitionKey = true, outerKey
+	return false
 }
+
+// room returns memory to seal into.
+func (b *batch) room() []byte { return slices.Grow(b.buf[:0], b.builder.Size()) }
 
 // within reports whether the hash keys of all records lie in r.
 func (b *batch) within(r hashkey.Range) bool {

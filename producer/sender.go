@@ -105,10 +105,10 @@ func (p *Producer) expire(items []item) []item {
 
 // send makes one PutRecords call and gives each item its verdict.
 func (p *Producer) send(ctx context.Context, items []*item) {
+	sealAll(items)
 	entries := make([]types.PutRecordsRequestEntry, len(items))
 	for i, it := range items {
 		b := it.batch
-		b.seal()
 		b.attempts++
 		entries[i] = types.PutRecordsRequestEntry{
 			Data:            b.data,

@@ -6,6 +6,8 @@ import (
 	"hash/maphash"
 	"math/bits"
 	"unsafe"
+
+	"github.com/streamkit/streamkit/internal/md5pair"
 )
 
 const (
@@ -174,14 +176,29 @@ func (b *Builder) add(r *Record, f fitting) {
 // Seal appends the aggregated record to dst and returns the result. The
 // Builder keeps its records; more may be added.
 func (b *Builder) Seal(dst []byte) []byte {
+	dst, body := b.appendSummed(dst)
+	sum := md5.Sum(dst[body:])
+	return append(dst, sum[:]...)
+}
+
+// SealPair is Seal of a and of b. The two together take less time than one after
+// the other.
+func SealPair(a, b *Builder, dstA, dstB []byte) (blobA, blobB []byte) {
+	dstA, bodyA := a.appendSummed(dstA)
+	dstB, bodyB := b.appendSummed(dstB)
+	sumA, sumB := md5pair.Sum(dstA[bodyA:], dstB[bodyB:])
+	return append(dstA, sumA[:]...), append(dstB, sumB[:]...)
+}
+
+// appendSummed appends the magic and what the MD5 is of, from body on.
+func (b *Builder) appendSummed(dst []byte) (_ []byte, body int) {
 	dst = append(dst, Magic...)
-	start := len(dst)
+	body = len(dst)
 	dst = b.AppendBody(dst)
 	if b.stamped {
 		dst = b.stamp.append(dst)
 	}
-	sum := md5.Sum(dst[start:])
-	return append(dst, sum[:]...)
+	return dst, body
 }
 
 // AppendBody appends the AggregatedRecord message without a stamp and without
