@@ -58,6 +58,7 @@ type batch struct {
 	// Set by seal.
 	sealed       bool
 	aggregated   bool
+	subs         []int32 // places in the stored record, if some of it is left out
 	data         []byte
 	buf          []byte // memory of data if aggregated; kept when pooled
 	partitionKey string
