@@ -55,10 +55,15 @@ type batch struct {
 	unsure   bool   // an attempt may have stored it, so it stays as it is
 	lastErr  error  // of the last attempt
 
+	// Of batches that will be compressed: what is expected of it, in bytes for
+	// one, and the most bytes that it may come to.
+	ratio float64
+	limit int
+
 	// Set by seal.
 	sealed       bool
 	aggregated   bool
-	subs         []int32 // places in the stored record, if some of it is left out
+	block        bool // of compressed records
 	data         []byte
 	buf          []byte // memory of data if aggregated; kept when pooled
 	partitionKey string
@@ -119,8 +124,15 @@ func (b *batch) first() (first aggregation.Record) {
 	return first
 }
 
-// wireSize returns the bytes that the batch adds to a request's size.
+// wireSize returns the bytes that the batch adds to a request's size. Until it
+// is compressed, that is what they are expected to be.
 func (b *batch) wireSize() int {
+	if b.ratio > 0 {
+		if b.sealed {
+			return len(b.data) + len(b.partitionKey)
+		}
+		return min(int(float64(b.builder.Size())/b.ratio), b.limit) + len(outerKey)
+	}
 	if len(b.meta) == 1 {
 		// Above the raw size, which is data and partition key.
 		return b.builder.Size()
@@ -168,8 +180,27 @@ func (b *batch) sealRaw() bool {
 	return false
 }
 
+// sealPacked is sealAll of one batch, whose records are compressed if that helps.
+func (b *batch) sealPacked(k *packer) {
+	b.sealed = true
+	b.hashKey = b.meta[0].hash.String()
+	if k.pack(b) || b.sealRaw() {
+		return
+	}
+	b.data = b.builder.Seal(b.room())
+	b.buf = b.data
+}
+
 // room returns memory to seal into.
 func (b *batch) room() []byte { return slices.Grow(b.buf[:0], b.builder.Size()) }
+
+// plainSize returns the size of the Kinesis record that is not compressed.
+func (b *batch) plainSize() int {
+	if _, stamped := b.builder.Stamped(); len(b.meta) == 1 && !stamped {
+		return len(b.first().Data)
+	}
+	return b.builder.Size()
+}
 
 // within reports whether the hash keys of all records lie in r.
 func (b *batch) within(r hashkey.Range) bool {
@@ -197,7 +228,7 @@ func (bp *batchPool) get(now int64) *batch {
 // heir returns an empty batch that will take over records of old.
 func (bp *batchPool) heir(old *batch) *batch {
 	b := bp.blank(old.since)
-	b.gen, b.lastErr = old.gen, old.lastErr
+	b.gen, b.lastErr, b.ratio, b.limit = old.gen, old.lastErr, old.ratio, old.limit
 	bp.tracker.inherit(b.gen)
 	return b
 }

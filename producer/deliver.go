@@ -15,11 +15,8 @@ func (p *Producer) deliver(it *item) {
 	for i := 0; i < len(b.meta); i++ {
 		m := &b.meta[i]
 		res.SubSequenceNumber = 0
-		if res.Aggregated {
+		if res.Aggregated && !b.block {
 			res.SubSequenceNumber = i
-			if b.subs != nil {
-				res.SubSequenceNumber = int(b.subs[i])
-			}
 		}
 		res.Attempts = int(m.attempts + b.attempts)
 		res.Err = nil

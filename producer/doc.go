@@ -38,13 +38,10 @@
 //   - A lane's next aggregated record leaves after the one before it was
 //     acknowledged and its callbacks have returned.
 //
-// One thing loosens them, and it is not silent: a request that timed out may be
-// stored late, after its resend. Stats.SequenceRegressions counts what of this
-// can be seen, Config.ReorderGuard waits for it, and with the [Strict] order the
-// service is told what comes after what. With a record that fails (too old,
-// refused) the later ones of its key that are buffered fail, too, unless
-// Config.OnFailure is [SkipOne]. [Unordered] has none of all this: a lane may
-// have several aggregated records in flight.
+// Two things loosen them, and neither is silent. A request that timed out may
+// be stored late, after its resend; Stats.SequenceRegressions counts what of
+// this can be seen. A record that fails (too old, refused) is left out, and
+// later ones of its key go on.
 //
 // # Resharding
 //
@@ -63,17 +60,6 @@
 //
 // A stream that is not found may come back with other shards of the same names.
 // Therefore nothing is sent until its shards are known anew.
-//
-// # Streams that distribute records themselves
-//
-// On a stream whose record distribution strategy is AUTO a record's keys have no
-// bearing on its shard. The KCL discards aggregated records there. So nothing is
-// predicted on such a stream, records are not aggregated unless
-// Config.AggregateOnAuto is set, the limits of all shards are taken together,
-// and no order is kept; Config.Order [Strict] is refused. How a stream is
-// distributed is asked at the start, once a minute, and when a record lands on
-// an unexpected shard, if the API is a [Describer] and it is allowed. Else it
-// shows: three sets of records that land elsewhere than complete shard maps say.
 //
 // # Requests
 //
@@ -102,6 +88,18 @@
 // that it allows in a second: a shard saves up for one second, and would never
 // have room for a large record beside somebody's small ones. A minute after the
 // last refusal the limit is gone. Config.RateLimit sets a fixed ceiling.
+//
+// # Compression
+//
+// With Config.Compression the records of a batch are compressed as the batch is
+// sent, not as they are put: into a block, which is one user record of the
+// aggregated record. All else stays as it is. A batch has its records as they
+// were put, so whatever takes it apart, a reshard or a refusal, makes new blocks;
+// an aggregated record with a block counts as stored by the hash keys of the
+// records inside, and each of those has its own callback, and its own number if
+// there are stamps. How many fit is learnt from the lane's last blocks. A block
+// that comes out too large is divided, and the records behind wait for the next
+// request. Where a block is no smaller, the aggregated record is an ordinary one.
 //
 // # Duplicates
 //

@@ -25,7 +25,7 @@ type Result struct {
 	Tag               any    // of the user record
 	ShardID           string // shard that stored it, or of the last attempt; empty if none is known
 	SequenceNumber    string // of the Kinesis record that holds it; empty on failure
-	SubSequenceNumber int    // index inside an aggregated record; 0 for a Kinesis record of its own
+	SubSequenceNumber int    // index inside an aggregated record; 0 for a Kinesis record of its own, and for all records compressed together
 	Aggregated        bool   // stored inside an aggregated record
 	Attempts          int    // requests that carried it
 	Err               error  // nil once stored; a [*PutError] otherwise

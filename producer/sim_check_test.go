@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/streamkit/streamkit/internal/blockrec"
 	"github.com/streamkit/streamkit/producer"
 )
 
@@ -18,7 +19,6 @@ type simHistory struct {
 	// Set before the history begins.
 	fails     bool          // records may fail
 	refusals  bool          // a record that is throttled fails
-	keyed     bool          // and with one that fails the later ones of its key
 	reshapes  bool          // Kinesis records may be built anew
 	stamps    bool          // records are stamped
 	ttl       time.Duration // of records
@@ -158,7 +158,7 @@ func (h *simHistory) inTurn(f *simFate, before []string) {
 		expired := h.ttl > 0 && time.Since(h.begin) >= f.accepted+h.ttl // and is reported before f
 		// One of a batch is reported with the last of it.
 		refused := f.batch && h.refusals && slices.ContainsFunc(f.sends, func(s *simSend) bool { return s.told == toldRefused })
-		return f.reports > 0 || f.done != nil || expired || refused || f.batch && h.keyed && h.follows(k, f)
+		return f.reports > 0 || f.done != nil || expired || refused
 	}
 	for k.settled < len(k.fates) && settled(k.fates[k.settled]) {
 		k.settled++
@@ -169,16 +169,6 @@ func (h *simHistory) inTurn(f *simFate, before []string) {
 			return
 		}
 	}
-}
-
-// follows says whether a record of the key before f has failed, or may have
-// without telling yet.
-func (h *simHistory) follows(k *simKey, f *simFate) bool {
-	return slices.ContainsFunc(k.fates[:f.n-1], func(e *simFate) bool {
-		expired := h.ttl > 0 && time.Since(h.begin) >= e.accepted+h.ttl
-		refused := h.refusals && slices.ContainsFunc(e.sends, func(s *simSend) bool { return s.told == toldRefused })
-		return e.reports > 0 && e.result.Err != nil || expired || refused || e.poison
-	})
 }
 
 // answered notes what the caller has been told of a send.
@@ -216,21 +206,25 @@ type simReader struct {
 var simReaders = []simReader{
 	{"KCL", func(sh *simShard, e *simEntry) (ds []simDelivery) {
 		for _, r := range kclUnpack(sh.keys, e.pk, e.ehk, e.data) {
+			if blockrec.IsBlock([]byte(r.data)) {
+				ds = append(ds, openBlock(sh, e, r.data)...)
+				continue
+			}
 			ds = append(ds, simDelivery{data: r.data, pk: r.pk, seq: e.seq(), shard: sh.id, sub: r.sub})
 		}
 		return ds
 	}},
 	{"record by record", func(sh *simShard, e *simEntry) (ds []simDelivery) {
-		for i, u := range unpack(e.data, e.pk, e.ehk) {
+		for _, u := range unpack(e.data, e.pk, e.ehk) {
 			if e.send.alone || sh.keys.Contains(u.hash) {
-				ds = append(ds, simDelivery{data: u.data, pk: u.pk, seq: e.seq(), shard: sh.id, sub: i})
+				ds = append(ds, simDelivery{data: u.data, pk: u.pk, seq: e.seq(), shard: sh.id, sub: u.sub})
 			}
 		}
 		return ds
 	}},
 	{"lenient", func(sh *simShard, e *simEntry) (ds []simDelivery) {
-		for i, u := range unpack(e.data, e.pk, e.ehk) {
-			ds = append(ds, simDelivery{data: u.data, pk: u.pk, seq: e.seq(), shard: sh.id, sub: i})
+		for _, u := range unpack(e.data, e.pk, e.ehk) {
+			ds = append(ds, simDelivery{data: u.data, pk: u.pk, seq: e.seq(), shard: sh.id, sub: u.sub})
 		}
 		return ds
 	}},
@@ -301,7 +295,7 @@ func (s *simService) check(st *producer.Stats) []string {
 func (s *simService) checkReader(h *simHistory, r simReader, st *producer.Stats) {
 	first := map[string]bool{}
 	last := map[string]int{}
-	place := map[string]string{}
+	place := map[string][]string{} // several, if they are in a block
 	for _, d := range s.readAll(r) {
 		f := h.fates[d.data]
 		if f == nil {
@@ -311,7 +305,8 @@ func (s *simService) checkReader(h *simHistory, r simReader, st *producer.Stats)
 		if ordered(f.key) && d.pk != f.key {
 			h.complain("%s: record %.40q has partition key %q", r.name, d.data, d.pk)
 		}
-		place[fmt.Sprint(d.seq, "/", d.sub)] = d.data
+		at := fmt.Sprint(d.seq, "/", d.sub)
+		place[at] = append(place[at], d.data)
 		if first[d.data] {
 			continue
 		}
@@ -337,8 +332,8 @@ func (s *simService) checkReader(h *simHistory, r simReader, st *producer.Stats)
 		if f.batch {
 			continue
 		}
-		if got := place[fmt.Sprint(f.result.SequenceNumber, "/", f.result.SubSequenceNumber)]; got != f.data {
-			h.complain("%s: record %.40q was reported at %s/%d, where %.40q is", r.name, f.data, f.result.SequenceNumber, f.result.SubSequenceNumber, got)
+		if got := place[fmt.Sprint(f.result.SequenceNumber, "/", f.result.SubSequenceNumber)]; !slices.Contains(got, f.data) {
+			h.complain("%s: record %.40q was reported at %s/%d, where %.40q are", r.name, f.data, f.result.SequenceNumber, f.result.SubSequenceNumber, got)
 		}
 	}
 }
@@ -380,7 +375,7 @@ func (h *simHistory) checkFailed(f *simFate) {
 	if _, ok := errors.AsType[*producer.PutError](f.result.Err); !ok {
 		h.complain("record %.40q failed with %v, which is no PutError", f.data, f.result.Err)
 	}
-	if !h.fails && !f.poison && !(h.keyed && errors.Is(f.result.Err, producer.ErrEarlierFailed)) {
+	if !h.fails && !f.poison {
 		h.complain("record %.40q failed: %v", f.data, f.result.Err)
 	}
 	// One that was stored on an unknown shard is given up as undecided.

@@ -6,13 +6,48 @@ import (
 	"time"
 
 	"github.com/streamkit/streamkit/internal/aggregation"
+	"github.com/streamkit/streamkit/internal/blockrec"
+	"github.com/streamkit/streamkit/producer"
 )
 
-// drawStamps says whether the records of a history are stamped, without a
-// change to what else its seed draws.
-func drawStamps(seed uint64, pl *simPlan) bool {
-	found := slices.ContainsFunc(simFound, func(f simFind) bool { return f.seed == seed })
-	return !found && !pl.cfg.DisableAggregation && rand.New(rand.NewPCG(seed, 4)).IntN(3) == 0
+// simDecoder is made outside of all bubbles.
+var simDecoder = func() *blockrec.Decoder {
+	d, err := blockrec.NewDecoder()
+	if err != nil {
+		panic(err)
+	}
+	return d
+}()
+
+// drawForm says whether the records of a history are stamped, and compressed,
+// without a change to what else its seed draws.
+func drawForm(seed uint64, pl *simPlan) {
+	if pl.cfg.DisableAggregation || slices.ContainsFunc(simFound, func(f simFind) bool { return f.seed == seed }) {
+		return
+	}
+	r := rand.New(rand.NewPCG(seed, 4))
+	pl.cfg.DuplicateStamps = r.IntN(3) == 0
+	if r.IntN(4) == 0 && !pl.poison { // the service looks for poison in plain text
+		pl.cfg.Compression = []producer.Compression{producer.CompressionZstd, producer.CompressionS2}[r.IntN(2)]
+		pl.cfg.AggregationMaxSize = 100 + r.IntN(800)
+	}
+}
+
+// openBlock takes a block apart that a reader without knowledge of blocks has
+// got as a user record.
+func openBlock(sh *simShard, e *simEntry, block string) (ds []simDelivery) {
+	raw, _, _, err := simDecoder.Open(nil, []byte(block), blockrec.MaxRaw)
+	if err != nil {
+		panic(err)
+	}
+	_, err = aggregation.WalkBody(raw, nil, func(_ int, r aggregation.Record, _ *aggregation.Stamp) bool {
+		ds = append(ds, simDelivery{data: string(r.Data), pk: r.PartitionKey, seq: e.seq(), shard: sh.id})
+		return true
+	})
+	if err != nil {
+		panic(err)
+	}
+	return ds
 }
 
 // checkStamped reads the stream as a consumer with marks does: each record that
@@ -37,7 +72,7 @@ func (s *simService) checkStamped(h *simHistory) {
 		m := aggregation.NewMarks(sh.keys, parents...)
 		done[sh] = m
 		for _, e := range sh.entries {
-			ok, err := aggregation.WalkStamped(e.data, func(_ int, r aggregation.Record, st *aggregation.Stamp) bool {
+			ok, err := blockrec.NewReader(simDecoder).Walk(e.data, func(_ blockrec.Index, r aggregation.Record, st *aggregation.Stamp) bool {
 				if st == nil {
 					h.complain("record %.40q has no stamp", r.Data)
 				}

@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/streamkit/streamkit/internal/aggregation"
+	"github.com/streamkit/streamkit/internal/blockrec"
 	"github.com/streamkit/streamkit/internal/hashkey"
 	"github.com/streamkit/streamkit/producer"
 )
@@ -395,11 +396,12 @@ type simRecord struct {
 	pk, ehk string
 	data    string
 	hash    hashkey.Key
+	sub     int
 }
 
 func unpack(data []byte, pk, ehk string) (us []simRecord) {
-	ok, err := aggregation.Walk(data, func(_ int, r aggregation.Record) bool {
-		u := simRecord{pk: r.PartitionKey, ehk: r.ExplicitHashKey, data: string(r.Data)}
+	ok, err := blockrec.NewReader(simDecoder).Walk(data, func(i blockrec.Index, r aggregation.Record, _ *aggregation.Stamp) bool {
+		u := simRecord{pk: strings.Clone(r.PartitionKey), ehk: strings.Clone(r.ExplicitHashKey), data: string(r.Data), sub: i.User}
 		u.hash = hashOf(u.pk, u.ehk)
 		us = append(us, u)
 		return true

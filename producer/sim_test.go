@@ -101,9 +101,6 @@ func drawPlan(r *rand.Rand) simPlan {
 		pl.cfg.RecordTTL = 300*time.Millisecond + time.Duration(r.Int64N(int64(3*time.Second)))
 	}
 	pl.cfg.FailIfThrottled = r.IntN(12) == 0
-	if r.IntN(3) == 0 {
-		pl.cfg.OnFailure = producer.SkipOne
-	}
 	return pl
 }
 
@@ -131,7 +128,7 @@ func (x *simRun) complain(format string, args ...any) {
 func simulate(seed uint64) (*simRun, producer.Stats, []string) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	pl := drawPlan(r)
-	pl.cfg.DuplicateStamps = drawStamps(seed, &pl)
+	drawForm(seed, &pl)
 	x := &simRun{plan: pl, seed: seed, service: newSimService(rand.New(rand.NewPCG(seed, 2)), pl.shards)}
 	s := x.service
 	s.faults, s.page, s.rate, s.burst = pl.faults, pl.page, pl.rate, pl.rate
@@ -141,7 +138,6 @@ func simulate(seed uint64) (*simRun, producer.Stats, []string) {
 	h.fails, h.ttl, h.oldShards = pl.fails(), pl.cfg.RecordTTL, pl.faults.stale > 0 || pl.recreate || pl.page > 0
 	h.reshapes = pl.poison || pl.fails()
 	h.stamps = pl.cfg.DuplicateStamps
-	h.keyed = pl.cfg.OnFailure == producer.FailKeyed
 	p, err := producer.New(s, "stream", producer.Seeded(pl.cfg, seed))
 	if err != nil {
 		panic(err)

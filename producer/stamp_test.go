@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/streamkit/streamkit/internal/aggregation"
+	"github.com/streamkit/streamkit/internal/blockrec"
 	"github.com/streamkit/streamkit/internal/hashkey"
 	"github.com/streamkit/streamkit/producer"
 	"github.com/streamkit/streamkit/streamd/streamdtest"
@@ -152,13 +153,20 @@ func (l *lossy) PutRecords(ctx context.Context, in *kinesis.PutRecordsInput, opt
 // while its shards are split and merged: with marks, a reader gets each record
 // once, in order.
 func TestStampsAgainstStreamd(t *testing.T) {
-	var sum reshardSum
-	for seed := range uint64(4) {
-		synctest.Test(t, func(t *testing.T) {
-			stampsAgainstStreamd(t, seed, &sum, producer.Config{DuplicateStamps: true, AggregationMaxSize: 1500})
+	for name, cfg := range map[string]producer.Config{
+		"as they are": {AggregationMaxSize: 1500},
+		"zstd":        {AggregationMaxSize: 400, Compression: producer.CompressionZstd},
+		"s2":          {AggregationMaxSize: 600, Compression: producer.CompressionS2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var sum reshardSum
+			cfg.DuplicateStamps = true
+			for seed := range uint64(4) {
+				synctest.Test(t, func(t *testing.T) { stampsAgainstStreamd(t, seed, &sum, cfg) })
+			}
+			sum.check(t)
 		})
 	}
-	sum.check(t)
 }
 
 // reshardSum is what has happened in some histories.
@@ -268,6 +276,7 @@ func readStamped(t *testing.T, client *kinesis.Client, yield func(u aggregation.
 		}
 		m := aggregation.NewMarks(keys, parents...)
 		marks[*s.ShardId] = m
+		blocks := newBlockReader(t)
 		it, err := client.GetShardIterator(ctx, &kinesis.GetShardIteratorInput{StreamName: aws.String("stream"), ShardId: s.ShardId, ShardIteratorType: types.ShardIteratorTypeTrimHorizon})
 		if err != nil {
 			t.Fatal(err)
@@ -278,7 +287,7 @@ func readStamped(t *testing.T, client *kinesis.Client, yield func(u aggregation.
 				t.Fatal(err)
 			}
 			for _, r := range out.Records {
-				openStamped(t, m, r, yield)
+				openStamped(t, blocks, m, r, yield)
 			}
 			if next = out.NextShardIterator; len(out.Records) == 0 && aws.ToInt64(out.MillisBehindLatest) == 0 {
 				break
@@ -296,9 +305,18 @@ func parseKey(t *testing.T, s *string) hashkey.Key {
 	return k
 }
 
-func openStamped(t *testing.T, m *aggregation.Marks, r types.Record, yield func(u aggregation.Record, v aggregation.Verdict)) {
+func newBlockReader(t testing.TB) *blockrec.Reader {
 	t.Helper()
-	ok, err := aggregation.WalkStamped(r.Data, func(_ int, u aggregation.Record, s *aggregation.Stamp) bool {
+	d, err := blockrec.NewDecoder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return blockrec.NewReader(d)
+}
+
+func openStamped(t *testing.T, blocks *blockrec.Reader, m *aggregation.Marks, r types.Record, yield func(u aggregation.Record, v aggregation.Verdict)) {
+	t.Helper()
+	ok, err := blocks.Walk(r.Data, func(_ blockrec.Index, u aggregation.Record, s *aggregation.Stamp) bool {
 		if s == nil {
 			t.Fatalf("record %q has no stamp", u.Data)
 		}
@@ -306,6 +324,6 @@ func openStamped(t *testing.T, m *aggregation.Marks, r types.Record, yield func(
 		return true
 	})
 	if !ok || err != nil {
-		t.Fatalf("WalkStamped: %v, %v", ok, err)
+		t.Fatalf("Walk: %v, %v", ok, err)
 	}
 }
