@@ -63,7 +63,8 @@ type batch struct {
 	// Set by seal.
 	sealed       bool
 	aggregated   bool
-	block        bool // of compressed records
+	block        bool    // of compressed records
+	subs         []int32 // places in the stored record, if some of it is left out
 	data         []byte
 	buf          []byte // memory of data if aggregated; kept when pooled
 	partitionKey string

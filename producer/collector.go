@@ -9,12 +9,11 @@ import (
 // collector decides which lanes send, and puts what they send into requests.
 // One goroutine, run, owns it.
 type collector struct {
-	p      *Producer
-	ready  []*lane // may send now, in the order in which they came to it
-	queued map[*lane]bool
-	alarms alarms
-	// distinct is set if lanes may have several records in flight.
-	distinct  map[string]struct{}
+	p         *Producer
+	ready     []*lane // may send now, in the order in which they came to it
+	queued    map[*lane]bool
+	alarms    alarms
+	distinct  map[string]struct{} // of lanes that may have several records in flight
 	nextSweep int64
 }
 
@@ -43,10 +42,7 @@ const sweepInterval = int64(time.Second)
 func (p *Producer) run(ctx context.Context) {
 	// Last of all: it ends the resharder.
 	defer p.cancel()
-	c := &collector{p: p, queued: make(map[*lane]bool)}
-	if p.cfg.DisableAggregation {
-		c.distinct = make(map[string]struct{})
-	}
+	c := &collector{p: p, queued: make(map[*lane]bool), distinct: make(map[string]struct{})}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var notes []*lane
@@ -89,7 +85,7 @@ func earlier(a, b int64) int64 {
 
 // look sorts a lane in: to be sent from now, later, or not.
 func (c *collector) look(l *lane, now int64) {
-	if c.p.aborting.Load() {
+	if c.p.aborting.Load() || c.p.unfit.Load() != nil {
 		c.p.giveUp(l)
 		return
 	}
@@ -124,7 +120,11 @@ func (c *collector) send(ctx context.Context, now int64) (again int64) {
 // collect fills one request.
 func (c *collector) collect(now int64) []item {
 	p := c.p
-	left := room{entries: p.cfg.CollectionMaxCount, bytes: p.cfg.CollectionMaxSize, empty: true}
+	most := p.cfg.CollectionMaxCount
+	if p.cfg.Order == Strict {
+		most = 1 // by PutRecord
+	}
+	left := room{entries: most, bytes: p.cfg.CollectionMaxSize, empty: true}
 	items := make([]item, 0, min(len(c.ready), left.entries))
 	var idle []*lane
 	n := 0

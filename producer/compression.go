@@ -104,7 +104,8 @@ func (p *Producer) pack(items []item) []item {
 	}
 	out := make([]item, 0, len(items))
 	for _, it := range items {
-		if it.verdict != pending || it.batch.sealed {
+		// A stream that distributes records itself has no aggregated ones.
+		if it.verdict != pending || it.batch.sealed || it.lane.auto {
 			out = append(out, it)
 			continue
 		}

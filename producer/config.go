@@ -20,6 +20,32 @@ type Config struct {
 	// calls the opposite AggregationEnabled.)
 	DisableAggregation bool
 
+	// AggregateOnAuto aggregates records also if the stream distributes them over
+	// its shards itself (record distribution strategy AUTO). The KCL discards
+	// aggregated records there; set it if all consumers take what they get: those
+	// of this module, Firehose, Lambda functions.
+	AggregateOnAuto bool
+
+	// Order says in which order records are stored: [PerKey], the default,
+	// [Unordered] or [Strict].
+	Order Order
+
+	// OnFailure says what becomes of later records of the key of one that
+	// failed: [FailKeyed], the default, or [SkipOne].
+	OnFailure FailurePolicy
+
+	// AckInRange counts user records of an aggregated record that was stored on
+	// another shard than predicted as stored, if they belong to that shard, and
+	// sends only the others again. Consumers that discard whole aggregated
+	// records, as the KCL does, lose the former. The default, false, sends all of
+	// them again.
+	AckInRange bool
+
+	// ReorderGuard is how long a shard gets nothing after a request that may have
+	// been served though it failed, so that what arrives late is not stored after
+	// what follows. Default 0: no longer than before other retries; up to 10m.
+	ReorderGuard time.Duration
+
 	// AggregationMaxCount is the most user records in one aggregated record.
 	// Default 4294967295, or what an int holds; from 1.
 	AggregationMaxCount int
@@ -37,7 +63,8 @@ type Config struct {
 	// for each aggregated record. A single user record is then sent as an
 	// aggregated record, too, so data and partition key may have 256 bytes
 	// less than MaxUserRecordSize. A record that has failed may still be stored
-	// and read. Default false; not with DisableAggregation.
+	// and read. Default false; not with DisableAggregation or Unordered, and
+	// without effect on a stream that distributes records itself.
 	DuplicateStamps bool
 
 	// Compression compresses the user records of an aggregated record together,
@@ -45,7 +72,8 @@ type Config struct {
 	// MaxUserRecordSize and MaxBufferedBytes are then those of what is stored.
 	// Only readers that know such blocks can read the records; others, the KCL
 	// and, for now, package consumer among them, see one opaque user record.
-	// Default CompressionNone; not with DisableAggregation.
+	// Default CompressionNone; not with DisableAggregation, and without effect on
+	// a stream that distributes records itself.
 	Compression Compression
 
 	// CollectionMaxCount is the most Kinesis records that one PutRecords
@@ -175,6 +203,15 @@ func (c Config) withDefaults() (Config, error) {
 	if e := c.Encoding; e < EncodingJSON || e > EncodingCBOR {
 		errs = append(errs, fmt.Errorf("Encoding %d is none of EncodingJSON, EncodingAuto, EncodingCBOR", int(e)))
 	}
+	if c.Order < PerKey || c.Order > Strict {
+		errs = append(errs, fmt.Errorf("Order %d is none of PerKey, Unordered, Strict", int(c.Order)))
+	}
+	if c.OnFailure < FailKeyed || c.OnFailure > SkipOne {
+		errs = append(errs, fmt.Errorf("OnFailure %d is neither FailKeyed nor SkipOne", int(c.OnFailure)))
+	}
+	if d := c.ReorderGuard; d < 0 || d > 10*time.Minute {
+		errs = append(errs, fmt.Errorf("ReorderGuard %v is outside [0, 10m]", d))
+	}
 	if c.RateLimit < 0 {
 		errs = append(errs, fmt.Errorf("RateLimit %d is less than 1; zero means to adapt to the shard", c.RateLimit))
 	}
@@ -186,6 +223,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Compression != CompressionNone && c.DisableAggregation {
 		errs = append(errs, errors.New("Compression needs aggregated records: unset it, or DisableAggregation"))
+	}
+	if c.DuplicateStamps && c.Order == Unordered {
+		errs = append(errs, errors.New("DuplicateStamps needs an order: unset it, or choose another Order than Unordered"))
 	}
 	if c.DuplicateStamps && c.MaxUserRecordSize < 2*stampRoom {
 		errs = append(errs, fmt.Errorf("MaxUserRecordSize %d is less than %d, which DuplicateStamps needs", c.MaxUserRecordSize, 2*stampRoom))

@@ -17,6 +17,9 @@ func (p *Producer) deliver(it *item) {
 		res.SubSequenceNumber = 0
 		if res.Aggregated && !b.block {
 			res.SubSequenceNumber = i
+			if b.subs != nil {
+				res.SubSequenceNumber = int(b.subs[i])
+			}
 		}
 		res.Attempts = int(m.attempts + b.attempts)
 		res.Err = nil

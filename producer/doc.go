@@ -38,10 +38,13 @@
 //   - A lane's next aggregated record leaves after the one before it was
 //     acknowledged and its callbacks have returned.
 //
-// Two things loosen them, and neither is silent. A request that timed out may
-// be stored late, after its resend; Stats.SequenceRegressions counts what of
-// this can be seen. A record that fails (too old, refused) is left out, and
-// later ones of its key go on.
+// One thing loosens them, and it is not silent: a request that timed out may be
+// stored late, after its resend. Stats.SequenceRegressions counts what of this
+// can be seen, Config.ReorderGuard waits for it, and with the [Strict] order the
+// service is told what comes after what. With a record that fails (too old,
+// refused) the later ones of its key that are buffered fail, too, unless
+// Config.OnFailure is [SkipOne]. [Unordered] has none of all this: a lane may
+// have several aggregated records in flight.
 //
 // # Resharding
 //
@@ -60,6 +63,17 @@
 //
 // A stream that is not found may come back with other shards of the same names.
 // Therefore nothing is sent until its shards are known anew.
+//
+// # Streams that distribute records themselves
+//
+// On a stream whose record distribution strategy is AUTO a record's keys have no
+// bearing on its shard. The KCL discards aggregated records there. So nothing is
+// predicted on such a stream, records are not aggregated unless
+// Config.AggregateOnAuto is set, the limits of all shards are taken together,
+// and no order is kept; Config.Order [Strict] is refused. How a stream is
+// distributed is asked at the start, once a minute, and when a record lands on
+// an unexpected shard, if the API is a [Describer] and it is allowed. Else it
+// shows: three sets of records that land elsewhere than complete shard maps say.
 //
 // # Requests
 //

@@ -30,6 +30,20 @@ var (
 	// FailIfThrottled.
 	ErrThrottled = errors.New("producer: throttled")
 
+	// ErrEarlierFailed is the cause of the failure of a record because an earlier
+	// one of its partition key failed, under FailKeyed.
+	ErrEarlierFailed = errors.New("producer: earlier record of the key failed")
+
+	// ErrNoOrder is returned by Put, and is the cause of the failure of records,
+	// if the stream distributes records over its shards itself, so that Strict
+	// cannot be kept. Use another Order, or change the stream's record
+	// distribution strategy.
+	ErrNoOrder = errors.New("producer: stream distributes records itself and keeps no order, as Config.Order demands")
+
+	// errOrdering stays inside: the service did not know the number to put a
+	// record after.
+	errOrdering = errors.New("sequence number for ordering is not valid")
+
 	// errMap stays inside: a list of shards that is no complete map.
 	errMap = errors.New("producer: shards do not cover the hash space exactly once")
 )

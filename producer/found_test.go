@@ -109,7 +109,7 @@ func TestExpiryBehindDispute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSimService(rand.New(rand.NewPCG(1, 1)), 1)
 		s.history.fails, s.history.ttl, s.history.resharded = true, 2*time.Second, true
-		p := start(t, s, producer.Config{RecordTTL: 2 * time.Second, ShardRefreshInterval: -1})
+		p := start(t, s, producer.Config{RecordTTL: 2 * time.Second, ShardRefreshInterval: -1, OnFailure: producer.SkipOne})
 		ks := keysIn(hashkey.All, 4)
 		for _, k := range ks {
 			s.put(t, p, k, 1)

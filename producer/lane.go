@@ -20,6 +20,10 @@ type lane struct {
 	sharedEHK string
 	limit     *limiter // of the shard
 	number    uint64   // of all lanes that the producer ever had; for stamps
+	auto      bool     // the stream chooses the shard: nothing is predicted
+	maxCount  int      // user records in a Kinesis record
+	several   bool     // may have several Kinesis records in flight
+	distinct  bool     // but not two with one partition key
 
 	mu       sync.Mutex // guards all below
 	next     uint64     // number of the next record, if records are stamped
@@ -46,11 +50,11 @@ type lane struct {
 	setSeq    string
 
 	// landed is the shard on which the last set was stored although this
-	// lane's shard was predicted; the resharder looks for it. disputed is the
-	// aggregated record that was stored there, if it was one: the resharder
-	// decides whether that counts.
+	// lane's shard was predicted; the resharder looks for it. disputed are the
+	// aggregated records that were stored elsewhere: the resharder decides
+	// whether that counts.
 	landed   string
-	disputed *item
+	disputed []item
 }
 
 func newLane(shardID string, keys hashkey.Range, limit *limiter, s *sizer, r *rand.Rand) *lane {
@@ -85,20 +89,20 @@ func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bo
 		return a
 	}
 	changed := urgent
-	if l.open != nil && !l.open.add(r, m, c, p.maxCount, l.fill) {
+	if l.open != nil && !l.open.add(r, m, c, l.maxCount, l.fill) {
 		l.sealLocked(&p.sizes)
 		a.full, changed = true, true
 	}
 	if l.open == nil {
 		l.open = p.batches.get(m.born)
-		if p.cfg.DuplicateStamps {
+		if p.cfg.DuplicateStamps && !l.auto {
 			l.open.builder.Stamp(p.stampLocked(l))
 		}
 		l.open.ratio, l.open.limit = l.ratio, l.target
-		l.open.add(r, m, c, p.maxCount, l.fill)
+		l.open.add(r, m, c, l.maxCount, l.fill)
 		changed = true
 	}
-	if len(l.open.meta) >= p.maxCount {
+	if len(l.open.meta) >= l.maxCount {
 		l.sealLocked(&p.sizes)
 		a.full, changed = true, true
 	}
@@ -229,7 +233,7 @@ func (l *lane) take(p *Producer, items []item, now, linger int64, room room, dis
 			}
 			break
 		}
-		if distinct != nil {
+		if l.distinct {
 			// Records without a key, which have the lane's own hash key, have
 			// no order among them.
 			if r := b.first(); r.ExplicitHashKey != l.sharedEHK {
@@ -247,7 +251,7 @@ func (l *lane) take(p *Producer, items []item, now, linger int64, room room, dis
 		room.entries--
 		room.bytes -= size
 		room.empty = false
-		if distinct == nil {
+		if !l.several {
 			break
 		}
 	}
@@ -301,13 +305,14 @@ func (l *lane) takeExpired(before int64) (items []item) {
 	if l.busy || l.gone {
 		return nil
 	}
-	if l.disputed != nil {
-		if slices.ContainsFunc(l.disputed.batch.meta, func(m meta) bool { return m.born >= before }) {
+	if len(l.disputed) > 0 {
+		if slices.ContainsFunc(l.disputed, func(it item) bool {
+			return slices.ContainsFunc(it.batch.meta, func(m meta) bool { return m.born >= before })
+		}) {
 			return nil
 		}
 		l.busy = true
-		items = append(items, item{lane: l, batch: l.disputed.batch})
-		l.disputed = nil
+		items = l.takeDisputedLocked(items)
 	}
 	for b := l.headLocked(); b != nil && b.oldest < before; b = l.headLocked() {
 		l.popLocked()
@@ -325,16 +330,39 @@ func (l *lane) takeAll() (items []item) {
 	if l.busy || l.gone {
 		return nil
 	}
-	if l.disputed != nil {
-		items = append(items, item{lane: l, batch: l.disputed.batch})
-		l.disputed = nil
-	}
+	items = l.takeDisputedLocked(items)
 	for b := l.headLocked(); b != nil; b = l.headLocked() {
 		l.popLocked()
 		items = append(items, item{lane: l, batch: b})
 	}
 	l.busy = len(items) > 0
 	return items
+}
+
+// takeDisputedLocked hands out what is disputed, as not stored.
+func (l *lane) takeDisputedLocked(items []item) []item {
+	for i := range l.disputed {
+		items = append(items, item{lane: l, batch: l.disputed[i].batch})
+	}
+	l.disputed = nil
+	return items
+}
+
+// lastOf returns the number that was acknowledged last, if it is of the shard.
+func (l *lane) lastOf(shardID string) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lastShard != shardID {
+		return ""
+	}
+	return l.lastSeq
+}
+
+// forget drops what was acknowledged last.
+func (l *lane) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lastShard, l.lastSeq, l.setShard, l.setSeq = "", "", "", ""
 }
 
 // acknowledge notes the sequence number of a stored Kinesis record. It reports

@@ -40,11 +40,12 @@ const (
 // record that is larger than the bucket leaves when it is full, and the debt is
 // waited for afterwards.
 type limiter struct {
-	records, bytes float64 // ceiling, a second
-	always         bool    // the ceiling holds without a refusal, too
+	percent int // ceiling, of what a shard takes; 0 if it holds only after a refusal
 
 	mu           sync.Mutex // guards all below; a leaf
-	share        float64    // of the ceiling that is allowed; 0 means no limit
+	records      float64    // ceiling, a second
+	bytes        float64
+	share        float64 // of the ceiling that is allowed; 0 means no limit
 	recordTokens float64
 	byteTokens   float64
 	at           int64 // of the tokens
@@ -56,15 +57,24 @@ type limiter struct {
 // newLimiter returns the limiter of so many shards. percent is the ceiling; 0
 // means that of one shard, after the first refusal.
 func newLimiter(percent, shards int) *limiter {
-	m := &limiter{records: float64(shards) * shardRecords, bytes: float64(shards) * shardBytes}
+	m := &limiter{percent: percent}
+	m.scale(shards)
 	if percent > 0 {
-		m.always = true
-		m.records *= float64(percent) / 100
-		m.bytes *= float64(percent) / 100
 		m.share = 1
 		m.recordTokens, m.byteTokens = m.records, m.bytes
 	}
 	return m
+}
+
+// scale sets the ceiling to that of so many shards.
+func (m *limiter) scale(shards int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	part := float64(shards)
+	if m.percent > 0 {
+		part *= float64(m.percent) / 100
+	}
+	m.records, m.bytes = part*shardRecords, part*shardBytes
 }
 
 // refillLocked counts the time since the last look.
@@ -76,7 +86,7 @@ func (m *limiter) refillLocked(now int64) {
 	}
 	if m.share < 1 {
 		m.share = min(1, m.share+dt*min(limitGrowth, m.share/4))
-	} else if !m.always && now-m.refusedAt > int64(limitMemory) {
+	} else if m.percent == 0 && now-m.refusedAt > int64(limitMemory) {
 		m.share = 0
 		return
 	}

@@ -34,19 +34,20 @@ type API interface {
 
 // A Producer writes user records to one stream. It is safe for concurrent use.
 type Producer struct {
-	api        API
-	putter     putter
-	stream     string // as given to New
-	streamName *string
-	streamARN  *string
-	cfg        Config
-	log        *slog.Logger
-	rand       *rand.Rand // jitter and balance; safe for concurrent use
-	start      time.Time
-	maxCount   int // user records in a Kinesis record
-	sizes      sizer
-	packer     *packer // nil without compression
-	maxRecord  int     // bytes of data and partition key of a user record
+	api    API
+	putter putter
+	// recordPutter is set if records are sent one by one, by PutRecord.
+	recordPutter RecordPutter
+	stream       string // as given to New
+	streamName   *string
+	streamARN    *string
+	cfg          Config
+	log          *slog.Logger
+	rand         *rand.Rand // jitter and balance; safe for concurrent use
+	start        time.Time
+	sizes        sizer
+	packer       *packer // nil without compression
+	maxRecord    int     // bytes of data and partition key of a user record
 
 	id        [8]byte       // in stamps
 	laneCount atomic.Uint64 // lanes that there ever were
@@ -62,6 +63,10 @@ type Producer struct {
 	// unexplained counts sets of records in a row that were stored elsewhere
 	// than a complete map said.
 	unexplained atomic.Int32
+
+	distribution distribution
+	autoShards   atomic.Int64          // of a stream that distributes records itself; else 0
+	unfit        atomic.Pointer[error] // why the stream can take nothing, ever; nil: it can
 
 	troubles, listTroubles troubles
 
@@ -97,30 +102,33 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 		return nil, fmt.Errorf("producer: config: %w", err)
 	}
 	p := &Producer{
-		api:      api,
-		putter:   newPutter(api, &cfg, stream),
-		stream:   stream,
-		cfg:      cfg,
-		log:      cfg.Logger,
-		rand:     rand.New(cfg.source),
-		start:    time.Now(),
-		maxCount: cfg.AggregationMaxCount,
-		sizes:    newSizer(&cfg),
-		packer:   packer,
-		hashes:   newHashCache(),
-		wake:     make(chan struct{}, 1),
-		refresh:  make(chan struct{}, 1),
-		idle:     make(chan struct{}, 1),
-		closing:  make(chan struct{}),
-		done:     make(chan struct{}),
+		api:     api,
+		putter:  newPutter(api, &cfg, stream),
+		stream:  stream,
+		cfg:     cfg,
+		log:     cfg.Logger,
+		rand:    rand.New(cfg.source),
+		start:   time.Now(),
+		sizes:   newSizer(&cfg),
+		packer:  packer,
+		hashes:  newHashCache(),
+		wake:    make(chan struct{}, 1),
+		refresh: make(chan struct{}, 1),
+		idle:    make(chan struct{}, 1),
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
 	}
 	if strings.HasPrefix(stream, "arn:") {
 		p.streamARN = aws.String(stream)
 	} else {
 		p.streamName = aws.String(stream)
 	}
-	if cfg.DisableAggregation {
-		p.maxCount = 1
+	if cfg.Order == Strict {
+		putter, ok := api.(RecordPutter)
+		if !ok {
+			return nil, errors.New("producer: config: Order is Strict, and the API has no PutRecord")
+		}
+		p.recordPutter = putter
 	}
 	p.troubles.what, p.listTroubles.what = "PutRecords", "ListShards"
 	p.budget.max = cfg.MaxBufferedBytes
@@ -133,7 +141,7 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 		p.maxRecord -= stampRoom
 		binary.BigEndian.PutUint64(p.id[:], p.rand.Uint64())
 	}
-	waiting := p.newLane("", hashkey.All, newLimiter(0, 1))
+	waiting := p.newLane(shard{keys: hashkey.All})
 	waiting.fenced = true
 	p.shards.Store(newShardMap([]*lane{waiting}))
 
@@ -232,9 +240,9 @@ func (p *Producer) PutBatch(ctx context.Context, rs []UserRecord, done func(Batc
 	if err := p.acquire(ctx, cost); err != nil {
 		return err
 	}
-	if p.closed.Load() {
+	if err := p.ended(); err != nil {
 		p.refuse(cost)
-		return ErrClosed
+		return err
 	}
 	if len(rs) == 0 {
 		if done != nil {
@@ -303,11 +311,22 @@ func (p *Producer) hash(r *aggregation.Record) hashkey.Key {
 // Close first marks the producer as closed and then waits until the budget is
 // free, so a record is either refused here or waited for there.
 func (p *Producer) accept(r *UserRecord, rec *aggregation.Record, cost int64, c call, urgent bool) error {
-	if p.closed.Load() {
+	if err := p.ended(); err != nil {
 		p.refuse(cost)
-		return ErrClosed
+		return err
 	}
 	p.append(r, rec, meta{born: p.now()}, c, urgent)
+	return nil
+}
+
+// ended returns why no record is taken any more, or nil.
+func (p *Producer) ended() error {
+	if p.closed.Load() {
+		return ErrClosed
+	}
+	if err := p.unfit.Load(); err != nil {
+		return *err
+	}
 	return nil
 }
 
@@ -327,7 +346,7 @@ func (p *Producer) acquire(ctx context.Context, cost int64) error {
 func (p *Producer) added(l *lane, a added) {
 	// A record that was accepted just before an Abort may come to a fenced
 	// lane after the collector has emptied it, and no resharder will wake it.
-	if a.awake || p.aborting.Load() {
+	if a.awake || p.aborting.Load() || p.unfit.Load() != nil {
 		p.note(l)
 	}
 }

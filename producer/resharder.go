@@ -33,19 +33,41 @@ func (p *Producer) signalIdle() {
 
 // reshard keeps the shard map fresh until ctx ends. One goroutine runs it.
 func (p *Producer) reshard(ctx context.Context) {
+	// Many producers started together must not ask together.
+	vary := func(d time.Duration) time.Duration { return d*9/10 + time.Duration(p.rand.Int64N(int64(d/5))) }
 	timer := time.NewTimer(0) // the first map
 	defer timer.Stop()
+	look := time.NewTimer(vary(distributionInterval))
+	defer look.Stop()
 	for {
+		listed := true
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.refresh:
 		case <-timer.C:
+		case <-look.C:
+			listed = p.distribution.auto // or else nothing hints at other shards
 		}
-		p.refreshMap(ctx)
-		if d := p.cfg.ShardRefreshInterval; d > 0 {
-			// Many producers started together must not ask together.
-			timer.Reset(d*9/10 + time.Duration(p.rand.Int64N(int64(d/5))))
+		if p.lookAtDistribution(ctx) {
+			p.applyAuto(ctx)
+		} else {
+			if p.autoShards.Load() != 0 {
+				p.leaveAuto()
+				listed = true
+			}
+			if listed {
+				p.refreshMap(ctx)
+			}
+			if p.unexplained.Load() >= maxUnexplained && p.lookAtDistribution(ctx) {
+				p.applyAuto(ctx)
+			}
+		}
+		if _, ok := p.api.(Describer); ok {
+			look.Reset(vary(distributionInterval))
+		}
+		if d := p.cfg.ShardRefreshInterval; d > 0 && listed {
+			timer.Reset(vary(d))
 		}
 	}
 }
@@ -83,6 +105,9 @@ func (p *Producer) refreshMap(ctx context.Context) {
 			if isNotFound(err) {
 				p.suspect()
 			}
+			if p.requestAction(err) == actRenew {
+				p.renew()
+			}
 			if !errors.Is(err, errMap) { // that one heals, and is counted
 				p.listTroubles.begin(p, err)
 			}
@@ -112,7 +137,7 @@ func (p *Producer) apply(ctx context.Context, shards []shard, last bool) bool {
 	lanes := p.shards.Load().lanes
 	var closing []*lane
 	for _, l := range lanes {
-		if !open[shard{l.shardID, l.keys}] {
+		if !open[shard{l.shardID, l.keys, l.auto}] {
 			closing = append(closing, l)
 			l.mu.Lock()
 			l.fenced = true
@@ -166,14 +191,14 @@ const maxUnexplained = 3
 func (p *Producer) countUnexplained() {
 	p.stats.unexplained.Add(1)
 	if p.unexplained.Add(1) == maxUnexplained {
-		p.log.Error("stream stores records on other shards than their hash keys say, so readers may discard aggregated records; if its record distribution strategy is AUTO, set DisableAggregation",
+		p.log.Error("stream stores records on other shards than their hash keys say, so readers may discard aggregated records; unless the stream says that it distributes records by their keys, it is taken for one that does not",
 			slog.String("stream", p.stream))
 	}
 }
 
-// resolve decides about the batch of a fenced lane that was stored on another
-// shard than predicted, now that the shards are known. busy means that the
-// lane has something in flight.
+// resolve decides about the batches of a fenced lane that were stored on
+// another shard than predicted, now that the shards are known. busy means that
+// the lane has something in flight.
 func (p *Producer) resolve(l *lane, byID map[string]hashkey.Range, last bool) (known, busy bool) {
 	l.mu.Lock()
 	if !l.fenced || l.busy {
@@ -181,52 +206,110 @@ func (p *Producer) resolve(l *lane, byID map[string]hashkey.Range, last bool) (k
 		l.mu.Unlock()
 		return true, busy
 	}
-	keys, found := byID[l.landed]
+	_, found := byID[l.landed]
+	for i := range l.disputed {
+		_, ok := byID[l.disputed[i].shardID]
+		found = found && ok
+	}
 	if l.landed != "" && !found && !last {
 		l.mu.Unlock()
 		return false, false
 	}
-	it := l.disputed
-	if own, open := byID[l.shardID]; l.landed != "" && found && open && own == l.keys {
-		p.countUnexplained()
+	own, open := byID[l.shardID]
+	unexplained := l.landed != "" && found && open && own == l.keys
+	var back []*batch
+	var acked []item
+	for i := range l.disputed {
+		it := &l.disputed[i]
+		keys, ok := byID[it.shardID]
+		yes, no := p.divide(it.batch, keys, ok)
+		if yes != nil {
+			acked = append(acked, item{lane: l, batch: yes, verdict: stored, shardID: it.shardID, seq: it.seq})
+		}
+		if no != nil {
+			p.stats.resent.Add(uint64(len(no.meta)))
+			back = append(back, no)
+		}
 	}
 	l.landed, l.disputed = "", nil
-	if it == nil {
-		l.mu.Unlock()
-		return true, false
-	}
-	if !found || !it.batch.within(keys) {
-		// A reader that filters whole Kinesis records has discarded it.
-		p.stats.resent.Add(uint64(len(it.batch.meta)))
-		it.batch.unsure = true // that shard has it: a copy must be of all of it
-		l.unshiftLocked([]*batch{it.batch})
+	l.unshiftLocked(back)
+	if len(back) > 0 {
 		l.notBefore = p.now() + int64(laneBackoff.Wait(l.failures, p.rand))
 		l.failures++
-		l.mu.Unlock()
-		return true, false
 	}
-	l.busy = true
+	l.busy = len(acked) > 0
 	l.mu.Unlock()
-	it.verdict = stored
-	items := []item{*it}
-	// Not settle's own path for landed: the shard is known by now.
-	p.wg.Go(func() { p.settleResolved(l, items) })
-	return true, true
+	if unexplained {
+		p.countUnexplained()
+	}
+	if len(acked) > 0 {
+		// Not settle's own path for landed: the shard is known by now.
+		p.wg.Go(func() { p.settleResolved(l, acked, len(back) == 0) })
+		return true, true
+	}
+	return true, false
 }
 
-// settleResolved acknowledges a disputed batch.
-func (p *Producer) settleResolved(l *lane, items []item) {
-	it := &items[0]
-	records, bytes := int64(len(it.batch.meta)), it.batch.cost
-	p.finish(it)
+// divide says what of an aggregated record counts as stored on a shard of these
+// keys, and what is to be sent again.
+func (p *Producer) divide(b *batch, keys hashkey.Range, known bool) (yes, no *batch) {
+	switch {
+	case known && b.within(keys):
+		return b, nil
+	case known && p.cfg.AckInRange:
+		subs := make([]int32, 0, len(b.meta))
+		for i := range b.meta {
+			if keys.Contains(b.meta[i].hash) {
+				subs = append(subs, int32(i))
+			}
+		}
+		if yes, no = p.batches.split(b, func(_ int, m *meta) bool { return keys.Contains(m.hash) }); yes != nil {
+			yes.subs, yes.aggregated = subs, true
+		}
+		return yes, no
+	}
+	// A reader that filters whole Kinesis records has discarded it. That shard
+	// has it: a copy must be of all of it.
+	b.unsure = true
+	return nil, b
+}
+
+// settleResolved acknowledges disputed batches.
+func (p *Producer) settleResolved(l *lane, items []item, all bool) {
+	var records, bytes int64
+	for i := range items {
+		records += int64(len(items[i].batch.meta))
+		bytes += items[i].batch.cost
+		p.finish(&items[i])
+	}
 	l.mu.Lock()
 	l.records -= records
 	l.bytes -= bytes
 	l.landLocked()
-	l.failures, l.notBefore = 0, 0
+	if all {
+		l.failures, l.notBefore = 0, 0
+	}
 	l.mu.Unlock()
 	p.signalIdle()
 	p.note(l)
+}
+
+// newLane returns the lane of a shard.
+func (p *Producer) newLane(s shard) *lane {
+	limit := p.distribution.limit
+	if !s.auto {
+		limit = newLimiter(p.cfg.RateLimit, 1)
+	}
+	l := newLane(s.id, s.keys, limit, &p.sizes, p.rand)
+	l.number = p.laneCount.Add(1) // no other lane ever had it
+	l.auto = s.auto
+	l.maxCount = p.cfg.AggregationMaxCount
+	if p.cfg.DisableAggregation || s.auto && !p.cfg.AggregateOnAuto {
+		l.maxCount = 1
+	}
+	l.several = p.cfg.Order == Unordered || p.cfg.Order == PerKey && (p.cfg.DisableAggregation || s.auto)
+	l.distinct = l.several && p.cfg.Order == PerKey && !s.auto
+	return l
 }
 
 // replace publishes the map of shards and moves the records of the lanes that
@@ -234,14 +317,14 @@ func (p *Producer) settleResolved(l *lane, items []item) {
 func (p *Producer) replace(closing []*lane, shards []shard) {
 	kept := make(map[shard]*lane)
 	for _, l := range p.shards.Load().lanes {
-		kept[shard{l.shardID, l.keys}] = l
+		kept[shard{l.shardID, l.keys, l.auto}] = l
 	}
 	lanes := make([]*lane, len(shards))
 	var fresh []*lane
 	for i, s := range shards {
 		lanes[i] = kept[s]
 		if lanes[i] == nil {
-			lanes[i] = p.newLane(s.id, s.keys, newLimiter(p.cfg.RateLimit, 1))
+			lanes[i] = p.newLane(s)
 			lanes[i].fenced = true
 			fresh = append(fresh, lanes[i])
 		}
@@ -333,10 +416,10 @@ func (p *Producer) distribute(b *batch, old *lane, next *shardMap, moves map[*la
 		}
 		to := next.lookup(mt.hash)
 		m, origin := moves[to], from.moved(old, to)
-		if m.open == nil || !m.open.addFrom(origin, number, &r, mt, b.call(i), p.maxCount, p.sizes.bytes(m.units)) {
+		if m.open == nil || !m.open.addFrom(origin, number, &r, mt, b.call(i), to.maxCount, p.sizes.bytes(m.units)) {
 			m.seal()
 			m.open = p.batches.heir(b)
-			m.open.addFrom(origin, number, &r, mt, b.call(i), p.maxCount, p.sizes.bytes(m.units))
+			m.open.addFrom(origin, number, &r, mt, b.call(i), to.maxCount, p.sizes.bytes(m.units))
 		}
 		m.records++
 		m.bytes += recordCost(&r)

@@ -18,6 +18,8 @@ import (
 const (
 	codeThroughput = "ProvisionedThroughputExceededException"
 	codeNotFound   = "ResourceNotFoundException"
+
+	codeInvalidArgument = "InvalidArgumentException"
 )
 
 var (
@@ -43,6 +45,8 @@ type action int
 const (
 	// actRetry sends the same bytes again after a backoff of the lane.
 	actRetry action = iota
+	// actRenew is actRetry with new credentials.
+	actRenew
 	// actThrottle sends it again when the shard's limit allows it.
 	actThrottle
 	// actSlow is actRetry for a stream that is being changed: try in a second.
@@ -56,63 +60,117 @@ const (
 	actFail
 )
 
-// requestAction decides about a request that failed as a whole.
-func (p *Producer) requestAction(err error) action {
+// fault is what a code means.
+type fault struct {
+	action action
+	// unclear: what was refused may have been stored all the same.
+	unclear bool
+}
+
+// faults are the codes of requests and of single records. All others are
+// retried, as something that may have been stored.
+//
+// Source: Amazon Kinesis API Reference, PutRecords and Common Errors; the codes
+// of credentials also AWS General Reference, Signature Version 4.
+var faults = map[string]fault{
+	// The rate of a shard.
+	codeThroughput: {action: actThrottle},
+
+	// The rate of something else.
+	"ThrottlingException":    {action: actRetry},
+	"Throttling":             {action: actRetry},
+	"RequestLimitExceeded":   {action: actRetry},
+	"LimitExceededException": {action: actRetry},
+	"KMSThrottlingException": {action: actRetry},
+
+	// The service's own.
+	"InternalFailure":          {action: actRetry, unclear: true},
+	"InternalFailureException": {action: actRetry, unclear: true},
+	"InternalServerError":      {action: actRetry, unclear: true},
+	"ServiceUnavailable":       {action: actRetry, unclear: true},
+
+	// Credentials that have run out, and clocks that differ: others come, and
+	// the SDK learns the difference from the answer.
+	"ExpiredToken":                {action: actRenew},
+	"ExpiredTokenException":       {action: actRenew},
+	"RequestExpired":              {action: actRenew},
+	"RequestTimeTooSkewed":        {action: actRenew},
+	"RequestInTheFuture":          {action: actRenew},
+	"UnrecognizedClientException": {action: actRenew},
+	"InvalidClientTokenId":        {action: actRenew},
+	"InvalidSignatureException":   {action: actRenew},
+	"SignatureDoesNotMatch":       {action: actRenew},
+	"AuthFailure":                 {action: actRenew},
+
+	// The stream is being created or changed.
+	"ResourceInUseException": {action: actSlow},
+
+	// Somebody must act.
+	codeNotFound:               {action: actPause},
+	"AccessDeniedException":    {action: actPause},
+	"AccessDenied":             {action: actPause},
+	"KMSDisabledException":     {action: actPause},
+	"KMSNotFoundException":     {action: actPause},
+	"KMSInvalidStateException": {action: actPause},
+	"KMSAccessDeniedException": {action: actPause},
+	"KMSOptInRequired":         {action: actPause},
+	"OptInRequired":            {action: actPause},
+
+	// One of the records.
+	"ValidationException":            {action: actHalve},
+	codeInvalidArgument:              {action: actHalve},
+	"RequestEntityTooLarge":          {action: actHalve},
+	"RequestEntityTooLargeException": {action: actHalve},
+}
+
+// codeFault returns what a code means to this producer.
+func (p *Producer) codeFault(code string) fault {
+	f, ok := faults[code]
+	switch {
+	case !ok:
+		return fault{action: actRetry, unclear: true}
+	case f.action == actThrottle && p.cfg.FailIfThrottled:
+		f.action = actFail
+	}
+	return f
+}
+
+// requestFault decides about a request that failed as a whole.
+func (p *Producer) requestFault(err error) fault {
+	if errors.Is(err, errOrdering) {
+		return fault{action: actRetry}
+	}
 	apiErr, ok := errors.AsType[smithy.APIError](err)
+	if ok {
+		return p.codeFault(apiErr.ErrorCode())
+	}
+	if respErr, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && respErr.HTTPStatusCode() == http.StatusRequestEntityTooLarge {
+		return fault{action: actHalve}
+	}
+	// Timeout, reset, end of file, an answer that does not parse: the request may
+	// have been served.
+	return fault{action: actRetry, unclear: true}
+}
+
+// requestAction is what to do about a request that failed as a whole.
+func (p *Producer) requestAction(err error) action { return p.requestFault(err).action }
+
+// renew makes the client ask for credentials again. The cache of the SDK keeps
+// those that the service has refused until they were to end.
+func (p *Producer) renew() {
+	client, ok := p.api.(interface{ Options() kinesis.Options })
 	if !ok {
-		if respErr, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && respErr.HTTPStatusCode() == http.StatusRequestEntityTooLarge {
-			return actHalve
-		}
-		// Timeout, reset, end of file, an answer that does not parse: the
-		// request may have been served.
-		return actRetry
+		return
 	}
-	switch apiErr.ErrorCode() {
-	case codeThroughput:
-		if p.cfg.FailIfThrottled {
-			return actFail
-		}
-		return actThrottle
-	case "ResourceInUseException":
-		// The stream is being created or changed.
-		return actSlow
-	case codeNotFound,
-		"AccessDeniedException",
-		"KMSDisabledException",
-		"KMSNotFoundException",
-		"KMSInvalidStateException",
-		"KMSAccessDeniedException",
-		"KMSOptInRequired":
-		return actPause
-	case "ValidationException",
-		"InvalidArgumentException",
-		"RequestEntityTooLarge",
-		"RequestEntityTooLargeException":
-		return actHalve
+	if c, ok := client.Options().Credentials.(interface{ Invalidate() }); ok {
+		c.Invalidate()
 	}
-	// Throttling, KMSThrottlingException, LimitExceededException, server
-	// faults; credentials that expired, which the SDK renews; unknown codes.
-	return actRetry
 }
 
 // isNotFound reports whether the stream is not there.
 func isNotFound(err error) bool {
 	apiErr, ok := errors.AsType[smithy.APIError](err)
 	return ok && apiErr.ErrorCode() == codeNotFound
-}
-
-// entryAction decides about one Kinesis record that was refused in a request
-// that succeeded.
-func (p *Producer) entryAction(code string) action {
-	if code == codeThroughput {
-		if p.cfg.FailIfThrottled {
-			return actFail
-		}
-		return actThrottle
-	}
-	// InternalFailure, ServiceUnavailable, KMSThrottlingException and unknown
-	// codes.
-	return actRetry
 }
 
 // gate admits requests: no more than there are connections, and while the

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -149,6 +151,12 @@ func TestRequestFaults(t *testing.T) {
 		{name: "limit", err: apiError("LimitExceededException"), within: 400 * time.Millisecond},
 		{name: "KMS throttled", err: apiError("KMSThrottlingException"), within: 400 * time.Millisecond},
 		{name: "expired credentials", err: apiError("ExpiredTokenException"), within: 400 * time.Millisecond},
+		{name: "request expired", err: apiError("RequestExpired"), within: 400 * time.Millisecond},
+		{name: "clock", err: apiError("RequestTimeTooSkewed"), within: 400 * time.Millisecond},
+		{name: "signature", err: apiError("InvalidSignatureException"), within: 400 * time.Millisecond},
+		{name: "service unavailable", err: apiError("ServiceUnavailable"), within: 400 * time.Millisecond},
+		{name: "unknown code", err: apiError("SomethingNew"), within: 400 * time.Millisecond},
+		{name: "timeout", err: context.DeadlineExceeded, within: 400 * time.Millisecond},
 		{name: "unknown client", err: apiError("UnrecognizedClientException"), within: 400 * time.Millisecond},
 		{name: "throughput", err: apiError("ProvisionedThroughputExceededException"), within: 400 * time.Millisecond},
 		{name: "throughput, fail fast", err: apiError("ProvisionedThroughputExceededException"), failFast: true, want: producer.ErrThrottled},
@@ -158,10 +166,12 @@ func TestRequestFaults(t *testing.T) {
 		{name: "key disabled", err: apiError("KMSDisabledException"), within: 8 * time.Second, paused: true},
 		{name: "key missing", err: apiError("KMSNotFoundException"), within: 8 * time.Second, paused: true},
 		{name: "key state", err: apiError("KMSInvalidStateException"), within: 8 * time.Second, paused: true},
+		{name: "no subscription", err: apiError("KMSOptInRequired"), within: 8 * time.Second, paused: true},
 		{name: "key denied", err: apiError("KMSAccessDeniedException"), within: 8 * time.Second, paused: true},
 		{name: "invalid", err: apiError("ValidationException"), want: apiError("ValidationException")},
 		{name: "invalid argument", err: apiError("InvalidArgumentException"), want: apiError("InvalidArgumentException")},
 		{name: "too large", err: entityTooLarge, want: entityTooLarge},
+		{name: "too large, with a code", err: apiError("RequestEntityTooLarge"), want: apiError("RequestEntityTooLarge")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -254,7 +264,7 @@ func TestPoisonRecord(t *testing.T) {
 			}
 			return nil
 		}
-		p := start(t, f, producer.Config{})
+		p := start(t, f, producer.Config{OnFailure: producer.SkipOne})
 		var s sink
 		for i := range 400 {
 			data := fmt.Sprint("good ", i)
@@ -332,7 +342,7 @@ func TestExpiry(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFake(2)
 				tt.set(f)
-				p := start(t, f, producer.Config{RecordTTL: 5 * time.Second})
+				p := start(t, f, producer.Config{RecordTTL: 5 * time.Second, OnFailure: producer.SkipOne})
 				begin := time.Now()
 				var s sink
 				var at []time.Duration
@@ -362,3 +372,5 @@ func TestExpiry(t *testing.T) {
 		})
 	}
 }
+
+func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

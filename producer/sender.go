@@ -35,6 +35,7 @@ type item struct {
 	err     error
 	sent    int64 // when the request left
 	held    bool  // not in this request: it is behind another batch of the lane
+	unclear bool  // it failed, and may have been stored
 }
 
 // perform sends a request and settles its batches. It holds a place of the
@@ -83,19 +84,29 @@ func (p *Producer) expire(items []item) []item {
 		return items
 	}
 	out := make([]item, 0, len(items)+1)
+	keys := p.failing()
 	for _, it := range items {
 		old, rest := p.batches.split(it.batch, func(_ int, m *meta) bool { return m.born < before })
 		if old != nil {
 			p.stats.expired.Add(uint64(len(old.meta)))
 			err := ErrExpired
 			cause := old.lastErr
-			if it.lane.shardID == "" {
+			if it.lane.shardID == "" && !it.lane.auto {
 				cause = p.listTroubles.cause()
 			}
 			if cause != nil {
 				err = fmt.Errorf("%w: %w", ErrExpired, cause)
 			}
 			out = append(out, item{lane: it.lane, batch: old, verdict: failed, err: err})
+			if keys != nil {
+				keys.add(it.lane, old)
+			}
+		}
+		if rest != nil {
+			var hit *batch
+			if hit, rest = p.cutFollowers(it.lane, keys, rest); hit != nil {
+				out = append(out, item{lane: it.lane, batch: hit, verdict: failed, err: ErrEarlierFailed})
+			}
 		}
 		if rest != nil {
 			out = append(out, item{lane: it.lane, batch: rest})
@@ -111,10 +122,9 @@ func (p *Producer) send(ctx context.Context, items []*item) {
 	for i, it := range items {
 		b := it.batch
 		b.attempts++
-		entries[i] = types.PutRecordsRequestEntry{
-			Data:            b.data,
-			PartitionKey:    &b.partitionKey,
-			ExplicitHashKey: &b.hashKey,
+		entries[i] = types.PutRecordsRequestEntry{Data: b.data, PartitionKey: &b.partitionKey}
+		if !it.lane.auto {
+			entries[i].ExplicitHashKey = &b.hashKey
 		}
 	}
 	in := &kinesis.PutRecordsInput{StreamName: p.streamName, StreamARN: p.streamARN, Records: entries}
@@ -124,7 +134,13 @@ func (p *Producer) send(ctx context.Context, items []*item) {
 	for _, it := range items {
 		it.sent = begin
 	}
-	out, err := p.putRecords(ctx, in)
+	var out *kinesis.PutRecordsOutput
+	var err error
+	if p.recordPutter != nil {
+		out, err = p.putRecord(ctx, items[0], &entries[0])
+	} else {
+		out, err = p.putRecords(ctx, in)
+	}
 	p.stats.requestNanos.Add(uint64(p.now() - begin))
 	if err == nil && len(out.Records) != len(items) {
 		err = errEntryCount
@@ -148,12 +164,16 @@ func (p *Producer) putRecords(ctx context.Context, in *kinesis.PutRecordsInput) 
 // failRequest gives verdicts for a request that failed as a whole.
 func (p *Producer) failRequest(ctx context.Context, items []*item, err error) {
 	p.stats.countError(err)
-	act := p.requestAction(err)
+	flt := p.requestFault(err)
+	act := flt.action
 	if act == actHalve && len(items) > 1 {
 		// One record is refused, and its neighbours with it.
 		p.send(ctx, items[:len(items)/2])
 		p.send(ctx, items[len(items)/2:])
 		return
+	}
+	if act == actRenew {
+		p.renew()
 	}
 	if act == actPause {
 		p.gate.pause(p.now(), p.rand)
@@ -166,9 +186,10 @@ func (p *Producer) failRequest(ctx context.Context, items []*item, err error) {
 	}
 	for _, it := range items {
 		it.err = err
+		it.unclear = flt.unclear
 		it.batch.unsure = it.batch.unsure || act != actThrottle
 		switch act {
-		case actRetry, actPause:
+		case actRetry, actRenew, actPause:
 			it.verdict = retry
 		case actThrottle:
 			it.verdict = throttled
@@ -193,14 +214,16 @@ func (p *Producer) judge(it *item, e *types.PutRecordsResultEntry) {
 	if code := aws.ToString(e.ErrorCode); code != "" {
 		it.err = &EntryError{Code: code, Message: aws.ToString(e.ErrorMessage)}
 		p.stats.countCode(code)
-		switch p.entryAction(code) {
+		flt := p.codeFault(code)
+		it.unclear = flt.unclear
+		it.batch.unsure = it.batch.unsure || flt.action != actThrottle
+		switch flt.action {
 		case actFail:
 			it.verdict = failed
 		case actThrottle:
 			it.verdict = throttled
 		default:
 			it.verdict = retry
-			it.batch.unsure = true
 		}
 		return
 	}
@@ -208,8 +231,8 @@ func (p *Producer) judge(it *item, e *types.PutRecordsResultEntry) {
 	switch {
 	case it.seq == "":
 		it.verdict, it.err = retry, errEntryCount
-		it.batch.unsure = true
-	case it.shardID == it.lane.shardID || !it.batch.aggregated:
+		it.batch.unsure, it.unclear = true, true
+	case it.shardID == it.lane.shardID || !it.batch.aggregated || it.lane.auto:
 		// A record of its own is never discarded by a reader.
 		it.verdict = stored
 	default:
@@ -222,10 +245,14 @@ func (p *Producer) judge(it *item, e *types.PutRecordsResultEntry) {
 // the head with the rest. Nothing else of the lane moves meanwhile.
 func (p *Producer) settle(l *lane, items []item) {
 	var back []*batch
-	var dispute *item
+	var disputes []item
 	landed := ""
-	succeeded, failures, slowly := false, false, false
+	succeeded, failures, slowly, unclear := false, false, false, false
 	var records, bytes int64
+	var keys keySet // of what failed
+	if !p.aborting.Load() {
+		keys = p.failing()
+	}
 	refused := int64(-1) // when the last set left that the shard had no room for
 	for i := range items {
 		it := &items[i]
@@ -234,10 +261,11 @@ func (p *Producer) settle(l *lane, items []item) {
 			back = append(back, it.batch)
 			continue
 		case retry, slow, throttled, halve, disputed:
-			if p.aborting.Load() {
+			if p.aborting.Load() || p.unfit.Load() != nil {
 				p.abandon(it)
 				break
 			}
+			unclear = unclear || it.unclear
 			failures = failures || it.verdict == retry || it.verdict == slow
 			if it.verdict == throttled && (refused < 0 || it.sent > refused) {
 				refused = it.sent
@@ -245,7 +273,7 @@ func (p *Producer) settle(l *lane, items []item) {
 			slowly = slowly || it.verdict == slow
 			switch {
 			case it.verdict == disputed:
-				dispute, landed = it, it.shardID
+				disputes, landed = append(disputes, *it), it.shardID
 			case it.verdict == halve:
 				half := len(it.batch.meta) / 2
 				a, b := p.batches.split(it.batch, func(i int, _ *meta) bool { return i < half })
@@ -258,14 +286,22 @@ func (p *Producer) settle(l *lane, items []item) {
 			continue
 		case stored:
 			succeeded = true
-			if it.shardID != l.shardID && p.unexplained.Load() < maxUnexplained {
+			if it.shardID != l.shardID && !l.auto && p.unexplained.Load() < maxUnexplained {
 				landed = it.shardID
 			}
 		case failed:
+			if keys != nil {
+				keys.add(l, it.batch)
+			}
 		}
 		records += int64(len(it.batch.meta))
 		bytes += it.batch.cost
 		p.finish(it)
+	}
+	for _, it := range p.failFollowers(l, keys) {
+		records += int64(len(it.batch.meta))
+		bytes += it.batch.cost
+		p.finish(&it)
 	}
 	if landed != "" {
 		p.stats.wrongShard.Add(1)
@@ -287,12 +323,15 @@ func (p *Producer) settle(l *lane, items []item) {
 			wait = pauseBackoff
 		}
 		l.notBefore = now + int64(wait.Wait(l.failures, p.rand))
+		if unclear {
+			l.notBefore = max(l.notBefore, now+int64(p.cfg.ReorderGuard))
+		}
 		l.failures++
 	case succeeded:
 		l.failures, l.notBefore = 0, 0
 	}
 	if landed != "" {
-		l.landed, l.disputed, l.fenced = landed, dispute, true
+		l.landed, l.disputed, l.fenced = landed, disputes, true
 	}
 	fenced := l.fenced
 	l.mu.Unlock()
@@ -330,10 +369,14 @@ func (p *Producer) finish(it *item) {
 }
 
 // abandon turns an item that would need more attempts into a failed one,
-// because the producer is being aborted.
+// because the producer is being aborted, or the stream can never take it.
 func (p *Producer) abandon(it *item) {
 	cause := it.err
 	it.verdict = failed
+	if err := p.unfit.Load(); err != nil && !p.aborting.Load() {
+		it.err = *err
+		return
+	}
 	it.err = ErrClosed
 	if cause != nil {
 		it.err = fmt.Errorf("%w: %w", ErrClosed, cause)

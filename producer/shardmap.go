@@ -44,6 +44,7 @@ func (m *shardMap) lookup(k hashkey.Key) *lane {
 type shard struct {
 	id   string
 	keys hashkey.Range
+	auto bool // no shard: a part of the records of a stream that chooses shards itself
 }
 
 // listShards asks for the open shards and returns them in the order of their

@@ -19,6 +19,7 @@ type simHistory struct {
 	// Set before the history begins.
 	fails     bool          // records may fail
 	refusals  bool          // a record that is throttled fails
+	keyed     bool          // and with one that fails the later ones of its key
 	reshapes  bool          // Kinesis records may be built anew
 	stamps    bool          // records are stamped
 	ttl       time.Duration // of records
@@ -158,7 +159,7 @@ func (h *simHistory) inTurn(f *simFate, before []string) {
 		expired := h.ttl > 0 && time.Since(h.begin) >= f.accepted+h.ttl // and is reported before f
 		// One of a batch is reported with the last of it.
 		refused := f.batch && h.refusals && slices.ContainsFunc(f.sends, func(s *simSend) bool { return s.told == toldRefused })
-		return f.reports > 0 || f.done != nil || expired || refused
+		return f.reports > 0 || f.done != nil || expired || refused || f.batch && h.keyed && h.follows(k, f)
 	}
 	for k.settled < len(k.fates) && settled(k.fates[k.settled]) {
 		k.settled++
@@ -169,6 +170,16 @@ func (h *simHistory) inTurn(f *simFate, before []string) {
 			return
 		}
 	}
+}
+
+// follows says whether a record of the key before f has failed, or may have
+// without telling yet.
+func (h *simHistory) follows(k *simKey, f *simFate) bool {
+	return slices.ContainsFunc(k.fates[:f.n-1], func(e *simFate) bool {
+		expired := h.ttl > 0 && time.Since(h.begin) >= e.accepted+h.ttl
+		refused := h.refusals && slices.ContainsFunc(e.sends, func(s *simSend) bool { return s.told == toldRefused })
+		return e.reports > 0 && e.result.Err != nil || expired || refused || e.poison
+	})
 }
 
 // answered notes what the caller has been told of a send.
@@ -375,7 +386,7 @@ func (h *simHistory) checkFailed(f *simFate) {
 	if _, ok := errors.AsType[*producer.PutError](f.result.Err); !ok {
 		h.complain("record %.40q failed with %v, which is no PutError", f.data, f.result.Err)
 	}
-	if !h.fails && !f.poison {
+	if !h.fails && !f.poison && !(h.keyed && errors.Is(f.result.Err, producer.ErrEarlierFailed)) {
 		h.complain("record %.40q failed: %v", f.data, f.result.Err)
 	}
 	// One that was stored on an unknown shard is given up as undecided.

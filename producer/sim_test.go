@@ -101,6 +101,9 @@ func drawPlan(r *rand.Rand) simPlan {
 		pl.cfg.RecordTTL = 300*time.Millisecond + time.Duration(r.Int64N(int64(3*time.Second)))
 	}
 	pl.cfg.FailIfThrottled = r.IntN(12) == 0
+	if r.IntN(3) == 0 {
+		pl.cfg.OnFailure = producer.SkipOne
+	}
 	return pl
 }
 
@@ -138,6 +141,7 @@ func simulate(seed uint64) (*simRun, producer.Stats, []string) {
 	h.fails, h.ttl, h.oldShards = pl.fails(), pl.cfg.RecordTTL, pl.faults.stale > 0 || pl.recreate || pl.page > 0
 	h.reshapes = pl.poison || pl.fails()
 	h.stamps = pl.cfg.DuplicateStamps
+	h.keyed = pl.cfg.OnFailure == producer.FailKeyed
 	p, err := producer.New(s, "stream", producer.Seeded(pl.cfg, seed))
 	if err != nil {
 		panic(err)

@@ -12,13 +12,6 @@ const stampRoom = 256
 // It is enough.
 const _ = uint(stampRoom - aggregation.MaxStamped - len(outerKey))
 
-// newLane returns a lane with a number that no other lane of p ever had.
-func (p *Producer) newLane(shardID string, keys hashkey.Range, limit *limiter) *lane {
-	l := newLane(shardID, keys, limit, &p.sizes, p.rand)
-	l.number = p.laneCount.Add(1)
-	return l
-}
-
 // stampLocked returns the stamp of the next record that is put to l. Numbers
 // are drawn under the lane's mutex, as the record is appended: those drawn
 // before could come into the lane out of order, and a reader would take the
@@ -44,6 +37,9 @@ func originOf(b *batch) origin {
 // records stay in order as long as they go the same way; that is so within
 // what the ranges of all lanes on the way have in common.
 func (o origin) moved(from, to *lane) origin {
+	if to.auto {
+		return origin{} // a stamp needs a range of keys that a reader knows
+	}
 	if o.stamped {
 		o.stamp.Keys = aggregation.Narrow(o.stamp.Keys, from.keys, to.keys)
 	}

@@ -38,6 +38,7 @@ type Stats struct {
 
 	// Shards.
 	Shards              int    // in the shard map; 0 until the first one is known
+	Auto                bool   // the stream distributes records over its shards itself
 	ShardsLimited       int    // that get less than there is, because they refused records, or by Config.RateLimit
 	MapRefreshes        uint64 // shard lists received
 	MapFailures         uint64 // shard lists that failed or did not cover the hash space
@@ -115,6 +116,13 @@ func (p *Producer) Stats() Stats {
 			s.Shards++
 			if l.limit.limited() > 0 {
 				s.ShardsLimited++
+			}
+		}
+		if l.auto && s.Shards == 0 {
+			s.Auto = true
+			s.Shards = int(p.autoShards.Load())
+			if l.limit.limited() > 0 {
+				s.ShardsLimited = s.Shards
 			}
 		}
 	}

@@ -86,6 +86,7 @@ func producerConfig(f agent.FlowConfig, memory int64, log *slog.Logger) producer
 		CollectionMaxSize:     max(f.MaxBufferSizeBytes, leastRequest),
 		MaxBufferedBytes:      max(memory, leastMemory),
 		RecordTTL:             -1, // a record waits in the file for as long as it takes
+		OnFailure:             producer.SkipOne, // what the stream refuses takes no other line with it
 		Logger:                log,
 	}
 }

@@ -45,6 +45,7 @@ func (a *app) demoLogger(ctx context.Context, stream, stats string, stay bool) e
 	// The producer's own log goes to standard error, not into the stream.
 	prod, err := producer.New(k, stream, producer.Config{
 		RecordTTL: -1, // a log must arrive, however long the server is away
+		OnFailure: producer.SkipOne,
 		Logger:    slog.New(slog.NewTextHandler(a.err, nil)),
 	})
 	if err != nil {

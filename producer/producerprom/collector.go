@@ -67,6 +67,12 @@ func NewCollector(stream string, source Source) *Collector {
 		return 0
 	})
 	add(gauge, "shards", "Open shards in the shard map.", func(s *producer.Stats) float64 { return float64(s.Shards) })
+	add(gauge, "auto", "1 while the stream distributes records over its shards itself.", func(s *producer.Stats) float64 {
+		if s.Auto {
+			return 1
+		}
+		return 0
+	})
 	add(gauge, "limited_shards", "Shards that get less than there is, because they refused records, or by RateLimit.", func(s *producer.Stats) float64 { return float64(s.ShardsLimited) })
 	add(counter, "wrong_shard_total", "Sets of Kinesis records stored elsewhere than predicted.", func(s *producer.Stats) float64 { return float64(s.WrongShard) })
 	add(counter, "resend_reshard_total", "User records sent again for that reason.", func(s *producer.Stats) float64 { return float64(s.ReshardResent) })
