@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/streamkit/streamkit/producer"
+	"github.com/streamkit/streamkit/streamd/streamdtest"
 )
 
 // described is a fake that can also be asked about the stream.
@@ -236,6 +237,62 @@ func TestAutoStreamRefusesStrict(t *testing.T) {
 		}
 		if n := len(got.errors()); n != 10 || len(s.readAll()) != 0 {
 			t.Errorf("%d results, %d records stored", n, len(s.readAll()))
+		}
+	})
+}
+
+// TestAutoStreamOfStreamd writes to a real server whose stream becomes AUTO and
+// by-key again under load.
+func TestAutoStreamOfStreamd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := streamdtest.New(t)
+		client := srv.Kinesis()
+		ctx := t.Context()
+		if _, err := client.CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: aws.String("stream"), StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}}); err != nil {
+			t.Fatal(err)
+		}
+		srv.WaitForStream(ctx, t, "stream", types.StreamStatusActive)
+		out, err := client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("stream")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := func(s types.RecordDistributionStrategy) {
+			t.Helper()
+			if _, err := client.UpdateStreamRecordDistributionStrategy(ctx, &kinesis.UpdateStreamRecordDistributionStrategyInput{StreamARN: out.StreamDescriptionSummary.StreamARN, RecordDistributionStrategy: s}); err != nil {
+				t.Fatal(err)
+			}
+			srv.WaitForStream(ctx, t, "stream", types.StreamStatusActive)
+		}
+		p := start(t, client, producer.Config{RecordTTL: -1})
+		n := 0
+		write := func(rounds int) {
+			for range rounds {
+				n++
+				for k := range 50 {
+					put(t, p, record(fmt.Sprint("k", k), payload(fmt.Sprint("k", k), n)), nil)
+				}
+				time.Sleep(200 * time.Millisecond)
+			}
+		}
+		write(5)
+		set(types.RecordDistributionStrategyAuto)
+		write(20)
+		if st := p.Stats(); !st.Auto || st.Shards != 4 {
+			t.Errorf("Stats of the stream that is AUTO: %+v", st)
+		}
+		set(types.RecordDistributionStrategyUserPartitionKey)
+		time.Sleep(2 * time.Minute)
+		if st := p.Stats(); st.Auto || st.Shards != 4 {
+			t.Errorf("Stats of the stream that is by key again: %+v", st)
+		}
+		write(5)
+		closeNow(t, p)
+		seen := map[string]bool{}
+		for _, r := range srv.Records(t, "stream") {
+			takeRecord(t, r, func(data string) { seen[data] = true })
+		}
+		if st := p.Stats(); len(seen) != 50*n || st.UserRecordsPut != uint64(50*n) {
+			t.Errorf("%d records in the stream, want %d; Stats: %+v", len(seen), 50*n, st)
 		}
 	})
 }

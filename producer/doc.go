@@ -61,6 +61,12 @@
 // other shards do not stop. A new map is accepted only if it covers the hash
 // space exactly once; until then the old one stays in use.
 //
+// While a stream refuses everything (it is not there or not active, its key is
+// disabled, permission is missing, credentials have run out) the producer pauses:
+// one request at a time probes it, every 30 seconds in the end, or more often
+// where the cause is known to pass. Stats.PausedBy says why; records wait until
+// RecordTTL.
+//
 // A stream that is not found may come back with other shards of the same names.
 // Therefore nothing is sent until its shards are known anew.
 //

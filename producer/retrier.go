@@ -25,8 +25,10 @@ const (
 var (
 	// laneBackoff spaces the attempts of a lane whose batch was not stored.
 	laneBackoff = backoff.Policy{Base: 50 * time.Millisecond, Max: 2 * time.Second}
-	// pauseBackoff spaces the probes of a stream that refuses everything.
+	// These space the probes of a stream that refuses everything.
 	pauseBackoff = backoff.Policy{Base: time.Second, Max: 30 * time.Second}
+	slowBackoff  = backoff.Policy{Base: time.Second, Max: 4 * time.Second}
+	renewBackoff = backoff.Policy{Base: 50 * time.Millisecond, Max: 5 * time.Second}
 	// listBackoff spaces the questions for the shard map.
 	listBackoff = backoff.Policy{Base: 100 * time.Millisecond, Max: 2 * time.Second}
 )
@@ -45,11 +47,12 @@ type action int
 const (
 	// actRetry sends the same bytes again after a backoff of the lane.
 	actRetry action = iota
-	// actRenew is actRetry with new credentials.
+	// actRenew is actPause until there are new credentials, which may be at once.
 	actRenew
 	// actThrottle sends it again when the shard's limit allows it.
 	actThrottle
-	// actSlow is actRetry for a stream that is being changed: try in a second.
+	// actSlow is actPause for a stream that is being created or changed, which
+	// takes seconds.
 	actSlow
 	// actPause stops the whole stream but for a probe now and then: every
 	// request would fail in the same way, until somebody acts.
@@ -180,6 +183,7 @@ type gate struct {
 	inflight    int
 	pauses      int   // probes in a row that failed
 	pausedUntil int64 // nanoseconds since the producer's start
+	cause       string
 }
 
 // enter takes a place. If there is none it returns when to try again; 0 means
@@ -205,13 +209,14 @@ func (g *gate) leave() {
 
 // pause stops the stream for a while. Of several requests that fail together
 // only the first counts.
-func (g *gate) pause(now int64, r *rand.Rand) {
+func (g *gate) pause(now int64, err error, policy backoff.Policy, r *rand.Rand) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.cause = errorCode(err)
 	if now < g.pausedUntil {
 		return
 	}
-	g.pausedUntil = now + int64(pauseBackoff.Wait(g.pauses, r))
+	g.pausedUntil = now + int64(policy.Wait(g.pauses, r))
 	g.pauses++
 }
 
@@ -219,11 +224,11 @@ func (g *gate) pause(now int64, r *rand.Rand) {
 func (g *gate) resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.pauses, g.pausedUntil = 0, 0
+	g.pauses, g.pausedUntil, g.cause = 0, 0, ""
 }
 
-func (g *gate) load() (inflight int, paused bool) {
+func (g *gate) load() (inflight int, paused bool, cause string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.inflight, g.pauses > 0
+	return g.inflight, g.pauses > 0, g.cause
 }

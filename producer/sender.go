@@ -17,7 +17,6 @@ type verdict int
 const (
 	pending   verdict = iota
 	retry             // goes back to the head of its lane
-	slow              // as retry, with a longer wait
 	throttled         // as retry, when the shard's limit allows it
 	halve             // refused for what it holds: goes back in two halves
 	stored            // acknowledged
@@ -172,11 +171,15 @@ func (p *Producer) failRequest(ctx context.Context, items []*item, err error) {
 		p.send(ctx, items[len(items)/2:])
 		return
 	}
-	if act == actRenew {
+	switch act {
+	case actRenew:
 		p.renew()
-	}
-	if act == actPause {
-		p.gate.pause(p.now(), p.rand)
+		p.gate.pause(p.now(), err, renewBackoff, p.rand)
+	case actSlow:
+		p.gate.pause(p.now(), err, slowBackoff, p.rand)
+	case actPause:
+		p.gate.pause(p.now(), err, pauseBackoff, p.rand)
+	default:
 	}
 	if isNotFound(err) {
 		p.suspect()
@@ -189,12 +192,10 @@ func (p *Producer) failRequest(ctx context.Context, items []*item, err error) {
 		it.unclear = flt.unclear
 		it.batch.unsure = it.batch.unsure || act != actThrottle
 		switch act {
-		case actRetry, actRenew, actPause:
+		case actRetry, actRenew, actSlow, actPause:
 			it.verdict = retry
 		case actThrottle:
 			it.verdict = throttled
-		case actSlow:
-			it.verdict = slow
 		case actFail:
 			it.verdict = failed
 			if !errors.Is(err, ErrThrottled) {
@@ -247,7 +248,7 @@ func (p *Producer) settle(l *lane, items []item) {
 	var back []*batch
 	var disputes []item
 	landed := ""
-	succeeded, failures, slowly, unclear := false, false, false, false
+	succeeded, failures, unclear := false, false, false
 	var records, bytes int64
 	var keys keySet // of what failed
 	if !p.aborting.Load() {
@@ -260,17 +261,16 @@ func (p *Producer) settle(l *lane, items []item) {
 		case pending:
 			back = append(back, it.batch)
 			continue
-		case retry, slow, throttled, halve, disputed:
+		case retry, throttled, halve, disputed:
 			if p.aborting.Load() || p.unfit.Load() != nil {
 				p.abandon(it)
 				break
 			}
 			unclear = unclear || it.unclear
-			failures = failures || it.verdict == retry || it.verdict == slow
+			failures = failures || it.verdict == retry
 			if it.verdict == throttled && (refused < 0 || it.sent > refused) {
 				refused = it.sent
 			}
-			slowly = slowly || it.verdict == slow
 			switch {
 			case it.verdict == disputed:
 				disputes, landed = append(disputes, *it), it.shardID
@@ -318,11 +318,7 @@ func (p *Producer) settle(l *lane, items []item) {
 	l.landLocked()
 	switch {
 	case failures:
-		wait := laneBackoff
-		if slowly {
-			wait = pauseBackoff
-		}
-		l.notBefore = now + int64(wait.Wait(l.failures, p.rand))
+		l.notBefore = now + int64(laneBackoff.Wait(l.failures, p.rand))
 		if unclear {
 			l.notBefore = max(l.notBefore, now+int64(p.cfg.ReorderGuard))
 		}

@@ -35,6 +35,7 @@ type Stats struct {
 	RequestsInFlight int               // now
 	ErrorsByCode     map[string]uint64 // of requests and of single Kinesis records
 	Paused           bool              // the stream refuses all requests; one probes it
+	PausedBy         string            // the code with which it does, among those of ErrorsByCode
 
 	// Shards.
 	Shards              int    // in the shard map; 0 until the first one is known
@@ -71,14 +72,17 @@ func (c *counters) countCode(code string) {
 	c.codes[code]++
 }
 
-func (c *counters) countError(err error) {
-	code := "Transport"
+func (c *counters) countError(err error) { c.countCode(errorCode(err)) }
+
+// errorCode names what a request failed with.
+func errorCode(err error) string {
 	if apiErr, ok := errors.AsType[smithy.APIError](err); ok {
-		code = apiErr.ErrorCode()
-	} else if errors.Is(err, context.DeadlineExceeded) {
-		code = "Timeout"
+		return apiErr.ErrorCode()
 	}
-	c.countCode(code)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "Timeout"
+	}
+	return "Transport"
 }
 
 // Stats returns a snapshot.
@@ -102,7 +106,7 @@ func (p *Producer) Stats() Stats {
 		SequenceRegressions:   c.regressions.Load(),
 		CallbackPanics:        c.panics.Load(),
 	}
-	s.RequestsInFlight, s.Paused = p.gate.load()
+	s.RequestsInFlight, s.Paused, s.PausedBy = p.gate.load()
 	c.mu.Lock()
 	s.ErrorsByCode = maps.Clone(c.codes)
 	c.mu.Unlock()

@@ -25,7 +25,7 @@ func TestEveryCounterIsShown(t *testing.T) {
 		UserRecordsReceived: 100, UserRecordsPut: 60, UserRecordsFailed: 23, UserRecordsExpired: 11,
 		UserRecordsPending: 17, BufferedBytes: 1700, KinesisRecordsPut: 6, KinesisRecordsDataPut: 600,
 		Retries: 3, Requests: 8, RequestTime: 2500 * time.Millisecond, RequestsInFlight: 2,
-		ErrorsByCode: map[string]uint64{"InternalFailure": 13}, Paused: true, Shards: 4, ShardsLimited: 21, Auto: true,
+		ErrorsByCode: map[string]uint64{"InternalFailure": 13}, Paused: true, PausedBy: "in the log", Shards: 4, ShardsLimited: 21, Auto: true,
 		MapRefreshes: 5, MapFailures: 14, WrongShard: 15, ReshardResent: 16, UnexplainedShards: 18,
 		SequenceRegressions: 19, CallbackPanics: 20,
 	}
