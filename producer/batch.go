@@ -54,6 +54,12 @@ type batch struct {
 	heard    bool   // somebody wants a callback
 	unsure   bool   // an attempt may have stored it, so it stays as it is
 	lastErr  error  // of the last attempt
+	ended    int64  // when that ended; 0 if there was none
+	shown    bool   // the hooks know of its bytes
+	// Kept only if Config.AttemptHistory is set: the attempts, and those of
+	// records before they came into this batch. pasts may be shorter than meta.
+	history []Attempt
+	pasts   []*past
 
 	// Of batches that will be compressed: what is expected of it, in bytes for
 	// one, and the most bytes that it may come to.
@@ -229,7 +235,7 @@ func (bp *batchPool) get(now int64) *batch {
 // heir returns an empty batch that will take over records of old.
 func (bp *batchPool) heir(old *batch) *batch {
 	b := bp.blank(old.since)
-	b.gen, b.lastErr, b.ratio, b.limit = old.gen, old.lastErr, old.ratio, old.limit
+	b.gen, b.lastErr, b.ended, b.ratio, b.limit = old.gen, old.lastErr, old.ended, old.ratio, old.limit
 	bp.tracker.inherit(b.gen)
 	return b
 }
@@ -274,6 +280,7 @@ func (bp *batchPool) split(b *batch, pick func(i int, m *meta) bool) (picked, re
 	}
 	picked, rest = bp.heir(b), bp.heir(b)
 	picked.attempts, rest.attempts = b.attempts, b.attempts
+	picked.history, rest.history = slices.Clone(b.history), slices.Clone(b.history)
 	origin := originOf(b)
 	b.builder.WalkStamped(func(i int, r aggregation.Record, number uint64) bool {
 		to := rest
@@ -282,6 +289,7 @@ func (bp *batchPool) split(b *batch, pick func(i int, m *meta) bool) (picked, re
 		}
 		const unlimited = int(^uint(0) >> 1)
 		to.addFrom(origin, number, &r, b.meta[i], b.call(i), unlimited, unlimited)
+		to.setPast(b.past(i))
 		return true
 	})
 	bp.put(b)
@@ -300,12 +308,22 @@ func (bp *batchPool) cut(b *batch, size int) (parts []*batch) {
 	b.builder.WalkStamped(func(i int, r aggregation.Record, number uint64) bool {
 		if part == nil || !part.addFrom(origin, number, &r, b.meta[i], b.call(i), unlimited, size-len(outerKey)) {
 			part = bp.heir(b)
-			part.attempts = b.attempts
+			part.attempts, part.history = b.attempts, slices.Clone(b.history)
 			part.addFrom(origin, number, &r, b.meta[i], b.call(i), unlimited, unlimited)
 			parts = append(parts, part)
 		}
+		part.setPast(b.past(i))
 		return true
 	})
 	bp.put(b)
 	return parts
+}
+
+// dataBytes returns the bytes of the user records, without keys.
+func (b *batch) dataBytes() (n int) {
+	b.builder.Walk(func(_ int, r aggregation.Record) bool {
+		n += len(r.Data)
+		return true
+	})
+	return n
 }

@@ -145,6 +145,19 @@ type Config struct {
 	// Default 5m; at least 1s; negative means to look on evidence only.
 	ShardRefreshInterval time.Duration
 
+	// Encoder, if not nil, makes of each user record's data what is stored, before
+	// records are packed: it compresses, encrypts, or adds the header of a schema
+	// registry. MaxUserRecordSize bounds what it makes. Put returns its error.
+	Encoder Encoder
+
+	// AttemptHistory keeps start, duration and outcome of each request that
+	// carried a record, for Result.History and PutError.History. It costs some
+	// allocations for each request.
+	AttemptHistory bool
+
+	// Hooks are told what happens inside the producer, in their order.
+	Hooks []Hook
+
 	// Logger receives what an operator should know; nil means slog.Default().
 	Logger *slog.Logger
 

@@ -23,8 +23,11 @@ func (p *Producer) deliver(it *item) {
 		}
 		res.Attempts = int(m.attempts + b.attempts)
 		res.Err = nil
+		if p.cfg.AttemptHistory && (i == 0 || b.past(i) != b.past(i-1)) {
+			res.History = b.past(i).after(b).list()
+		}
 		if it.verdict != stored {
-			res.Err = &PutError{Stream: p.stream, ShardID: it.lane.shardID, Attempts: res.Attempts, Err: it.err}
+			res.Err = &PutError{Stream: p.stream, ShardID: it.lane.shardID, Attempts: res.Attempts, History: res.History, Err: it.err}
 		}
 		if g := m.group; g != nil {
 			// A run of one group is counted off at once.

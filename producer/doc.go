@@ -138,6 +138,13 @@
 // its copy would come to another reader. And a single record is wrapped, for
 // the stamp has no other place.
 //
+// # Encoder and hooks
+//
+// Config.Encoder stands before the check of a record: what it makes is what counts
+// and what is packed. Config.Hooks are told of records, Kinesis records, requests,
+// retries and reshards, by small interfaces that a hook implements as it likes.
+// None of it costs anything that is not used.
+//
 // # Locks
 //
 // Each lane has a mutex, held for an append or a hand-over. Inside it only the

@@ -52,9 +52,10 @@ var (
 // still have been stored if an attempt timed out after it was sent.
 type PutError struct {
 	Stream   string
-	ShardID  string // shard of the last attempt; empty if none was predicted
-	Attempts int    // requests that carried the record
-	Err      error  // cause
+	ShardID  string    // shard of the last attempt; empty if none was predicted
+	Attempts int       // requests that carried the record
+	History  []Attempt // these, if Config.AttemptHistory is set
+	Err      error     // cause
 }
 
 func (e *PutError) Error() string {

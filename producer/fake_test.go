@@ -38,6 +38,7 @@ type fakeStream struct {
 	afterStore func() fate
 	onList     func() error
 	pageSize   int // of ListShards; 0 means all
+	noDryRun   bool
 }
 
 type fate int
@@ -245,6 +246,9 @@ func (f *fakeStream) store(in *kinesis.PutRecordsInput) (*kinesis.PutRecordsOutp
 			return nil, answer, err
 		}
 	}
+	if aws.ToBool(in.DryRun) && !f.noDryRun {
+		return nil, answer, &types.DryRunOperationException{Message: aws.String("would have succeeded")}
+	}
 	out := &kinesis.PutRecordsOutput{}
 	for i := range in.Records {
 		e := &in.Records[i]
@@ -254,9 +258,12 @@ func (f *fakeStream) store(in *kinesis.PutRecordsInput) (*kinesis.PutRecordsOutp
 				continue
 			}
 		}
-		k, err := hashkey.Parse(aws.ToString(e.ExplicitHashKey))
-		if err != nil {
-			return nil, answer, err
+		k := hashkey.Of(aws.ToString(e.PartitionKey))
+		if e.ExplicitHashKey != nil {
+			var err error
+			if k, err = hashkey.Parse(*e.ExplicitHashKey); err != nil {
+				return nil, answer, err
+			}
 		}
 		s := f.ownerLocked(k)
 		f.next++

@@ -37,3 +37,20 @@ func (g *group) result() BatchResult {
 	slices.SortFunc(g.failed, func(a, b FailedRecord) int { return cmp.Compare(a.Index, b.Index) })
 	return BatchResult{Records: g.n, Failed: g.failed}
 }
+
+// both returns a callback for the i-th record of g, which may be nil, that calls
+// told first.
+func (p *Producer) both(told func(Result), g *group, i int) func(Result) {
+	return func(res Result) {
+		told(res)
+		if g == nil {
+			return
+		}
+		if res.Err != nil {
+			g.fail(i, res.Err)
+		}
+		if g.finish(1) {
+			g.done(g.result())
+		}
+	}
+}

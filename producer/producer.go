@@ -52,6 +52,8 @@ type Producer struct {
 	id        [8]byte       // in stamps
 	laneCount atomic.Uint64 // lanes that there ever were
 
+	hooks   hooks
+	extra   bool // an Encoder or a PutHook stands before every Put
 	hashes  *hashCache
 	budget  budget
 	tracker tracker
@@ -80,6 +82,7 @@ type Producer struct {
 	flushing atomic.Int32 // Flush and Close calls that cut the linger
 	aborting atomic.Bool  // what would be sent or sent again fails instead
 	closed   atomic.Bool
+	noDryRun atomic.Bool   // a Ping was stored
 	closing  chan struct{} // closed by Close: Puts that wait for space give up
 	once     sync.Once     // guards the start of closing
 
@@ -95,6 +98,8 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 	cfg, err := cfg.withDefaults()
 	packer, packErr := newPacker(cfg.Compression)
 	err = errors.Join(err, packErr)
+	told, hookErr := sortHooks(cfg.Hooks)
+	err = errors.Join(err, hookErr)
 	if stream == "" {
 		err = errors.Join(errors.New("stream is empty"), err)
 	}
@@ -111,6 +116,8 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 		start:   time.Now(),
 		sizes:   newSizer(&cfg),
 		packer:  packer,
+		hooks:   told,
+		extra:   cfg.Encoder != nil || len(told.put) > 0,
 		hashes:  newHashCache(),
 		wake:    make(chan struct{}, 1),
 		refresh: make(chan struct{}, 1),
@@ -166,6 +173,9 @@ func (p *Producer) now() int64 { return int64(time.Since(p.start)) }
 // If Put returns an error, done is not called. The error is ctx's, [ErrClosed],
 // or wraps [ErrTooLarge] or [ErrInvalidKey].
 func (p *Producer) Put(ctx context.Context, r UserRecord, done func(Result)) error {
+	if p.extra {
+		return p.putExtra(ctx, r, done, putWaits)
+	}
 	rec, err := p.check(&r)
 	if err != nil {
 		return err
@@ -180,6 +190,13 @@ func (p *Producer) Put(ctx context.Context, r UserRecord, done func(Result)) err
 // TryPut is Put without waiting: it returns [ErrBufferFull] while
 // MaxBufferedBytes are taken or other Puts wait for them.
 func (p *Producer) TryPut(r UserRecord, done func(Result)) error {
+	if p.extra {
+		return p.putExtra(context.Background(), r, done, putTries)
+	}
+	return p.tryPut(r, done)
+}
+
+func (p *Producer) tryPut(r UserRecord, done func(Result)) error {
 	rec, err := p.check(&r)
 	if err != nil {
 		return err
@@ -199,17 +216,9 @@ func (p *Producer) TryPut(r UserRecord, done func(Result)) error {
 // ends while the record is under way, PutSync returns ctx's error and the
 // record may yet be stored.
 func (p *Producer) PutSync(ctx context.Context, r UserRecord) (Result, error) {
-	rec, err := p.check(&r)
-	if err != nil {
-		return Result{}, err
-	}
-	cost := recordCost(&rec)
-	if err := p.acquire(ctx, cost); err != nil {
-		return Result{}, err
-	}
 	// Capacity 1: the caller may be gone when the result comes.
 	fate := make(chan Result, 1)
-	if err := p.accept(&r, &rec, cost, call{done: func(r Result) { fate <- r }, tag: r.Tag}, true); err != nil {
+	if err := p.putUrgent(ctx, r, func(r Result) { fate <- r }); err != nil {
 		return Result{}, err
 	}
 	select {
@@ -220,12 +229,42 @@ func (p *Producer) PutSync(ctx context.Context, r UserRecord) (Result, error) {
 	}
 }
 
+// putUrgent is Put of a record that must not wait for others.
+func (p *Producer) putUrgent(ctx context.Context, r UserRecord, done func(Result)) error {
+	if p.extra {
+		return p.putExtra(ctx, r, done, putHurries)
+	}
+	return p.put(ctx, r, done, true)
+}
+
+// put is Put of a record as it is.
+func (p *Producer) put(ctx context.Context, r UserRecord, done func(Result), urgent bool) error {
+	rec, err := p.check(&r)
+	if err != nil {
+		return err
+	}
+	cost := recordCost(&rec)
+	if err := p.acquire(ctx, cost); err != nil {
+		return err
+	}
+	return p.accept(&r, &rec, cost, call{done: done, tag: r.Tag}, urgent)
+}
+
 // PutBatch accepts all of rs for delivery, or none: it waits for the space of
 // all together. If it returns nil, done is called once, when the last of them
 // is finished; done may be nil. All else is as with Put; the error also wraps
 // [ErrTooLarge] if the batch can never fit into MaxBufferedBytes. The slice
 // and the data may be reused when PutBatch returns.
 func (p *Producer) PutBatch(ctx context.Context, rs []UserRecord, done func(BatchResult)) error {
+	if p.extra {
+		return p.putBatchExtra(ctx, rs, done)
+	}
+	return p.putBatch(ctx, rs, done, nil)
+}
+
+// putBatch is PutBatch of records as they are. each, if not nil, has a func, or
+// nil, to be called with the fate of each record.
+func (p *Producer) putBatch(ctx context.Context, rs []UserRecord, done func(BatchResult), each []func(Result)) error {
 	var cost int64
 	for i := range rs {
 		rec, err := p.check(&rs[i])
@@ -258,7 +297,11 @@ func (p *Producer) PutBatch(ctx context.Context, rs []UserRecord, done func(Batc
 	born := p.now()
 	for i := range rs {
 		rec := asRecord(&rs[i])
-		p.append(&rs[i], &rec, meta{group: g, born: born, index: int32(i)}, call{}, false)
+		m, c := meta{group: g, born: born, index: int32(i)}, call{}
+		if each != nil && each[i] != nil {
+			m.group, c = nil, call{done: p.both(each[i], g, i), tag: rs[i].Tag}
+		}
+		p.append(&rs[i], &rec, m, c, false)
 	}
 	return nil
 }

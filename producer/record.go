@@ -22,13 +22,14 @@ type UserRecord struct {
 
 // Result is the fate of one user record.
 type Result struct {
-	Tag               any    // of the user record
-	ShardID           string // shard that stored it, or of the last attempt; empty if none is known
-	SequenceNumber    string // of the Kinesis record that holds it; empty on failure
-	SubSequenceNumber int    // index inside an aggregated record; 0 for a Kinesis record of its own, and for all records compressed together
-	Aggregated        bool   // stored inside an aggregated record
-	Attempts          int    // requests that carried it
-	Err               error  // nil once stored; a [*PutError] otherwise
+	Tag               any       // of the user record
+	ShardID           string    // shard that stored it, or of the last attempt; empty if none is known
+	SequenceNumber    string    // of the Kinesis record that holds it; empty on failure
+	SubSequenceNumber int       // index inside an aggregated record; 0 for a Kinesis record of its own, and for all records compressed together
+	Aggregated        bool      // stored inside an aggregated record
+	Attempts          int       // requests that carried it
+	History           []Attempt // these, if Config.AttemptHistory is set; shared with others
+	Err               error     // nil once stored; a [*PutError] otherwise
 }
 
 // BatchResult is the fate of the user records of one PutBatch. It is handed

@@ -316,7 +316,8 @@ func (p *Producer) newLane(s shard) *lane {
 // it does not have, which are fenced and still, to those that take over.
 func (p *Producer) replace(closing []*lane, shards []shard) {
 	kept := make(map[shard]*lane)
-	for _, l := range p.shards.Load().lanes {
+	before := p.shards.Load().lanes
+	for _, l := range before {
 		kept[shard{l.shardID, l.keys, l.auto}] = l
 	}
 	lanes := make([]*lane, len(shards))
@@ -382,6 +383,7 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 		l.unfenceLocked()
 		l.mu.Unlock()
 	}
+	p.onShardMap(before, shards)
 	p.log.Info("shard map replaced", slog.String("stream", p.stream), slog.Int("shards", len(shards)), slog.Int("new", len(fresh)), slog.Int("closed", len(closing)))
 	p.note(lanes...)
 }
@@ -421,6 +423,7 @@ func (p *Producer) distribute(b *batch, old *lane, next *shardMap, moves map[*la
 			m.open = p.batches.heir(b)
 			m.open.addFrom(origin, number, &r, mt, b.call(i), to.maxCount, p.sizes.bytes(m.units))
 		}
+		m.open.setPast(b.past(i).after(b))
 		m.records++
 		m.bytes += recordCost(&r)
 		return true

@@ -120,6 +120,10 @@ func (p *Producer) send(ctx context.Context, items []*item) {
 	entries := make([]types.PutRecordsRequestEntry, len(items))
 	for i, it := range items {
 		b := it.batch
+		if !b.shown {
+			b.shown = true
+			p.onSealed(it)
+		}
 		b.attempts++
 		entries[i] = types.PutRecordsRequestEntry{Data: b.data, PartitionKey: &b.partitionKey}
 		if !it.lane.auto {
@@ -133,17 +137,23 @@ func (p *Producer) send(ctx context.Context, items []*item) {
 	for _, it := range items {
 		it.sent = begin
 	}
+	call := ctx
+	var told []func(RequestResult)
+	if len(p.hooks.request) > 0 {
+		call, told = p.onRequest(ctx, items, begin)
+	}
 	var out *kinesis.PutRecordsOutput
 	var err error
 	if p.recordPutter != nil {
-		out, err = p.putRecord(ctx, items[0], &entries[0])
+		out, err = p.putRecord(call, items[0], &entries[0])
 	} else {
-		out, err = p.putRecords(ctx, in)
+		out, err = p.putRecords(call, in)
 	}
 	p.stats.requestNanos.Add(uint64(p.now() - begin))
 	if err == nil && len(out.Records) != len(items) {
 		err = errEntryCount
 	}
+	p.observe(items, begin, out, err, told)
 	if err != nil {
 		p.failRequest(ctx, items, err)
 		return
@@ -280,6 +290,7 @@ func (p *Producer) settle(l *lane, items []item) {
 				back = append(back, a, b)
 			default:
 				p.stats.retries.Add(1)
+				p.onBack(it)
 				it.batch.lastErr = it.err
 				back = append(back, it.batch)
 			}
@@ -358,6 +369,9 @@ func (p *Producer) finish(it *item) {
 		p.stats.recordsFailed.Add(n)
 	}
 	p.budget.release(b.cost)
+	if len(p.hooks.done) > 0 {
+		p.onDone(it)
+	}
 	if b.heard {
 		p.deliver(it)
 	}

@@ -24,6 +24,9 @@ func TestAgainstStreamd(t *testing.T) {
 		srv.CreateStream(t, "stream", 2)
 		client := srv.Kinesis()
 		p := start(t, client, producer.Config{AggregationMaxSize: 2000})
+		if err := p.Ping(t.Context()); err != nil {
+			t.Errorf("Ping: %v", err)
+		}
 
 		const perKey, keyCount = 300, 20
 		var mu sync.Mutex
