@@ -234,15 +234,18 @@ func (c *Consumer) tryTake(work context.Context, l Lease) (Lease, time.Time, err
 	// have been done, and nobody would release the lease.
 	ctx, cancel := context.WithTimeout(work, c.cfg.attemptTimeout())
 	defer cancel()
-	sent := time.Now()
-	got, err := c.store.Take(ctx, l, c.cfg.WorkerID, c.incarnation)
-	if conflict, ok := errors.AsType[*ConflictError](err); ok {
-		cur := conflict.Current
-		if cur != nil && cur.Invalid == nil && cur.Owner == c.cfg.WorkerID && cur.Incarnation == c.incarnation && cur.Counter == l.Counter+1 {
-			return *cur, sent, nil // an earlier try inside the store was done
+	for {
+		sent := time.Now()
+		got, err := c.store.Take(ctx, l, c.cfg.WorkerID, c.incarnation)
+		conflict, ok := errors.AsType[*ConflictError](err)
+		if !ok || !c.me().took(l, conflict.Current) {
+			return got, sent, err
 		}
+		// An earlier try was done. It may have been one of long ago, that was
+		// on its way all the time, and others may have watched what it left for
+		// as long: from when to trust the lease only a new one tells.
+		l = *conflict.Current
 	}
-	return got, sent, err
 }
 
 // takeChildren takes the leases of shards whose parent has just ended here, so

@@ -67,6 +67,8 @@ func New(api API, leases LeaseStore, app, stream string, newProcessor func(*Shar
 	return c, nil
 }
 
+func (c *Consumer) me() author { return author{c.cfg.WorkerID, c.incarnation} }
+
 // WorkerID returns the name of this worker in the leases.
 func (c *Consumer) WorkerID() string { return c.cfg.WorkerID }
 

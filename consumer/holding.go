@@ -151,7 +151,7 @@ func (h *holding) write(ctx context.Context, w Write) error {
 		l, err := h.c.store.Update(callCtx, *h.stored.Load(), w)
 		cancel()
 		if conflict, ok := errors.AsType[*ConflictError](err); ok {
-			if !h.mine(conflict.Current, w) {
+			if !h.c.me().left(*h.stored.Load(), conflict.Current, w) {
 				h.c.stats.leasesLost.Add(1)
 				h.lose()
 				return errors.Join(ErrLeaseLost, err)
@@ -177,16 +177,6 @@ func (h *holding) write(ctx context.Context, w Write) error {
 		h.done(w)
 		return nil
 	}
-}
-
-// mine reports whether l can only be what a write of ours has left: the next
-// counter, and our incarnation, which no other process uses. Without an owner
-// it must be our release.
-func (h *holding) mine(l *Lease, w Write) bool {
-	if l == nil || l.Invalid != nil || l.Counter != h.stored.Load().Counter+1 || l.Incarnation != h.c.incarnation {
-		return false
-	}
-	return l.Owner == h.c.cfg.WorkerID || l.Owner == "" && w.Release
 }
 
 func (h *holding) done(w Write) {

@@ -126,6 +126,25 @@ func (w Write) landedIn(l Lease) bool {
 	return len(w.Children) == 0 || slices.Equal(slices.Sorted(slices.Values(w.Children)), slices.Sorted(slices.Values(l.Children)))
 }
 
+// author is a worker as it appears in leases.
+type author struct{ worker, incarnation string }
+
+// left reports whether now can only be what an earlier try of w has left of
+// before: the next counter, and our incarnation, which no other process uses.
+// Without an owner it must be our release.
+func (a author) left(before Lease, now *Lease, w Write) bool {
+	if now == nil || now.Invalid != nil || now.Counter != before.Counter+1 || now.Incarnation != a.incarnation {
+		return false
+	}
+	return now.Owner == a.worker || now.Owner == "" && w.Release
+}
+
+// took reports whether now can only be what an earlier try to take before has
+// left.
+func (a author) took(before Lease, now *Lease) bool {
+	return a.left(before, now, Write{})
+}
+
 // LeaseStore keeps the leases of one application and stream. Packages
 // dynamolease and memlease implement it, and package leasetest checks an
 // implementation. It must be safe for concurrent use.

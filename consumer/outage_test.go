@@ -162,3 +162,47 @@ func TestForeignAndBrokenRows(t *testing.T) {
 		}
 	})
 }
+
+// twiceStore sends the first request to take a lease twice, as an SDK does that
+// has lost the answer, and notes the counters that were expected.
+type twiceStore struct {
+	consumer.LeaseStore
+	expected []int64
+}
+
+func (s *twiceStore) Take(ctx context.Context, l consumer.Lease, owner, incarnation string) (consumer.Lease, error) {
+	s.expected = append(s.expected, l.Counter)
+	if len(s.expected) == 1 {
+		if _, err := s.LeaseStore.Take(ctx, l, owner, incarnation); err != nil {
+			return consumer.Lease{}, err
+		}
+	}
+	return s.LeaseStore.Take(ctx, l, owner, incarnation)
+}
+
+// TestTakeWithALostAnswer: a lease that shows an earlier try of ours is taken once
+// more. How long ago that try was made, and so how long others have seen what it
+// left, nobody knows.
+func TestTakeWithALostAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &twiceStore{LeaseStore: memlease.New()}
+		c, err := consumer.New(newFakeStream(1, 1), store, "app", "orders", nothing, consumer.Config{Logger: quiet()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- c.Run(ctx) }()
+		time.Sleep(time.Second)
+		if held := c.Stats().Shards; len(held) != 1 {
+			t.Errorf("holds %v", held)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if len(store.expected) != 2 || store.expected[0] != 0 || store.expected[1] != 1 {
+			t.Errorf("takes expected the counters %v, want 0 and 1", store.expected)
+		}
+	})
+}
