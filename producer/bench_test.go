@@ -3,7 +3,9 @@ package producer_test
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -78,36 +80,40 @@ func keys(n int) []string {
 	return ks
 }
 
+// BenchmarkPut puts into a stub: all of the producer and nothing behind it.
+// Beside the time it reports how many bytes a user record takes in the stream
+// beyond its data, and the least that the format allows.
 func BenchmarkPut(b *testing.B) {
 	for _, size := range []int{100, 1000} {
-		data := bytes.Repeat([]byte("x"), size)
-		ks := keys(1000)
-		ctx := context.Background()
-		name := fmt.Sprintf("%dB", size)
-		b.Run(name+"/keyed", func(b *testing.B) {
-			p := startStub(b, 4)
-			b.ReportAllocs()
-			b.SetBytes(int64(size))
-			i := 0
-			for b.Loop() {
-				if err := p.Put(ctx, producer.UserRecord{PartitionKey: ks[i%len(ks)], Data: data}, nil); err != nil {
-					b.Fatal(err)
-				}
-				i++
+		for _, load := range []struct {
+			name string
+			keys int
+			ehk  bool // records carry an explicit hash key
+		}{{"keyed", 1000, false}, {"hotkey", 1, false}, {"keyless", 0, true}} {
+			for _, callers := range []int{1, 8} {
+				b.Run(fmt.Sprintf("%dB/%s/callers=%d", size, load.name, callers), func(b *testing.B) {
+					p := startStub(b, 4)
+					data := bytes.Repeat([]byte("x"), size)
+					ks := append(keys(load.keys), "")
+					n := max(load.keys, 1)
+					// The first fill the memory that is then used again.
+					for i := range 100_000 {
+						if err := p.Put(b.Context(), producer.UserRecord{PartitionKey: ks[i%n], Data: data}, nil); err != nil {
+							b.Fatal(err)
+						}
+					}
+					b.ReportAllocs()
+					b.SetBytes(int64(size))
+					eachCaller(b, callers, func(_, i int) error {
+						return p.Put(context.Background(), producer.UserRecord{PartitionKey: ks[i%n], Data: data}, nil)
+					})
+					reportOverhead(b, p, size, load.ehk)
+				})
 			}
-		})
-		b.Run(name+"/keyless", func(b *testing.B) {
+		}
+		b.Run(fmt.Sprintf("%dB/callback/callers=1", size), func(b *testing.B) {
 			p := startStub(b, 4)
-			b.ReportAllocs()
-			b.SetBytes(int64(size))
-			for b.Loop() {
-				if err := p.Put(ctx, producer.UserRecord{Data: data}, nil); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-		b.Run(name+"/callback", func(b *testing.B) {
-			p := startStub(b, 4)
+			data, ks := bytes.Repeat([]byte("x"), size), keys(1000)
 			done := func(r producer.Result) {
 				if r.Err != nil {
 					b.Error(r.Err)
@@ -115,16 +121,13 @@ func BenchmarkPut(b *testing.B) {
 			}
 			b.ReportAllocs()
 			b.SetBytes(int64(size))
-			i := 0
-			for b.Loop() {
-				if err := p.Put(ctx, producer.UserRecord{PartitionKey: ks[i%len(ks)], Data: data}, done); err != nil {
-					b.Fatal(err)
-				}
-				i++
-			}
+			eachCaller(b, 1, func(_, i int) error {
+				return p.Put(context.Background(), producer.UserRecord{PartitionKey: ks[i%len(ks)], Data: data}, done)
+			})
 		})
-		b.Run(name+"/batch100", func(b *testing.B) {
+		b.Run(fmt.Sprintf("%dB/batch100/callers=1", size), func(b *testing.B) {
 			p := startStub(b, 4)
+			data, ks := bytes.Repeat([]byte("x"), size), keys(1000)
 			batch := make([]producer.UserRecord, 100)
 			done := func(r producer.BatchResult) {
 				if err := r.Err(); err != nil {
@@ -133,14 +136,107 @@ func BenchmarkPut(b *testing.B) {
 			}
 			b.ReportAllocs()
 			b.SetBytes(int64(size))
+			eachCaller(b, 1, func(_, i int) error {
+				batch[i%100] = producer.UserRecord{PartitionKey: ks[i%len(ks)], Data: data}
+				if i%100 < 99 {
+					return nil
+				}
+				return p.PutBatch(context.Background(), batch, done)
+			})
+		})
+		for _, callers := range []int{1, 8} {
+			b.Run(fmt.Sprintf("%dB/floor/callers=%d", size, callers), func(b *testing.B) { benchFloor(b, size, callers) })
+		}
+	}
+}
+
+// eachCaller shares b.N calls of f among callers. Beside the caller f gets a
+// number that grows by one with each of its calls.
+func eachCaller(b *testing.B, callers int, f func(caller, i int) error) {
+	b.Helper()
+	b.ResetTimer()
+	if callers == 1 {
+		for i := range b.N {
+			if err := f(0, i); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return
+	}
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for i := range b.N / callers {
+				// Callers do not walk through the keys in step.
+				if err := f(c, i+c*7919); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// reportOverhead reports the bytes of overhead of a user record, and the
+// optimum: tags, lengths and indices of its message, if everything that records
+// can share were stored once for ever.
+func reportOverhead(b *testing.B, p *producer.Producer, size int, ehk bool) {
+	b.Helper()
+	b.StopTimer()
+	if err := p.Flush(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	s := p.Stats()
+	b.ReportMetric(float64(s.KinesisRecordsDataPut)/float64(s.UserRecordsPut)-float64(size), "overhead-B/op")
+	optimum := 6
+	if size >= 122 {
+		optimum = 8
+	}
+	if ehk {
+		optimum += 2
+	}
+	b.ReportMetric(float64(optimum), "optimum-B/op")
+}
+
+// benchFloor is the same work by hand: records are copied behind their headers,
+// and an aggregated record that is full is copied once and gets its MD5. No key is
+// hashed, no shard looked up, nothing kept to be sent again, no fate told. Callers
+// share nothing.
+func benchFloor(b *testing.B, size, callers int) {
+	const blob = 1 << 20
+	type floor struct{ recs, sealed []byte }
+	floors := make([]floor, callers)
+	data := bytes.Repeat([]byte("x"), size)
+	b.ReportAllocs()
+	b.SetBytes(int64(size))
+	eachCaller(b, callers, func(caller, i int) error {
+		fl := &floors[caller]
+		inner := 2 + len(data) + 2
+		fl.recs = append(fl.recs, 0x1a, byte(inner)|0x80, byte(inner>>7), 0x08, byte(i), 0x1a, byte(len(data))|0x80, byte(len(data)>>7))
+		fl.recs = append(fl.recs, data...)
+		if len(fl.recs) < blob {
+			return nil
+		}
+		fl.sealed = append(fl.sealed[:0], fl.recs...)
+		sum := md5.Sum(fl.sealed)
+		fl.sealed = append(fl.sealed, sum[:]...)
+		fl.recs = fl.recs[:0]
+		return nil
+	})
+}
+
+// BenchmarkHashCache looks up more and more keys in turns: the cache has room
+// for 4096.
+func BenchmarkHashCache(b *testing.B) {
+	for _, n := range []int{100, 1000, 3000, 10_000} {
+		b.Run(fmt.Sprintf("%dkeys", n), func(b *testing.B) {
+			c := producer.NewHashCache()
+			ks := keys(n)
 			i := 0
 			for b.Loop() {
-				batch[i%100] = producer.UserRecord{PartitionKey: ks[i%len(ks)], Data: data}
-				if i++; i%100 == 0 {
-					if err := p.PutBatch(ctx, batch, done); err != nil {
-						b.Fatal(err)
-					}
-				}
+				c.Of(ks[i%n])
+				i++
 			}
 		})
 	}

@@ -40,8 +40,8 @@ func (h HashCache) Of(key string) hashkey.Key { return h.c.of(key) }
 func (h HashCache) Has(key string) bool {
 	for i := range h.c.stripes {
 		for j := range h.c.stripes[i].sets {
-			for k := range h.c.stripes[i].sets[j] {
-				if h.c.stripes[i].sets[j][k].is(key) {
+			for k := range h.c.stripes[i].sets[j].entries {
+				if h.c.stripes[i].sets[j].entries[k].is(key) {
 					return true
 				}
 			}

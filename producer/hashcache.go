@@ -9,14 +9,16 @@ import (
 
 const (
 	cacheStripes = 16
-	cacheSets    = 128
+	cacheSets    = 64
+	cacheWays    = 4
 	cacheKeyLen  = 40 // longer keys are rare; their MD5 is computed each time
 )
 
 // hashCache remembers the hash keys of the partition keys used last, because
 // the MD5 of a key costs more than all else that Put does. It holds 4096 keys
-// in a quarter of a megabyte and never allocates: a set has two entries, the
-// newer one first.
+// in a quarter of a megabyte and never allocates. A set of four takes a new key
+// in place of its oldest: with two, a thousand keys in use would leave one of
+// twelve without a place.
 type hashCache struct {
 	seed    maphash.Seed
 	stripes [cacheStripes]cacheStripe
@@ -24,7 +26,13 @@ type hashCache struct {
 
 type cacheStripe struct {
 	mu   sync.Mutex // guards sets
-	sets [cacheSets][2]cacheEntry
+	sets [cacheSets]cacheSet
+}
+
+type cacheSet struct {
+	tags    [cacheWays]uint8 // a part of each key's hash, so that few are compared
+	oldest  uint8
+	entries [cacheWays]cacheEntry
 }
 
 type cacheEntry struct {
@@ -49,24 +57,24 @@ func (c *hashCache) of(key string) hashkey.Key {
 	h := maphash.String(c.seed, key)
 	s := &c.stripes[h%cacheStripes]
 	set := &s.sets[h/cacheStripes%cacheSets]
+	tag := uint8(h >> 56)
 	s.mu.Lock()
-	switch {
-	case set[0].is(key):
-		k := set[0].hash
-		s.mu.Unlock()
-		return k
-	case set[1].is(key):
-		k := set[1].hash
-		set[0], set[1] = set[1], set[0]
-		s.mu.Unlock()
-		return k
+	for i := range set.tags {
+		if e := &set.entries[i]; set.tags[i] == tag && e.is(key) {
+			k := e.hash
+			s.mu.Unlock()
+			return k
+		}
 	}
 	s.mu.Unlock()
 	k := hashkey.Of(key)
 	s.mu.Lock()
-	set[1] = set[0]
-	set[0].hash, set[0].n = k, uint8(len(key))
-	copy(set[0].key[:], key)
+	i := set.oldest
+	set.oldest = (i + 1) % cacheWays
+	set.tags[i] = tag
+	e := &set.entries[i]
+	e.hash, e.n = k, uint8(len(key))
+	copy(e.key[:], key)
 	s.mu.Unlock()
 	return k
 }
