@@ -114,7 +114,8 @@ integration: ## real binaries, real clients, killed processes
 crash: ## cut the power of streamd's store CUTS times (100000), a quarter more on Pebble's disk
 	cd streamd/internal/crashtest && CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestPowerCut' . -cuts $(CUTS)
 
-sim: ## play SEEDS (10000) histories of the producer from seed FROM (1), and check each
+sim: ## play SEEDS (10000) histories of the producer from seed FROM (1), and as many of stamps and marks
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestMarksInHistories$$' ./internal/aggregation -seeds $(SEEDS)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestSimulation$$' ./producer -sim-seeds $(SEEDS) -sim-from $(FROM)
 
 INTEROP = CGO_ENABLED=0 $(GO) run ./integration/interop/matrix/cmd/interop

@@ -297,3 +297,47 @@ func BenchmarkForms(b *testing.B) {
 		})
 	}
 }
+
+// TestFormsAllocations holds stamps and compression to what Put is held to.
+func TestFormsAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector makes sync.Pool drop at random")
+	}
+	r := rand.New(rand.NewPCG(1, 1))
+	lines := make([][]byte, 2000)
+	for i := range lines {
+		lines[i] = []byte(line(r, i))
+	}
+	ks := keys(100)
+	for name, cfg := range map[string]producer.Config{
+		"stamps":          {DuplicateStamps: true},
+		"zstd":            {Compression: producer.CompressionZstd},
+		"s2":              {Compression: producer.CompressionS2},
+		"stamps and zstd": {DuplicateStamps: true, Compression: producer.CompressionZstd},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg.Logger = quiet()
+			p, err := producer.New(newStub(4), "stream", cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			run := func() {
+				for i, data := range lines {
+					if err := p.Put(t.Context(), producer.UserRecord{PartitionKey: ks[i%100], Data: data}, nil); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := p.Flush(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			run()
+			n := testing.AllocsPerRun(20, run) / float64(len(lines))
+			t.Logf("%.4f allocations a record", n)
+			if n > 0.05 {
+				t.Errorf("%.4f allocations a record", n)
+			}
+			closeNow(t, p)
+		})
+	}
+}

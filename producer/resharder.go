@@ -263,8 +263,9 @@ func (p *Producer) divide(b *batch, keys hashkey.Range, known bool) (yes, no *ba
 				subs = append(subs, int32(i))
 			}
 		}
+		block := b.block
 		if yes, no = p.batches.split(b, func(_ int, m *meta) bool { return keys.Contains(m.hash) }); yes != nil {
-			yes.subs, yes.aggregated = subs, true
+			yes.subs, yes.aggregated, yes.block = subs, true, block
 		}
 		return yes, no
 	}

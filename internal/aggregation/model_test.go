@@ -13,7 +13,14 @@ import (
 	"github.com/streamkit/streamkit/internal/hashkey"
 )
 
-var modelSeeds = flag.Int("seeds", 500, "histories that the tests of stamps and marks run")
+var modelSeeds = flag.Int("seeds", usualSeeds(), "histories that the tests of stamps and marks run")
+
+func usualSeeds() int {
+	if raceEnabled {
+		return 50
+	}
+	return 500
+}
 
 // world is a model of a stream and of the producers that write to it, small
 // enough to take every turn that the real ones can take. A producer of it has
