@@ -59,6 +59,8 @@ type simService struct {
 	shards   []*simShard // of all incarnations, in the order of creation
 	born     int         // index of the present incarnation's first shard
 	gone     bool        // deleted
+	auto     bool        // the record distribution strategy is AUTO
+	mute     bool        // DescribeStreamSummary is not allowed
 	outage   string      // code that answers all requests; "silence" means no answer
 	lists    []simList
 	last     uint64 // sequence number
@@ -99,6 +101,7 @@ func (e *simEntry) seq() string { return fmt.Sprintf("49%054d", e.num) }
 // simSend is one entry of one request.
 type simSend struct {
 	call    int
+	after   uint64 // the number that it must be stored above
 	at      time.Duration
 	sum     [md5.Size]byte
 	records []string // what user records it carries
@@ -240,6 +243,11 @@ func (s *simService) delayLocked() time.Duration {
 var errReset = errors.New("connection reset by peer")
 
 func (s *simService) PutRecords(ctx context.Context, in *kinesis.PutRecordsInput, opts ...func(*kinesis.Options)) (*kinesis.PutRecordsOutput, error) {
+	return s.serve(ctx, in, 0, opts)
+}
+
+// serve is PutRecords; what it stores gets a number above after.
+func (s *simService) serve(ctx context.Context, in *kinesis.PutRecordsInput, after uint64, opts []func(*kinesis.Options)) (*kinesis.PutRecordsOutput, error) {
 	var o kinesis.Options
 	for _, opt := range opts {
 		opt(&o)
@@ -248,6 +256,7 @@ func (s *simService) PutRecords(ctx context.Context, in *kinesis.PutRecordsInput
 		panic("the SDK's own retries are on")
 	}
 	sends := s.arrive(in)
+	sends[0].after = after
 	defer s.leave(sends)
 	entries := slices.Clone(in.Records)
 	for i := range entries {
@@ -261,6 +270,9 @@ func (s *simService) PutRecords(ctx context.Context, in *kinesis.PutRecordsInput
 	}
 	s.mu.Lock()
 	code := s.refusalLocked(entries)
+	if code == "" && after > 0 && (s.auto || after > s.last) {
+		code = "InvalidArgumentException"
+	}
 	lose, late, mangle := s.chance(s.faults.lose), s.chance(s.faults.late), s.chance(s.faults.mangle)
 	vanish := s.outage == "silence" || s.chance(s.faults.vanish)
 	broken := s.r.IntN(2) == 0
@@ -360,6 +372,11 @@ func (s *simService) storeLocked(e *types.PutRecordsRequestEntry, send *simSend)
 	k := hashOf(*e.PartitionKey, *e.ExplicitHashKey)
 	i := slices.IndexFunc(s.shards, func(sh *simShard) bool { return !sh.closed && sh.keys.Contains(k) })
 	sh := s.shards[i]
+	if s.auto {
+		// The service puts records where it likes.
+		open := s.openLocked()
+		sh = open[s.r.IntN(len(open))]
+	}
 	if s.rate > 0 {
 		now := time.Now()
 		sh.tokens = min(float64(s.burst), sh.tokens+now.Sub(sh.filled).Seconds()*float64(s.rate))
@@ -371,7 +388,7 @@ func (s *simService) storeLocked(e *types.PutRecordsRequestEntry, send *simSend)
 	}
 	s.last += 1000
 	entry := &simEntry{shard: sh, num: s.last, pk: aws.ToString(e.PartitionKey), ehk: k.String(), data: e.Data, send: send}
-	if n := len(sh.entries); n > 0 && s.chance(s.faults.misnumber) {
+	if n := len(sh.entries); n > 0 && send.after == 0 && s.chance(s.faults.misnumber) {
 		entry.num = sh.entries[n-1].num - 1 - uint64(s.r.IntN(100))
 	}
 	sh.entries = append(sh.entries, entry)
@@ -550,6 +567,53 @@ func (s *simService) ListShards(ctx context.Context, in *kinesis.ListShardsInput
 		out.NextToken = aws.String(strconv.Itoa(start + s.page))
 	}
 	return out, pause(ctx, s.delay())
+}
+
+// PutRecord is PutRecords of one record, and takes a number that it must be
+// stored above.
+func (s *simService) PutRecord(ctx context.Context, in *kinesis.PutRecordInput, opts ...func(*kinesis.Options)) (*kinesis.PutRecordOutput, error) {
+	var after uint64
+	if in.SequenceNumberForOrdering != nil {
+		var err error
+		if after, err = strconv.ParseUint(strings.TrimLeft((*in.SequenceNumberForOrdering)[2:], "0"), 10, 64); err != nil {
+			return nil, apiError("InvalidArgumentException")
+		}
+	}
+	out, err := s.serve(ctx, &kinesis.PutRecordsInput{
+		StreamName: in.StreamName, StreamARN: in.StreamARN,
+		Records: []types.PutRecordsRequestEntry{{Data: in.Data, PartitionKey: in.PartitionKey, ExplicitHashKey: in.ExplicitHashKey}},
+	}, after, opts)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(out.Records) == 0:
+		return nil, errReset // an answer with an entry too few
+	case out.Records[0].ErrorCode != nil:
+		return nil, apiError(*out.Records[0].ErrorCode)
+	}
+	return &kinesis.PutRecordOutput{ShardId: out.Records[0].ShardId, SequenceNumber: out.Records[0].SequenceNumber}, nil
+}
+
+// DescribeStreamSummary says how the stream distributes records.
+func (s *simService) DescribeStreamSummary(ctx context.Context, _ *kinesis.DescribeStreamSummaryInput, _ ...func(*kinesis.Options)) (*kinesis.DescribeStreamSummaryOutput, error) {
+	if err := pause(ctx, s.delay()); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.gone:
+		return nil, apiError("ResourceNotFoundException")
+	case s.mute:
+		return nil, apiError("AccessDeniedException")
+	case s.chance(s.faults.list):
+		return nil, apiError("LimitExceededException")
+	}
+	d := &types.StreamDescriptionSummary{OpenShardCount: aws.Int32(int32(len(s.openLocked()))), RecordDistributionStrategy: types.RecordDistributionStrategyUserPartitionKey}
+	if s.auto {
+		d.RecordDistributionStrategy = types.RecordDistributionStrategyAuto
+	}
+	return &kinesis.DescribeStreamSummaryOutput{StreamDescriptionSummary: d}, nil
 }
 
 // ordered says whether the order of a key's records is promised.
