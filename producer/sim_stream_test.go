@@ -53,22 +53,23 @@ type simService struct {
 	burst   int
 	page    int // shards in a list; 0 means all
 
-	mu       sync.Mutex // guards all below
-	r        *rand.Rand
-	history  *simHistory
-	shards   []*simShard // of all incarnations, in the order of creation
-	born     int         // index of the present incarnation's first shard
-	gone     bool        // deleted
-	auto     bool        // the record distribution strategy is AUTO
-	mute     bool        // DescribeStreamSummary is not allowed
-	outage   string      // code that answers all requests; "silence" means no answer
-	lists    []simList
-	last     uint64 // sequence number
-	pending  sync.WaitGroup
-	calls    int
-	lost     bool           // something may have been stored with the answer lost
-	inflight map[string]int // calls under way that carry a record of the key
-	begin    time.Time
+	mu               sync.Mutex // guards all below
+	r                *rand.Rand
+	history          *simHistory
+	shards           []*simShard // of all incarnations, in the order of creation
+	born             int         // index of the present incarnation's first shard
+	gone             bool        // deleted
+	auto             bool        // the record distribution strategy is AUTO
+	aggregatesOnAuto bool        // aggregated records are sent all the same
+	mute             bool        // DescribeStreamSummary is not allowed
+	outage           string      // code that answers all requests; "silence" means no answer
+	lists            []simList
+	last             uint64 // sequence number
+	pending          sync.WaitGroup
+	calls            int
+	lost             bool           // something may have been stored with the answer lost
+	inflight         map[string]int // calls under way that carry a record of the key
+	begin            time.Time
 }
 
 type simList struct {

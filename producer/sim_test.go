@@ -55,6 +55,7 @@ type simPlan struct {
 	rounds    int
 	pause     time.Duration
 	misnumber bool
+	modes     simModes
 }
 
 func drawPlan(r *rand.Rand) simPlan {
@@ -132,6 +133,7 @@ func simulate(seed uint64) (*simRun, producer.Stats, []string) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	pl := drawPlan(r)
 	drawForm(seed, &pl)
+	drawOrder(seed, &pl)
 	x := &simRun{plan: pl, seed: seed, service: newSimService(rand.New(rand.NewPCG(seed, 2)), pl.shards)}
 	s := x.service
 	s.faults, s.page, s.rate, s.burst = pl.faults, pl.page, pl.rate, pl.rate
@@ -139,9 +141,13 @@ func simulate(seed uint64) (*simRun, producer.Stats, []string) {
 	x.history = h
 	h.refusals = pl.cfg.FailIfThrottled
 	h.fails, h.ttl, h.oldShards = pl.fails(), pl.cfg.RecordTTL, pl.faults.stale > 0 || pl.recreate || pl.page > 0
-	h.reshapes = pl.poison || pl.fails()
+	h.reshapes = pl.poison || pl.fails() || pl.modes.auto || pl.modes.turns
+	h.unkept, h.poison = pl.unkept(), pl.poison
 	h.stamps = pl.cfg.DuplicateStamps
-	h.keyed = pl.cfg.OnFailure == producer.FailKeyed
+	h.keyed = pl.cfg.OnFailure == producer.FailKeyed && !pl.unkept()
+	h.anyShard, h.inRangeOnly = pl.modes.auto || pl.modes.turns, pl.cfg.AckInRange
+	h.guarded = pl.cfg.ReorderGuard > 0 && !pl.fails() && !pl.poison
+	s.unkept, s.auto, s.mute, s.aggregatesOnAuto = pl.unkept(), pl.modes.auto, pl.modes.mute, pl.cfg.AggregateOnAuto
 	p, err := producer.New(s, "stream", producer.Seeded(pl.cfg, seed))
 	if err != nil {
 		panic(err)
@@ -254,6 +260,11 @@ func (x *simRun) operate(r *rand.Rand) {
 			s.recreate()
 		})
 	}
+	if x.plan.modes.turns {
+		for range 2 {
+			steps = append(steps, s.turn)
+		}
+	}
 	r.Shuffle(len(steps), func(i, j int) { steps[i], steps[j] = steps[j], steps[i] })
 	for _, step := range steps {
 		nap(time.Second)
@@ -300,6 +311,7 @@ func (x *simRun) call(r *rand.Rand, id int) {
 			for {
 				err := x.p.TryPut(u, func(r producer.Result) { h.report(data, r) })
 				if err == nil {
+					h.isBuffered(data)
 					break
 				}
 				if !errors.Is(err, producer.ErrBufferFull) {
@@ -325,6 +337,7 @@ func (x *simRun) call(r *rand.Rand, id int) {
 			if err != nil {
 				x.complain("Put: %v", err)
 			}
+			h.isBuffered(data)
 		}
 	}
 }
@@ -350,6 +363,7 @@ func (x *simRun) callBatch(r *rand.Rand, record func(small bool) (producer.UserR
 	if err != nil {
 		x.complain("PutBatch: %v", err)
 	}
+	h.isBuffered(all...)
 }
 
 // fingerprint is what a history comes to: two runs of a seed must agree.

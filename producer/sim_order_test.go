@@ -1,0 +1,106 @@
+package producer_test
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/streamkit/streamkit/producer"
+)
+
+// simModes is what a history may be about besides the usual: other promises of
+// order, and streams that distribute records themselves.
+type simModes struct {
+	auto  bool // the stream is AUTO from the start
+	turns bool // it becomes AUTO, or ceases to be
+	mute  bool // it may not be described
+}
+
+// drawOrder draws the promises of a history, without a change to what else its
+// seed draws.
+func drawOrder(seed uint64, pl *simPlan) {
+	if slices.ContainsFunc(simFound, func(f simFind) bool { return f.seed == seed }) {
+		return
+	}
+	r := rand.New(rand.NewPCG(seed, 5))
+	mode := r.IntN(12)
+	alone := pl.cfg.DuplicateStamps
+	switch {
+	case mode == 0 && !alone:
+		pl.cfg.Order = producer.Unordered
+	case mode == 1:
+		pl.cfg.Order = producer.Strict
+	case mode == 2 && !alone:
+		pl.modes.auto = true
+	case mode == 3 && !alone:
+		pl.modes.turns = true
+	case mode == 4 && !alone:
+		pl.cfg.AckInRange = true
+	case mode == 5:
+		pl.cfg.ReorderGuard = 7 * time.Second // longer than anything is late
+	}
+	pl.modes.mute = r.IntN(3) == 0
+	pl.cfg.AggregateOnAuto = (pl.modes.auto || pl.modes.turns) && r.IntN(3) == 0
+}
+
+// unkept says whether the order of keys is not promised.
+func (pl *simPlan) unkept() bool {
+	return pl.cfg.Order == producer.Unordered || pl.modes.auto || pl.modes.turns
+}
+
+// checkGapless: when a record failed, those of its key that had been put by
+// then failed, too.
+func (h *simHistory) checkGapless() {
+	for key, k := range h.keys {
+		if !ordered(key) {
+			continue
+		}
+		var gap time.Duration // when the last record before failed
+		var hole *simFate
+		for _, f := range k.fates {
+			switch {
+			case f.reports == 0:
+			case f.result.Err != nil:
+				if !f.batch && f.reportedAt > gap {
+					gap, hole = f.reportedAt, f
+				}
+			case hole != nil && f.buffered > 0 && f.buffered < gap:
+				h.complain("key %s: record %d was stored, and %d before it failed at %v, when it had been put", key, f.n, hole.n, gap)
+				return
+			}
+		}
+	}
+}
+
+// checkLate: if a lane waits long enough after a failure that may hide a stored
+// record, no copy stands behind what followed.
+func (s *simService) checkLate(h *simHistory) {
+	for _, sh := range s.shards {
+		last := map[string]*simSend{} // the greatest record of a key so far
+		most := map[string]int{}
+		for _, e := range sh.entries {
+			for _, data := range e.send.records {
+				key, n := parsePayload(data)
+				if !ordered(key) {
+					continue
+				}
+				if n < most[key] && last[key].sum != e.send.sum {
+					h.complain("key %s: a copy of record %d stands behind record %d", key, n, most[key])
+				}
+				if n > most[key] {
+					most[key], last[key] = n, e.send
+				}
+			}
+		}
+	}
+}
+
+// turn changes how the stream distributes records.
+func (s *simService) turn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.auto = !s.auto
+	s.history.mu.Lock()
+	s.history.resharded = true
+	s.history.mu.Unlock()
+}
