@@ -340,6 +340,7 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 
 	moves := make(map[*lane]*move, len(fresh))
 	heirs := make(map[string]*lane, len(fresh))
+	still := int64(0) // until when new lanes keep still, as the old ones would
 	for _, l := range fresh {
 		moves[l] = &move{units: firstUnits}
 		heirs[l.shardID] = l
@@ -357,6 +358,9 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 		p.stats.receivedBefore.Add(old.received)
 		old.received = 0
 		lastShard, lastSeq := old.lastShard, old.lastSeq
+		if p.cfg.ReorderGuard > 0 {
+			still = max(still, old.notBefore)
+		}
 		old.mu.Unlock()
 		if l := heirs[lastShard]; l != nil {
 			// What was acknowledged there still comes before all that follows.
@@ -375,6 +379,7 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 	for _, l := range lanes {
 		l.mu.Lock()
 		if m := moves[l]; m != nil {
+			l.notBefore = max(l.notBefore, still)
 			l.unshiftLocked(m.batches)
 			l.units = max(l.units, m.units)
 			l.fitTargetLocked(&p.sizes)

@@ -73,22 +73,21 @@ func (h *simHistory) checkGapless() {
 }
 
 // checkLate: if a lane waits long enough after a failure that may hide a stored
-// record, no copy stands behind what followed.
+// record, what was sent before another record does not stand behind it.
 func (s *simService) checkLate(h *simHistory) {
 	for _, sh := range s.shards {
-		last := map[string]*simSend{} // the greatest record of a key so far
-		most := map[string]int{}
+		last := map[string]*simFate{} // the greatest record of a key so far
 		for _, e := range sh.entries {
 			for _, data := range e.send.records {
-				key, n := parsePayload(data)
-				if !ordered(key) {
+				f := h.fates[data]
+				if f == nil || !ordered(f.key) {
 					continue
 				}
-				if n < most[key] && last[key].sum != e.send.sum {
-					h.complain("key %s: a copy of record %d stands behind record %d", key, n, most[key])
-				}
-				if n > most[key] {
-					most[key], last[key] = n, e.send
+				l := last[f.key]
+				if l == nil || f.n > l.n {
+					last[f.key] = f
+				} else if l.sends[0].at > e.send.at {
+					h.complain("key %s: record %d, sent at %v, stands behind record %d, which was sent later", f.key, f.n, e.send.at, l.n)
 				}
 			}
 		}
