@@ -257,7 +257,6 @@ func (p *Producer) divide(b *batch, keys hashkey.Range, known bool) (yes, no *ba
 	case known && b.within(keys):
 		return b, nil
 	case known && p.cfg.AckInRange:
-		block := b.block
 		subs := make([]int32, 0, len(b.meta))
 		for i := range b.meta {
 			if keys.Contains(b.meta[i].hash) {
