@@ -30,7 +30,7 @@ const (
 
 	// EncodingCBOR is CBOR alone. Data are as they are, which halves the work
 	// of a request. Kinesis takes it, as do streamd and the servers that are
-	// tried with the SDKs for Java; a server that does not is an error.
+	// tried with the SDKs for Java; a server that does not pauses the producer.
 	EncodingCBOR
 )
 
@@ -172,40 +172,6 @@ var encodingCodes = map[string]bool{
 	"InvalidAction":                 true,
 }
 
-// understoodCodes are errors for which a server must have read the request, or
-// which have nothing to do with what it holds.
-var understoodCodes = map[string]bool{
-	codeThroughput:                        true,
-	"AccessDeniedException":               true,
-	"ExpiredTokenException":               true,
-	"ExpiredToken":                        true,
-	"IncompleteSignatureException":        true,
-	"InvalidClientTokenId":                true,
-	"InvalidSignatureException":           true,
-	"KMSAccessDeniedException":            true,
-	"KMSDisabledException":                true,
-	"KMSInvalidStateException":            true,
-	"KMSNotFoundException":                true,
-	"KMSOptInRequired":                    true,
-	"KMSThrottlingException":              true,
-	"LimitExceededException":              true,
-	"MissingAuthenticationTokenException": true,
-	"OptInRequired":                       true,
-	"RequestExpired":                      true,
-	"RequestTimeTooSkewed":                true,
-	"ResourceInUseException":              true,
-	"ResourceNotFoundException":           true,
-	"SignatureDoesNotMatch":               true,
-	"ThrottlingException":                 true,
-	"UnrecognizedClientException":         true,
-	"InternalFailure":                     true,
-	"InternalFailureException":            true,
-	"ServiceUnavailable":                  true,
-	"ServiceUnavailableException":         true,
-	"RequestEntityTooLarge":               true,
-	"RequestEntityTooLargeException":      true,
-}
-
 // refusedByStatus reports whether a server said that it did not serve the
 // request.
 func refusedByStatus(err error) bool {
@@ -230,10 +196,12 @@ func refusal(err error) refusalKind {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusRequestEntityTooLarge:
 		return notRefused
 	}
-	switch {
-	case encodingCodes[code]:
+	if encodingCodes[code] {
 		return refusedEncoding
-	case understoodCodes[code]:
+	}
+	// The codes that are known and not about what a request holds: a server must
+	// have read it to say so, or would say so of any.
+	if f, known := faults[code]; known && f.action != actHalve {
 		return notRefused
 	}
 	return refusedRequest

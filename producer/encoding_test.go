@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -276,6 +277,35 @@ func TestInvalidRequestIsNoRefusal(t *testing.T) {
 		defer f.mu.Unlock()
 		if want := []string{typeCBOR, typeJSON, typeCBOR}; !slices.Equal(f.types, want) {
 			t.Errorf("requests %v, want %v", f.types, want)
+		}
+	})
+}
+
+// TestCBORAlone checks that without a probe a server that refuses CBOR pauses the
+// producer, which loses nothing and does not hammer it.
+func TestCBORAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := streamdtest.New(t)
+		srv.CreateStream(t, "stream", 1)
+		f := &front{next: srv.HTTPClient()}
+		var healed atomic.Bool
+		f.refuse = func(int, string) *http.Response {
+			if healed.Load() {
+				return nil
+			}
+			return answerOfServer(400, typeJSON, `{"__type":"SerializationException"}`)
+		}
+		p := start(t, f.client(srv), producer.Config{Encoding: producer.EncodingCBOR, RecordTTL: -1})
+		put(t, p, record("k", "d"), nil)
+		time.Sleep(time.Minute)
+		cbor, json := f.seen()
+		if !p.Stats().Paused || cbor < 2 || cbor > 20 || json != 0 {
+			t.Errorf("paused %v after %d requests in CBOR and %d in JSON", p.Stats().Paused, cbor, json)
+		}
+		healed.Store(true)
+		closeNow(t, p)
+		if got := contents(t, srv); !slices.Equal(got, []string{"d"}) {
+			t.Errorf("stored %v", got)
 		}
 	})
 }

@@ -119,6 +119,11 @@ var faults = map[string]fault{
 	"KMSOptInRequired":         {action: actPause},
 	"OptInRequired":            {action: actPause},
 
+	// The server cannot read any request, say in the encoding that was chosen.
+	"SerializationException":        {action: actPause},
+	"UnknownOperationException":     {action: actPause},
+	"UnsupportedMediaTypeException": {action: actPause},
+
 	// One of the records.
 	"ValidationException":            {action: actHalve},
 	codeInvalidArgument:              {action: actHalve},
