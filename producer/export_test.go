@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"io"
 	"math/rand/v2"
 	"sync"
 
@@ -58,4 +59,24 @@ func PutOnWire(ctx context.Context, client *kinesis.Client, in *kinesis.PutRecor
 // PlainCall makes one PutRecords call as the SDK does it.
 func PlainCall(ctx context.Context, api API, in *kinesis.PutRecordsInput) (*kinesis.PutRecordsOutput, error) {
 	return plainPutter{api}.putRecords(ctx, in)
+}
+
+// ReadProperties opens the reader of properties files to tests: keys and values by
+// turns.
+func ReadProperties(r io.Reader) (all []string, err error) {
+	ps, err := readProperties(r)
+	for _, p := range ps {
+		all = append(all, p.key, p.value)
+	}
+	return all, err
+}
+
+// KPLKeys returns the keys that ConfigFromProperties knows, and the defaults of
+// the KPL, which may be empty.
+func KPLKeys() map[string]string {
+	all := make(map[string]string)
+	for name, k := range kplKeys {
+		all[name] = k.initial
+	}
+	return all
 }

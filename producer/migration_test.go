@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,6 +74,24 @@ func Example_fromKPL() {
 	failed.Range(func(_, _ any) bool { n++; return true })
 	fmt.Println(s.UserRecordsPut, "records put,", n, "failed, the last in", res.ShardID)
 	// Output: 101 records put, 0 failed, the last in shardId-000000000001
+}
+
+func ExampleConfigFromProperties() {
+	file := strings.NewReader("RecordTtl = 60000\nMetricsLevel = detailed\nThreadingModel = POOLED\n")
+	cfg, warnings, err := producer.ConfigFromProperties(file)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, w := range warnings {
+		if !w.Default { // more than the KPL's default was asked for
+			fmt.Println(w)
+		}
+	}
+	fmt.Println(cfg.RecordTTL)
+	// Output:
+	// line 3: ThreadingModel: requests need no threads here; MaxConnections bounds those in flight
+	// 1m0s
 }
 
 func Example_fromA8M() {
