@@ -12,6 +12,9 @@ const (
 // reads a second until the service refuses one. From then on it holds a rate
 // that halves with each refusal and grows by one read a second each second,
 // because other readers of the shard share the service's limit.
+//
+// Pauses vary by a tenth, so that the shards of a process, which are often
+// taken at one moment, do not go on to be read at one moment.
 type pace struct {
 	idleMin, idleMax time.Duration
 
@@ -36,9 +39,9 @@ func (p *pace) success(now time.Time, records int, behind time.Duration) time.Ti
 		p.idle = p.idleMin
 	case records > 0:
 		p.idle = p.idleMin
-		next = p.lastRead.Add(p.idle)
+		next = p.lastRead.Add(jitter(p.idle))
 	default:
-		next = p.lastRead.Add(p.idle)
+		next = p.lastRead.Add(jitter(p.idle))
 		p.idle = min(p.idle*3/2, p.idleMax)
 	}
 	if p.rate == 0 {
@@ -64,8 +67,9 @@ func (p *pace) throttled(now time.Time) time.Time {
 	} else {
 		p.rate = max(p.rate/2, minReadsPerSecond)
 	}
-	p.lastRate = now
-	return now.Add(p.gap())
+	// The rate grows from the next read on, not while nothing is read.
+	p.lastRate = now.Add(jitter(p.gap()))
+	return p.lastRate
 }
 
 func (p *pace) gap() time.Duration {
