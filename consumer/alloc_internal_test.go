@@ -23,10 +23,10 @@ func TestDecodeAllocatesByTheBatch(t *testing.T) {
 			in[i].Data = data
 		}
 	}
-	d.batch(in)
+	d.batch(in, "")
 	n := testing.AllocsPerRun(20, func() {
 		d.last = Checkpoint{}
-		if b := d.batch(in); len(b.Records) != 2000 {
+		if b := d.batch(in, ""); len(b.Records) != 2000 {
 			t.Fatalf("%d user records", len(b.Records))
 		}
 	})

@@ -125,6 +125,24 @@ type Config struct {
 	// Default 30s; at least 1ms.
 	ShutdownTimeout time.Duration
 
+	// RetrievalMode is how records are brought from the stream. Default
+	// RetrievalPolling. (KCL: fan-out.)
+	RetrievalMode RetrievalMode
+
+	// ConsumerName is the name under which the application is registered as a
+	// consumer of the stream, for fan-out. All its workers must have the same.
+	// Default the application's name.
+	ConsumerName string
+
+	// ConsumerARN is a consumer that somebody has registered, to be used
+	// instead of a name. Default none.
+	ConsumerARN string
+
+	// OwnRegistration has a worker that has registered the consumer deregister it
+	// when it stops and no other worker has a lease. The default, false, leaves
+	// it registered, as the KCL does, and AWS goes on to charge for it.
+	OwnRegistration bool
+
 	// MaxRecords is the most Kinesis records of one read, and so of one batch;
 	// aggregated ones hold more user records. Default 10000; from 1 to 10000.
 	MaxRecords int
@@ -189,6 +207,15 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Mode < ModeAuto || c.Mode > ModeKCL2 {
 		errs = append(errs, fmt.Errorf("Mode %d is unknown", c.Mode))
+	}
+	if c.RetrievalMode < RetrievalPolling || c.RetrievalMode > RetrievalMixed {
+		errs = append(errs, fmt.Errorf("RetrievalMode %d is unknown", c.RetrievalMode))
+	}
+	if c.RetrievalMode == RetrievalPolling && (c.ConsumerName != "" || c.ConsumerARN != "" || c.OwnRegistration) {
+		errs = append(errs, errors.New("ConsumerName, ConsumerARN and OwnRegistration have no meaning under RetrievalPolling; set RetrievalMode, or leave them out"))
+	}
+	if c.ConsumerARN != "" && (c.ConsumerName != "" || c.OwnRegistration) {
+		errs = append(errs, errors.New("ConsumerARN names a registered consumer; leave ConsumerName and OwnRegistration out"))
 	}
 	if c.RangePolicy < RangeAuto || c.RangePolicy > RangeDropAggregate {
 		errs = append(errs, fmt.Errorf("RangePolicy %d is unknown", c.RangePolicy))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,9 @@ type Consumer struct {
 	cfg          Config
 	log          *slog.Logger
 	incarnation  string // tells this process from others of its name
+
+	registration *registration // nil if only polling is asked for
+	subscribe    subscribeFunc // likewise
 
 	budget *budget
 	writes chan struct{} // capacity MaxLeaseRenewalThreads: writes of leases in flight
@@ -50,6 +54,10 @@ func New(api API, leases LeaseStore, app, stream string, newProcessor func(*Shar
 	if app == "" || stream == "" {
 		err = errors.Join(err, errors.New("application and stream must have a name"))
 	}
+	fanOut, ok := api.(FanOutAPI)
+	if cfg.RetrievalMode != RetrievalPolling && api != nil && !ok {
+		err = errors.Join(err, fmt.Errorf("RetrievalMode %v needs a client that implements FanOutAPI, as *kinesis.Client does; %T does not", cfg.RetrievalMode, api))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("consumer: config: %w", err)
 	}
@@ -63,6 +71,10 @@ func New(api API, leases LeaseStore, app, stream string, newProcessor func(*Shar
 		kick:        make(chan struct{}, 1),
 		stopping:    make(chan struct{}),
 		held:        map[string]*holding{},
+	}
+	if cfg.RetrievalMode != RetrievalPolling {
+		c.registration = newRegistration(fanOut, c.ref, app, &c.cfg, c.log)
+		c.subscribe = newSubscribe(fanOut)
 	}
 	return c, nil
 }
@@ -97,6 +109,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 	// Work outlives ctx by up to ShutdownTimeout.
 	work, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
+	var registering sync.WaitGroup
+	defer registering.Wait()
+	if c.registration != nil {
+		registering.Go(func() { c.registration.run(ctx) })
+	}
 	c.assign(ctx, work)
 
 	close(c.stopping)
@@ -106,7 +123,29 @@ func (c *Consumer) Run(ctx context.Context) error {
 	if work.Err() != nil {
 		return fmt.Errorf("consumer: gave up records in flight after ShutdownTimeout %v: %w", c.cfg.ShutdownTimeout, ErrShutdown)
 	}
+	registering.Wait()
+	c.deregister(ctx)
 	return nil
+}
+
+// deregister ends the registration as a consumer of the stream if that is asked
+// for and no other worker has a lease.
+func (c *Consumer) deregister(ctx context.Context) {
+	if c.registration == nil || !c.cfg.OwnRegistration {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.KinesisRequestTimeout)
+	defer cancel()
+	leases, err := c.store.List(ctx)
+	if err == nil && slices.ContainsFunc(leases, func(l Lease) bool { return l.Owner != "" && l.Owner != c.cfg.WorkerID }) {
+		return
+	}
+	if err == nil {
+		err = c.registration.deregister(ctx)
+	}
+	if err != nil {
+		c.log.Warn("still registered as a consumer of the stream; deregister it if it is not to be paid for", errAttr(err))
+	}
 }
 
 // prepare makes the store ready and creates the first leases.
@@ -203,25 +242,6 @@ func (c *Consumer) lookNow() {
 	select {
 	case c.kick <- struct{}{}:
 	default: // it will
-	}
-}
-
-// newFetcher returns what brings the records of a shard.
-func (c *Consumer) newFetcher(h *holding, start Checkpoint) fetcher {
-	return &poller{
-		api: c.api, ref: c.ref, shard: h.key,
-		limit: int32(c.cfg.MaxRecords), timeout: c.cfg.KinesisRequestTimeout,
-		budget: c.budget, stats: &c.stats.fetch,
-		start: start, startTime: c.cfg.InitialPosition.Time, since: h.stored.Load().LatestSince,
-		onLatest: func(t time.Time) {
-			h.latestSince.Store(&t)
-			select {
-			case h.poke <- struct{}{}:
-			default: // the keeper is about to write
-			}
-		},
-		pace:     newPace(c.cfg.IdleTimeBetweenReads),
-		estimate: firstEstimate,
 	}
 }
 

@@ -70,8 +70,10 @@ func newDecoder(shard *Shard, start Checkpoint, policy RangePolicy, stats *decod
 	return d
 }
 
-// batch decodes what one read has brought.
-func (d *decoder) batch(in []types.Record) *Batch {
+// batch decodes what one read has brought. next, unless it is "", is a number
+// behind it and before all that follows: the place of the batch's end, which so
+// moves on a shard that nothing is put into.
+func (d *decoder) batch(in []types.Record, next string) *Batch {
 	b := &Batch{Shard: d.shard}
 	if len(in) > 0 {
 		// A little more than last time, so that the slice seldom grows.
@@ -95,6 +97,9 @@ func (d *decoder) batch(in []types.Record) *Batch {
 		bytes += int64(len(r.Data))
 		d.one(r, seq)
 		d.last = Checkpoint{SequenceNumber: seq, SubSequenceNumber: max(d.sub, d.from)}
+	}
+	if next != "" && (d.last.SequenceNumber == "" || seqno.Compare(next, d.last.SequenceNumber) > 0) {
+		d.last = Checkpoint{SequenceNumber: next}
 	}
 	b.Records, b.end = d.records, d.last
 	if len(in) > 0 {

@@ -50,7 +50,7 @@ func TestRangePolicies(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var stats decodeStats
 			d := newDecoder(shardOf(half[0]), Checkpoint{SequenceNumber: TrimHorizon}, tt.policy, &stats)
-			b := d.batch([]types.Record{kinesisRecord(5, tt.outer, blob(in, out, in, out))})
+			b := d.batch([]types.Record{kinesisRecord(5, tt.outer, blob(in, out, in, out))}, "")
 			got := ""
 			for _, r := range b.Records {
 				got += string(r.Data)
@@ -85,7 +85,7 @@ func TestResumeInsideAnAggregate(t *testing.T) {
 		kinesisRecord(5, "a", blob(hashkey.Key{}, hashkey.Key{}, hashkey.Key{}, hashkey.Key{})),
 		kinesisRecord(6, "x", []byte("plain")),
 		kinesisRecord(6, "x", []byte("plain")),
-	})
+	}, "")
 	var got []string
 	for _, r := range b.Records {
 		got = append(got, fmt.Sprint(string(r.Data), " ", r.Checkpoint()))
@@ -95,7 +95,7 @@ func TestResumeInsideAnAggregate(t *testing.T) {
 	}
 	// A whole record that was acknowledged is not delivered again.
 	d = newDecoder(&Shard{ID: "s"}, Checkpoint{"6", 0}, RangeAuto, &stats)
-	if b := d.batch([]types.Record{kinesisRecord(6, "x", []byte("plain"))}); len(b.Records) != 0 || b.end != (Checkpoint{"6", 0}) {
+	if b := d.batch([]types.Record{kinesisRecord(6, "x", []byte("plain"))}, ""); len(b.Records) != 0 || b.end != (Checkpoint{"6", 0}) {
 		t.Errorf("delivered %d, end %v", len(b.Records), b.end)
 	}
 }
@@ -123,6 +123,31 @@ func TestCheckpointOrder(t *testing.T) {
 	for _, good := range order[1:] {
 		if err := good.Validate(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestContinuationMovesTheEnd: what a subscription says of its place counts as
+// read, unless it lies before a record that is.
+func TestContinuationMovesTheEnd(t *testing.T) {
+	var stats decodeStats
+	d := newDecoder(&Shard{ID: "s"}, Checkpoint{"5", 1}, RangeAuto, &stats)
+	for _, tt := range []struct {
+		name string
+		in   []types.Record
+		next string
+		want Checkpoint
+		n    int
+	}{
+		{"empty, ahead", nil, "7", Checkpoint{"7", 0}, 0},
+		{"empty, the same", nil, "7", Checkpoint{"7", 0}, 0},
+		{"record, that of the record", []types.Record{kinesisRecord(9, "a", blob(hashkey.Key{}, hashkey.Key{}))}, "9", Checkpoint{"9", 1}, 2},
+		{"record, behind it", []types.Record{kinesisRecord(10, "x", []byte("plain"))}, "12", Checkpoint{"12", 0}, 1},
+		{"none", nil, "", Checkpoint{"12", 0}, 0},
+		{"record that was read", []types.Record{kinesisRecord(10, "x", []byte("plain"))}, "", Checkpoint{"12", 0}, 0},
+	} {
+		if b := d.batch(tt.in, tt.next); b.end != tt.want || len(b.Records) != tt.n {
+			t.Errorf("%s: %d records, end %v; want %d, %v", tt.name, len(b.Records), b.end, tt.n, tt.want)
 		}
 	}
 }

@@ -49,6 +49,21 @@
 //     SHARD_END. That is stored after the children's leases were created, so
 //     the leases cover all hash keys at all times.
 //
+// # Retrieval
+//
+// Config.RetrievalMode chooses. Polling reads at once while records wait, and
+// else every 200 ms to one second. It holds back only when the service refuses
+// a read: from then on it keeps to a rate that refusals halve and time lets grow.
+//
+// Fan-out subscribes to each shard. A subscription is replaced before the
+// service ends it, and after 35 s of silence, and goes on at the number that its
+// last event named; that number is also a place to checkpoint, so the lease of a
+// shard that nothing is put into stays near the shard's end. A subscription is
+// not opened within five seconds of the one before, which the service would
+// refuse. What the processor does not take is left on the service's side.
+//
+// Mixed subscribes where it can and polls where it cannot, see [RetrievalMixed].
+//
 // # Delivery
 //
 // Every record is delivered at least once, and in order within its shard and

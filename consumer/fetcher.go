@@ -12,22 +12,82 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 )
 
-// fetcher brings the records of one shard, in order. Polling is one way; a
-// subscription can be another. It belongs to one goroutine.
+// fetcher brings the records of one shard, in order. It belongs to one
+// goroutine.
 type fetcher interface {
 	// fetch waits until the shard is due and returns what it brings, which may
 	// be nothing. The page's bytes are charged to the budget; the caller
-	// returns them. After an error the caller waits and calls again.
+	// returns them. After an error the caller waits and calls again, unless it
+	// is a *handledError.
 	fetch(ctx context.Context) (page, error)
+
+	// close frees what fetch holds. It is the last call.
+	close()
 }
 
 // page is what one fetch brings.
 type page struct {
 	records  []types.Record
 	behind   time.Duration
-	bytes    int64 // charged to the budget
-	ended    bool  // the shard is closed and this is the rest of it
+	bytes    int64  // charged to the budget
+	next     string // a number behind records and before all that follow; "" if not known
+	ended    bool   // the shard is closed and this is the rest of it
 	children []types.ChildShard
+}
+
+// bytesOf returns what records take of the budget.
+func bytesOf(records []types.Record) (n int64) {
+	for i := range records {
+		n += recordOverhead + int64(len(records[i].Data)) + int64(len(aws.ToString(records[i].PartitionKey)))
+	}
+	return n
+}
+
+// place is where a shard is read on, whatever reads it.
+type place struct {
+	start     Checkpoint // where to begin, unless received is set
+	startTime time.Time  // for AT_TIMESTAMP
+	received  string     // number of the last record received, or one behind it
+
+	// since is when reading began from LATEST; onLatest is told once. What reads
+	// later begins there, because another LATEST would skip what came in
+	// between.
+	since    time.Time
+	onLatest func(time.Time)
+}
+
+// position is a place in a request.
+type position struct {
+	kind   types.ShardIteratorType
+	number *string
+	at     *time.Time
+}
+
+// position returns where to read on.
+func (p *place) position() position {
+	switch {
+	case p.received != "":
+		return position{kind: types.ShardIteratorTypeAfterSequenceNumber, number: &p.received}
+	case !p.start.IsSentinel():
+		// At, not after: the checkpoint may lie inside an aggregated record.
+		return position{kind: types.ShardIteratorTypeAtSequenceNumber, number: &p.start.SequenceNumber}
+	case p.start.SequenceNumber == Latest && p.since.IsZero():
+		return position{kind: types.ShardIteratorTypeLatest}
+	case p.start.SequenceNumber == Latest:
+		return position{kind: types.ShardIteratorTypeAtTimestamp, at: &p.since}
+	case p.start.SequenceNumber == AtTimestamp && !p.startTime.IsZero():
+		return position{kind: types.ShardIteratorTypeAtTimestamp, at: &p.startTime}
+	}
+	return position{kind: types.ShardIteratorTypeTrimHorizon}
+}
+
+// granted notes that the service has given a position that was asked for at the
+// given time.
+func (p *place) granted(pos position, asked time.Time) {
+	if pos.kind == types.ShardIteratorTypeLatest {
+		p.since = asked.Truncate(time.Millisecond)
+		p.onLatest(p.since)
+	}
 }
 
 // errShardGone means that the stream no longer has the shard.
@@ -37,9 +97,12 @@ var errShardGone = errors.New("consumer: the stream has no such shard")
 // that the service sends.
 const firstEstimate = 10 << 20
 
-// fetchStats is what pollers count.
+// fetchStats is what fetchers count.
 type fetchStats struct {
 	reads, empty, failed, throttled, iteratorsExpired atomic.Int64
+
+	subscriptions, subscriptionsInUse, subscriptionsLost atomic.Int64
+	silent, fellBack, events, emptyEvents                atomic.Int64
 }
 
 // poller fetches with GetRecords.
@@ -52,15 +115,7 @@ type poller struct {
 	budget  *budget
 	stats   *fetchStats
 
-	start     Checkpoint // where to begin, unless received is set
-	startTime time.Time  // for AT_TIMESTAMP
-	received  string     // sequence number of the last record received
-
-	// since is when reading began from LATEST; onLatest is told once. A later
-	// iterator begins there, because another LATEST one would skip what came
-	// in between.
-	since    time.Time
-	onLatest func(time.Time)
+	place *place
 
 	iterator *string
 	pace     pace
@@ -92,9 +147,7 @@ func (p *poller) fetch(ctx context.Context) (page, error) {
 		behind:   time.Duration(aws.ToInt64(out.MillisBehindLatest)) * time.Millisecond,
 		ended:    out.NextShardIterator == nil,
 		children: out.ChildShards,
-	}
-	for i := range out.Records {
-		pg.bytes += recordOverhead + int64(len(out.Records[i].Data)) + int64(len(aws.ToString(out.Records[i].PartitionKey)))
+		bytes:    bytesOf(out.Records),
 	}
 	p.budget.charge(pg.bytes - reserved)
 	// A response is seldom much larger than the last one; one that is exceeds
@@ -102,7 +155,7 @@ func (p *poller) fetch(ctx context.Context) (page, error) {
 	p.estimate = min(max(pg.bytes*5/4, 64<<10), firstEstimate)
 	p.iterator = out.NextShardIterator
 	if n := len(out.Records); n > 0 {
-		p.received = aws.ToString(out.Records[n-1].SequenceNumber)
+		p.place.received = aws.ToString(out.Records[n-1].SequenceNumber)
 	} else {
 		p.stats.empty.Add(1)
 	}
@@ -126,22 +179,10 @@ func (p *poller) read(ctx context.Context) (*kinesis.GetRecordsOutput, error) {
 
 // renew gets an iterator behind what was received.
 func (p *poller) renew(ctx context.Context) error {
-	in := &kinesis.GetShardIteratorInput{StreamName: p.ref.name, StreamARN: p.ref.arn, ShardId: &p.shard}
-	fromLatest := false
-	switch {
-	case p.received != "":
-		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAfterSequenceNumber, &p.received
-	case !p.start.IsSentinel():
-		// At, not after: the checkpoint may lie inside an aggregated record.
-		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAtSequenceNumber, &p.start.SequenceNumber
-	case p.start.SequenceNumber == Latest && p.since.IsZero():
-		in.ShardIteratorType, fromLatest = types.ShardIteratorTypeLatest, true
-	case p.start.SequenceNumber == Latest:
-		in.ShardIteratorType, in.Timestamp = types.ShardIteratorTypeAtTimestamp, &p.since
-	case p.start.SequenceNumber == AtTimestamp && !p.startTime.IsZero():
-		in.ShardIteratorType, in.Timestamp = types.ShardIteratorTypeAtTimestamp, &p.startTime
-	default:
-		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
+	pos := p.place.position()
+	in := &kinesis.GetShardIteratorInput{
+		StreamName: p.ref.name, StreamARN: p.ref.arn, ShardId: &p.shard,
+		ShardIteratorType: pos.kind, StartingSequenceNumber: pos.number, Timestamp: pos.at,
 	}
 	callCtx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
@@ -151,12 +192,12 @@ func (p *poller) renew(ctx context.Context) error {
 		return p.failed(ctx, fmt.Errorf("get an iterator for shard %q: %w", p.shard, err))
 	}
 	p.iterator = out.ShardIterator
-	if fromLatest {
-		p.since = asked.Truncate(time.Millisecond)
-		p.onLatest(p.since)
-	}
+	p.place.granted(pos, asked)
 	return nil
 }
+
+// close implements fetcher.
+func (p *poller) close() {}
 
 // failed notes a failed call and prepares the next. A *handledError needs
 // neither a log line nor a wait of the caller.
@@ -184,8 +225,8 @@ func (p *poller) failed(ctx context.Context, err error) error {
 	return err
 }
 
-// handledError marks a failure that the poller has answered by itself: with
-// its pace, or with a new iterator.
+// handledError marks a failure that the fetcher has answered by itself, as with
+// its pace or with a new iterator.
 type handledError struct{ err error }
 
 func (e *handledError) Error() string { return e.err.Error() }

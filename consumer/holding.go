@@ -33,6 +33,7 @@ type holding struct {
 	stored      atomic.Pointer[Lease]     // the lease as it is known to be stored
 	latestSince atomic.Pointer[time.Time] // to be stored, if not nil
 	behind      atomic.Int64              // time.Duration behind the newest record
+	subscribed  atomic.Bool               // whether the shard is read over a subscription now
 
 	// Owned by the writing goroutine.
 	written   time.Time // when the last write known to be done was sent

@@ -31,8 +31,8 @@ func TestPaceOfAnUndisturbedReader(t *testing.T) {
 		t.Errorf("behind, with nothing in the answer: waits %v after it", wait-30*time.Millisecond)
 	}
 	near(t, "records at the tip", read(1, 0), 200*time.Millisecond)
-	for _, want := range []time.Duration{200, 300, 450, 675, 1000, 1000} {
-		near(t, "idle", read(0, 0), want*time.Millisecond)
+	for _, want := range []int{200, 300, 450, 675, 1000, 1000} {
+		near(t, "idle", read(0, 0), time.Duration(want)*time.Millisecond)
 	}
 	near(t, "records again", read(1, 0), 200*time.Millisecond)
 	near(t, "idle again", read(0, 0), 200*time.Millisecond)

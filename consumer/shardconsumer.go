@@ -251,6 +251,7 @@ func (s *shardConsumer) failed(call string, err error) {
 func (s *shardConsumer) read(ctx context.Context, start Checkpoint, out chan<- *Batch) {
 	defer close(out)
 	fetch := s.c.newFetcher(s.h, start)
+	defer fetch.close()
 	dec := newDecoder(s.h.shard, start, s.c.cfg.RangePolicy, &s.c.stats.decode)
 	var failures streak
 	for {
@@ -264,7 +265,7 @@ func (s *shardConsumer) read(ctx context.Context, start Checkpoint, out chan<- *
 			if n := failures.ok(); n > 0 {
 				s.c.log.Info("reads succeed again", lease(s.h.key), slog.Int("failed", n))
 			}
-			b = dec.batch(pg.records)
+			b = dec.batch(pg.records, pg.next)
 			b.bytes, b.BehindLatest = pg.bytes, pg.behind
 		case errors.Is(err, errShardGone):
 			pg.ended = true // if the listing of shards agrees
@@ -283,7 +284,7 @@ func (s *shardConsumer) read(ctx context.Context, start Checkpoint, out chan<- *
 				}
 			}
 		}
-		if b.bytes == 0 && !b.ended {
+		if b.bytes == 0 && !b.ended && pg.next == "" {
 			s.h.behind.Store(int64(pg.behind))
 			continue
 		}

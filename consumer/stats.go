@@ -41,6 +41,14 @@ type Stats struct {
 	ThrottledReads   int64 // calls that Kinesis refused as too many
 	ExpiredIterators int64 // iterators that had to be replaced
 
+	Subscriptions       int64 // calls of SubscribeToShard that succeeded
+	SubscriptionsInUse  int64 // those refused because the one before had not ended yet
+	SubscriptionsLost   int64 // subscriptions that ended before their time, without the next
+	SubscriptionsSilent int64 // those given up because nothing came for 35 s
+	FanOutFallbacks     int64 // turns to polling because a subscription was refused
+	Events              int64 // events that subscriptions have sent
+	EmptyEvents         int64 // those without records
+
 	LeasesTakenFree    int64 // taken without an owner
 	LeasesTakenExpired int64 // taken from a worker that had stopped renewing
 	LeasesStolen       int64 // taken from a worker that had too many
@@ -67,6 +75,7 @@ type ShardStats struct {
 	ShardID      string
 	BehindLatest time.Duration // behind the newest record, at the last delivery
 	Checkpoint   Checkpoint    // as stored
+	Subscribed   bool          // read over a subscription, not by polling
 }
 
 // Stats returns the present counts. Each is exact; they are not read at one
@@ -81,6 +90,9 @@ func (c *Consumer) Stats() Stats {
 		ProcessorErrors: s.processorErrors.Load(),
 		Reads:           f.reads.Load(), EmptyReads: f.empty.Load(), ReadErrors: f.failed.Load(),
 		ThrottledReads: f.throttled.Load(), ExpiredIterators: f.iteratorsExpired.Load(),
+		Subscriptions: f.subscriptions.Load(), SubscriptionsInUse: f.subscriptionsInUse.Load(),
+		SubscriptionsLost: f.subscriptionsLost.Load(), SubscriptionsSilent: f.silent.Load(),
+		FanOutFallbacks: f.fellBack.Load(), Events: f.events.Load(), EmptyEvents: f.emptyEvents.Load(),
 		LeasesTakenFree: s.leasesTakenFree.Load(), LeasesTakenExpired: s.leasesTakenExpired.Load(),
 		LeasesStolen: s.leasesStolen.Load(), LeasesLost: s.leasesLost.Load(), LeasesExpired: s.leasesExpired.Load(),
 		LeasesReleased: s.leasesReleased.Load(), LeasesCreated: s.leasesCreated.Load(), LeasesDeleted: s.leasesDeleted.Load(),
@@ -91,7 +103,7 @@ func (c *Consumer) Stats() Stats {
 	c.mu.Lock()
 	for _, h := range c.held {
 		if h != nil {
-			st.Shards = append(st.Shards, ShardStats{h.key, time.Duration(h.behind.Load()), h.stored.Load().Checkpoint})
+			st.Shards = append(st.Shards, ShardStats{h.key, time.Duration(h.behind.Load()), h.stored.Load().Checkpoint, h.subscribed.Load()})
 		}
 	}
 	c.mu.Unlock()

@@ -82,6 +82,14 @@ func NewCollector(app, stream string, source Source, cfg Config) *Collector {
 	counter("read_errors_total", "Failed calls to Kinesis.", func(s *consumer.Stats) int64 { return s.ReadErrors })
 	counter("throttles_total", "Calls that Kinesis refused as too many.", func(s *consumer.Stats) int64 { return s.ThrottledReads })
 	counter("iterator_expired_total", "Iterators that had to be replaced.", func(s *consumer.Stats) int64 { return s.ExpiredIterators })
+	counter("subscriptions_total", "Subscriptions to shards.", func(s *consumer.Stats) int64 { return s.Subscriptions })
+	by("reason", "subscriptions_lost_total", "Subscriptions that ended before their time.", func(s *consumer.Stats) map[string]int64 {
+		return map[string]int64{"silent": s.SubscriptionsSilent, "ended": s.SubscriptionsLost}
+	})
+	counter("subscriptions_in_use_total", "Subscriptions refused because the one before had not ended yet.", func(s *consumer.Stats) int64 { return s.SubscriptionsInUse })
+	counter("fan_out_fallbacks_total", "Turns from subscribing to polling.", func(s *consumer.Stats) int64 { return s.FanOutFallbacks })
+	counter("events_total", "Events that subscriptions have sent.", func(s *consumer.Stats) int64 { return s.Events })
+	counter("empty_events_total", "Events without records.", func(s *consumer.Stats) int64 { return s.EmptyEvents })
 	by("how", "lease_taken_total", "Leases taken.", func(s *consumer.Stats) map[string]int64 {
 		return map[string]int64{"free": s.LeasesTakenFree, "expired": s.LeasesTakenExpired, "stolen": s.LeasesStolen}
 	})
