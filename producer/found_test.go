@@ -133,3 +133,32 @@ func TestExpiryBehindDispute(t *testing.T) {
 		s.settled(t, p)
 	})
 }
+
+// TestGuardThroughReshard: what may arrive late is waited for also if the shard
+// closes meanwhile.
+func TestGuardThroughReshard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimService(rand.New(rand.NewPCG(1, 1)), 1)
+		s.history.resharded, s.history.reshapes = true, true
+		p := start(t, s, producer.Config{RecordTTL: -1, RequestTimeout: time.Second, ReorderGuard: 5 * time.Second, ShardRefreshInterval: time.Second})
+		s.put(t, p, "key", 1)
+		time.Sleep(time.Second)
+		s.mu.Lock()
+		s.faults.late = 1000
+		s.mu.Unlock()
+		s.put(t, p, "key", 2) // lands up to four seconds after its timeout
+		time.Sleep(500 * time.Millisecond)
+		s.calm()
+		s.put(t, p, "key", 3)
+		time.Sleep(time.Second)
+		s.mu.Lock()
+		s.splitLocked(s.shards[0])
+		s.mu.Unlock()
+		time.Sleep(2 * time.Second) // the map is replaced
+		s.settled(t, p)
+		s.checkLate(s.history)
+		if len(s.history.problems) > 0 || p.Stats().Shards != 2 || time.Since(s.begin) < 7*time.Second {
+			t.Errorf("after %v: %q, Stats %+v", time.Since(s.begin), s.history.problems, p.Stats())
+		}
+	})
+}
