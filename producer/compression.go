@@ -2,8 +2,10 @@ package producer
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/streamkit/streamkit/internal/aggregation"
 	"github.com/streamkit/streamkit/internal/blockrec"
@@ -38,8 +40,21 @@ const (
 // A packer puts the records of a batch into a block. It is safe for concurrent
 // use.
 type packer struct {
-	enc  *blockrec.Encoder
-	pool sync.Pool // of *packing
+	enc   *blockrec.Encoder
+	pool  sync.Pool     // of *packing
+	ratio atomic.Uint64 // bits of what the last block's lane expects, for new lanes
+}
+
+// expect returns the bytes that one byte will probably be left of; 0 without
+// compression.
+func (k *packer) expect() float64 {
+	if k == nil {
+		return 0
+	}
+	if r := k.ratio.Load(); r != 0 {
+		return math.Float64frombits(r)
+	}
+	return firstRatio
 }
 
 // packing is the memory of one block in the making.
@@ -104,8 +119,9 @@ func (p *Producer) pack(items []item) []item {
 	}
 	out := make([]item, 0, len(items))
 	for _, it := range items {
-		// A stream that distributes records itself has no aggregated ones.
-		if it.verdict != pending || it.batch.sealed || it.lane.auto {
+		// A stream that distributes records itself has no aggregated ones, or
+		// else its lanes take more than one.
+		if it.verdict != pending || it.batch.sealed || it.lane.auto && it.lane.maxCount == 1 {
 			out = append(out, it)
 			continue
 		}
@@ -113,7 +129,7 @@ func (p *Producer) pack(items []item) []item {
 		for {
 			b := it.batch
 			b.sealPacked(p.packer)
-			it.lane.compressed(&p.sizes, b.builder.Size(), len(b.data))
+			p.packer.ratio.Store(math.Float64bits(it.lane.compressed(&p.sizes, b.builder.Size(), len(b.data))))
 			if n := len(b.meta); len(b.data) > b.limit && n > 1 {
 				keep := max(1, min(n-1, int(float64(n)*fillMargin*float64(b.limit)/float64(len(b.data)))))
 				first, rest := p.batches.split(b, func(i int, _ *meta) bool { return i < keep })
@@ -130,11 +146,23 @@ func (p *Producer) pack(items []item) []item {
 	return out
 }
 
-// compressed notes what a block of the lane came to.
-func (l *lane) compressed(s *sizer, raw, stored int) {
+// compressed notes what a block of the lane came to, and returns what it
+// expects of the next.
+func (l *lane) compressed(s *sizer, raw, stored int) float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ratio := min(float64(raw)/float64(stored), mostRatio)
 	l.ratio = max(1, l.ratio+(ratio-l.ratio)/4)
 	l.fitTargetLocked(s)
+	return l.ratio
+}
+
+// fillOf returns the bytes to compress for a Kinesis record of a size; that
+// size itself if ratio is 0, which means no compression.
+func fillOf(size int, ratio float64) int {
+	if ratio == 0 {
+		return size
+	}
+	// No less than without: what was expected of the last block may be off.
+	return min(max(size, int(float64(size)*ratio*fillMargin)), mostFill)
 }

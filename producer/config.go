@@ -72,8 +72,8 @@ type Config struct {
 	// MaxUserRecordSize and MaxBufferedBytes are then those of what is stored.
 	// Only readers that know such blocks can read the records; others, the KCL
 	// and, for now, package consumer among them, see one opaque user record.
-	// Default CompressionNone; not with DisableAggregation, and without effect on
-	// a stream that distributes records itself.
+	// Default CompressionNone; not with DisableAggregation, and without effect
+	// where aggregation is.
 	Compression Compression
 
 	// CollectionMaxCount is the most Kinesis records that one PutRecords

@@ -59,9 +59,6 @@ type lane struct {
 
 func newLane(shardID string, keys hashkey.Range, limit *limiter, s *sizer, r *rand.Rand) *lane {
 	l := &lane{shardID: shardID, keys: keys, limit: limit, units: firstUnits}
-	if s.compress {
-		l.ratio = firstRatio
-	}
 	l.fitTargetLocked(s)
 	// Any key of the range would do. A random one spreads the records without
 	// a key over the children after splits.

@@ -304,6 +304,8 @@ func (p *Producer) newLane(s shard) *lane {
 	l := newLane(s.id, s.keys, limit, &p.sizes, p.rand)
 	l.number = p.laneCount.Add(1) // no other lane ever had it
 	l.auto = s.auto
+	l.ratio = p.packer.expect()
+	l.fitTargetLocked(&p.sizes)
 	l.maxCount = p.cfg.AggregationMaxCount
 	if p.cfg.DisableAggregation || s.auto && !p.cfg.AggregateOnAuto {
 		l.maxCount = 1
@@ -415,7 +417,7 @@ func (m *move) seal() {
 // distribute moves the records of a batch of old to the lanes of next, those
 // without a key to one of them.
 func (p *Producer) distribute(b *batch, old *lane, next *shardMap, moves map[*lane]*move, keyless *lane) {
-	from := originOf(b)
+	from, ratio := originOf(b), p.packer.expect()
 	b.builder.WalkStamped(func(i int, r aggregation.Record, number uint64) bool {
 		mt := b.meta[i]
 		mt.attempts += b.attempts
@@ -424,10 +426,12 @@ func (p *Producer) distribute(b *batch, old *lane, next *shardMap, moves map[*la
 		}
 		to := next.lookup(mt.hash)
 		m, origin := moves[to], from.moved(old, to)
-		if m.open == nil || !m.open.addFrom(origin, number, &r, mt, b.call(i), to.maxCount, p.sizes.bytes(m.units)) {
+		fill := fillOf(p.sizes.bytes(m.units), ratio)
+		if m.open == nil || !m.open.addFrom(origin, number, &r, mt, b.call(i), to.maxCount, fill) {
 			m.seal()
 			m.open = p.batches.heir(b)
-			m.open.addFrom(origin, number, &r, mt, b.call(i), to.maxCount, p.sizes.bytes(m.units))
+			m.open.ratio, m.open.limit = ratio, p.sizes.bytes(m.units)
+			m.open.addFrom(origin, number, &r, mt, b.call(i), to.maxCount, fill)
 		}
 		m.open.setPast(b.past(i).after(b))
 		m.records++

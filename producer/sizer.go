@@ -16,20 +16,18 @@ const (
 // sizer says how large aggregated records get: as small as arrivals allow on a
 // lane that keeps up, twice as large as the ones before on a lane that does not.
 type sizer struct {
-	fixed    bool
-	max      int
-	compress bool // the sizes are of compressed records
+	fixed bool
+	max   int
 }
 
 // newSizer returns the sizer of a checked configuration.
 func newSizer(cfg *Config) sizer {
 	// The stream's limit counts the outer partition key, too.
 	most := cfg.MaxUserRecordSize - len(outerKey)
-	compress := cfg.Compression != CompressionNone
 	if cfg.AggregationMaxSize > 0 {
-		return sizer{fixed: true, max: min(cfg.AggregationMaxSize, most), compress: compress}
+		return sizer{fixed: true, max: min(cfg.AggregationMaxSize, most)}
 	}
-	return sizer{fixed: cfg.DisableAggregation, max: min(mostUnits*payloadUnit-payloadSlack, most), compress: compress}
+	return sizer{fixed: cfg.DisableAggregation, max: min(mostUnits*payloadUnit-payloadSlack, most)}
 }
 
 // bytes returns the most bytes of an aggregated record of so many units.
@@ -65,9 +63,5 @@ func (l *lane) fitTargetLocked(s *sizer) {
 	if chunk := l.limit.chunk(); chunk > 0 {
 		l.target = min(l.target, max(chunk-len(outerKey), minChunk))
 	}
-	l.fill = l.target
-	if l.ratio > 0 {
-		// No less than without: what was expected of the last block may be off.
-		l.fill = min(max(l.target, int(float64(l.target)*l.ratio*fillMargin)), mostFill)
-	}
+	l.fill = fillOf(l.target, l.ratio)
 }

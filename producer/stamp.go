@@ -63,7 +63,8 @@ func (o origin) mayRekey(from, to *lane, attempts int32) bool {
 // them: two lanes that are merged may have divided an origin between them.
 func (b *batch) addFrom(o origin, number uint64, r *aggregation.Record, m meta, c call, maxCount, maxSize int) bool {
 	if !o.stamped {
-		return b.add(r, m, c, maxCount, maxSize)
+		_, other := b.builder.Stamped()
+		return !other && b.add(r, m, c, maxCount, maxSize)
 	}
 	if len(b.meta) == 0 {
 		o.stamp.Sequence = number
