@@ -51,7 +51,7 @@ type RequestHook interface {
 	// OnRequest is called before a request is sent. The context that it returns,
 	// nil for the same, is the request's: a client with instrumentation finds in
 	// it what the hook has put there. The func, which may be nil, is called with
-	// the outcome.
+	// the outcome; until then the hook may keep the info.
 	OnRequest(ctx context.Context, r RequestInfo) (context.Context, func(RequestResult))
 }
 

@@ -77,11 +77,10 @@ var rules = []rule{
 		why:   "the Firehose client is for those who deliver to Firehose",
 	},
 	{
-		pkg:    "producer/producercw",
-		may:    []string{"producer", cloudwatch + "/...", awsCore + "/...", smithy + "/...", "internal/..."},
-		never:  []string{dynamodb + "/...", awsConfig + "/...", zap, prometheus + "/...", "consumer/...", "streamd/..."},
-		why:    "the CloudWatch client is for those who publish there",
-		future: true,
+		pkg:   "producer/producercw",
+		may:   []string{"producer", cloudwatch + "/...", awsCore + "/...", smithy + "/...", "internal/..."},
+		never: []string{dynamodb + "/...", awsConfig + "/...", zap, prometheus + "/...", "consumer/...", "streamd/..."},
+		why:   "the CloudWatch client is for those who publish there",
 	},
 	{
 		pkg:   "producer/producerprom",
