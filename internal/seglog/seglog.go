@@ -51,6 +51,13 @@ type Options struct {
 	NoLock bool
 }
 
+func (o Options) hint() string {
+	if o.Hint == "" {
+		return "move the file away to start with an empty one"
+	}
+	return o.Hint
+}
+
 // Log is an append-only file of payloads. It is not safe for concurrent use: its
 // owner serialises.
 type Log struct {
@@ -73,9 +80,7 @@ type Log struct {
 // An error wraps [vfs.ErrLocked] if another process has the log, and [ErrCorrupt]
 // if the file is damaged.
 func Open(fsys vfs.FS, path string, opt Options) (_ *Log, err error) {
-	if opt.Hint == "" {
-		opt.Hint = "move the file away to start with an empty one"
-	}
+	opt.Hint = opt.hint()
 	l := &Log{fsys: fsys, path: path, opt: opt}
 	if !opt.NoLock {
 		if l.lock, err = fsys.Lock(path + ".lock"); err != nil {
@@ -96,6 +101,18 @@ func Open(fsys vfs.FS, path string, opt Options) (_ *Log, err error) {
 		return nil, err
 	}
 	return l, l.recover()
+}
+
+// Create makes an empty log at path, which must not exist: the error wraps
+// [fs.ErrExist] if it does. All else is as with [Open].
+func Create(fsys vfs.FS, path string, opt Options) (*Log, error) {
+	switch _, err := fsys.Stat(path); {
+	case err == nil:
+		return nil, &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	return Open(fsys, path, opt)
 }
 
 // recover finds the end of the file and cuts a torn tail.
@@ -274,6 +291,23 @@ func (l *Log) Rewrite(fill func(add func(payload []byte) error) error) error {
 	}
 	return nil
 }
+
+// Abandon closes the log and cuts it off at size, which [Log.Size] has returned
+// before: what was appended behind it, and may have failed, is to be read by
+// nobody. Where the cut fails, a later reader may find it all the same.
+func (l *Log) Abandon(size int64) error {
+	if l.closed {
+		return ErrClosed
+	}
+	var err error
+	if size >= headerSize {
+		err = l.file.Truncate(size)
+	}
+	return errors.Join(err, l.Close())
+}
+
+// Salt returns the number that tells this file from every other log.
+func (l *Log) Salt() uint64 { return l.salt }
 
 // Size returns the size of the file in bytes.
 func (l *Log) Size() int64 { return l.size }

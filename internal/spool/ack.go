@@ -1,0 +1,270 @@
+package spool
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/streamkit/streamkit/internal/seglog"
+	"github.com/streamkit/streamkit/internal/vfs"
+)
+
+const (
+	ackSegment = 1 // the type of a record in the file of acknowledgements
+
+	// ackInterval is the time between two writes of acknowledgements. What is
+	// acknowledged and not written is sent again after a crash.
+	ackInterval = 200 * time.Millisecond
+
+	// maxAckFile is the size at which that file is written anew.
+	maxAckFile = 1 << 20
+)
+
+var ackKind = seglog.Kind{'P', 'S', 'P', 'A'}
+
+// Ack says that records with these numbers need not be sent again.
+func (s *Spool[C]) Ack(numbers iter.Seq[uint64]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	finished := false
+	var g *segment
+	for n := range numbers {
+		if g == nil || n < g.first || n >= g.first+g.n {
+			g = nil
+			for _, o := range s.segs {
+				if n >= o.first && n < o.first+o.n {
+					g = o
+					break
+				}
+			}
+		}
+		if g == nil {
+			continue // its segment was dropped
+		}
+		if g.acks.set(n - g.first) {
+			g.dirty = true
+			finished = finished || g.finished()
+		}
+	}
+	if finished {
+		s.kickKeeper()
+	} else {
+		s.keep.tick()
+	}
+}
+
+// keeper writes acknowledgements and removes what is finished. One goroutine,
+// keeper.run, does it.
+type keeper struct {
+	log  *seglog.Log
+	kick chan struct{} // holds one signal: look for finished segments
+	dirt chan struct{} // holds one signal: there are acknowledgements to write
+	stop chan struct{}
+	wg   sync.WaitGroup
+}
+
+func (k *keeper) tick() {
+	select {
+	case k.dirt <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Spool[C]) kickKeeper() {
+	select {
+	case s.keep.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Spool[C]) startKeeper() error {
+	log, err := seglog.Open(s.fsys, filepath.Join(s.dir, acksName), seglog.Options{Kind: ackKind, NoLock: true})
+	if err != nil {
+		return err
+	}
+	s.keep = keeper{log: log, kick: make(chan struct{}, 1), dirt: make(chan struct{}, 1), stop: make(chan struct{})}
+	s.keep.wg.Go(s.runKeeper)
+	return nil
+}
+
+func (s *Spool[C]) runKeeper() {
+	timer := time.NewTimer(ackInterval)
+	timer.Stop()
+	dirt := s.keep.dirt
+	for {
+		select {
+		case <-s.keep.stop:
+			return
+		case <-s.keep.kick:
+			s.removeFinished()
+		case <-dirt:
+			s.writeAcks()
+			dirt = nil // for a while
+			timer.Reset(ackInterval)
+		case <-timer.C:
+			dirt = s.keep.dirt
+		}
+	}
+}
+
+func (s *Spool[C]) stopKeeper() error {
+	close(s.keep.stop)
+	s.keep.wg.Wait()
+	s.removeFinished()
+	s.writeAcks()
+	var err error
+	if s.opt.Fsync {
+		err = s.keep.log.Sync()
+	}
+	return errors.Join(err, s.keep.log.Close())
+}
+
+// removeFinished removes the files of which nothing is needed.
+func (s *Spool[C]) removeFinished() {
+	s.mu.Lock()
+	var gone []*segment
+	for _, g := range s.segs {
+		if g.finished() && g != s.opened {
+			gone = append(gone, g)
+		}
+	}
+	s.mu.Unlock()
+	for _, g := range gone {
+		if err := s.fsys.Remove(g.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("finished segment of a spool cannot be removed", slog.String("segment", g.path), slog.Any("err", err))
+			continue
+		}
+		s.mu.Lock()
+		if i := slices.Index(s.segs, g); i >= 0 { // else it was dropped meanwhile
+			s.segs = slices.Delete(s.segs, i, i+1)
+			s.total -= g.size
+			g.past = true
+			if s.rseg == g {
+				s.rseg = nil
+			}
+			s.roomLocked()
+		}
+		s.mu.Unlock()
+	}
+}
+
+// writeAcks notes what is acknowledged. A failure costs duplicates at most, and
+// is tried again with a new file.
+func (s *Spool[C]) writeAcks() {
+	s.mu.Lock()
+	var entries [][]byte
+	whole := s.keep.log.Size() > maxAckFile
+	for _, g := range s.segs {
+		if g.acks.done > 0 && (g.dirty || whole) {
+			entries = append(entries, appendAck(nil, g))
+			g.dirty = false
+		}
+	}
+	s.mu.Unlock()
+	if len(entries) == 0 {
+		return
+	}
+	var err error
+	if !whole {
+		for _, b := range entries {
+			if err = s.keep.log.Append(b); err != nil {
+				break
+			}
+		}
+	}
+	if whole || err != nil {
+		s.mu.Lock()
+		entries = entries[:0]
+		for _, g := range s.segs {
+			if g.acks.done > 0 {
+				entries = append(entries, appendAck(nil, g))
+			}
+		}
+		s.mu.Unlock()
+		err = s.keep.log.Rewrite(func(add func([]byte) error) error {
+			for _, b := range entries {
+				if err := add(b); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		s.mu.Lock()
+		s.stats.Failures++
+		for _, g := range s.segs {
+			g.dirty = g.acks.done > 0
+		}
+		s.mu.Unlock()
+		s.log.Warn("acknowledgements of a spool cannot be written; a crash now would have records sent again", slog.String("spool", s.dir), slog.Any("err", err))
+		s.keep.tick()
+	}
+}
+
+// appendAck appends the record that says what is acknowledged of a segment.
+func appendAck(dst []byte, g *segment) []byte {
+	dst = append(dst, ackSegment)
+	dst = binary.LittleEndian.AppendUint64(dst, g.salt)
+	dst = binary.AppendUvarint(dst, g.first)
+	return g.acks.append(dst)
+}
+
+// ack is what is acknowledged of a segment.
+type ack struct {
+	salt  uint64
+	first uint64
+	bitmap
+}
+
+var errAck = errors.New("no acknowledgement of a spool")
+
+func parseAck(b []byte) (*ack, error) {
+	if len(b) < 9 || b[0] != ackSegment {
+		return nil, fmt.Errorf("%w: type or length", errAck)
+	}
+	a := &ack{salt: binary.LittleEndian.Uint64(b[1:])}
+	first, n := binary.Uvarint(b[9:])
+	if n <= 0 {
+		return nil, fmt.Errorf("%w: number", errAck)
+	}
+	a.first = first
+	return a, a.load(b[9+n:])
+}
+
+// readAcks returns the last acknowledgements of each segment, by the number of
+// its first record. The error wraps [seglog.ErrCorrupt] if the file is damaged.
+func readAcks(fsys vfs.FS, dir string) (map[uint64]*ack, error) {
+	path := filepath.Join(dir, acksName)
+	r, err := seglog.OpenReader(fsys, path, seglog.Options{Kind: ackKind})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close() //nolint:errcheck // only read from
+	acks := make(map[uint64]*ack)
+	for {
+		b, err := r.Next(-1)
+		if torn, ok := errors.AsType[*seglog.TornError](err); errors.Is(err, io.EOF) || ok && torn != nil {
+			return acks, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		a, err := parseAck(b)
+		if err != nil {
+			return nil, &seglog.CorruptError{Path: path, Offset: r.Offset(), Reason: err.Error(), Hint: "remove the file; records that were sent are sent again"}
+		}
+		acks[a.first] = a
+	}
+}

@@ -1,0 +1,309 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/streamkit/streamkit/internal/seglog"
+	"github.com/streamkit/streamkit/internal/vfs"
+)
+
+// Block is records as they were written together.
+type Block[C any] struct {
+	First uint64 // number of the first record
+	Count int    // records, those that Next passes over included
+	Time  int64  // when they were put, in milliseconds since 1970
+	Epoch uint64 // which opening of the spool has written them
+	Old   bool   // by an earlier process
+
+	body  []byte
+	next  uint64
+	skip  *bitmap // may be nil
+	base  uint64  // number of the segment's first record
+	calls []attached[C]
+	group *group[C] // whose memory body is; nil if it is the reader's
+}
+
+// Next returns the next record that is not acknowledged, with its number and
+// what is attached to it, nil if there is nothing. The entry is valid until the
+// next call of [Spool.Next]. ok is false after the last.
+func (b *Block[C]) Next() (number uint64, e Entry, c *C, ok bool) {
+	for b.next < b.First+uint64(b.Count) {
+		var err error
+		if e, b.body, err = parseEntry(b.body); err != nil {
+			panic("spool: block was not checked")
+		}
+		number = b.next
+		b.next++
+		if b.skip != nil && b.skip.has(number-b.base) {
+			continue
+		}
+		for len(b.calls) > 0 && b.calls[0].first+uint64(b.calls[0].n) <= number {
+			b.calls = b.calls[1:]
+		}
+		if len(b.calls) > 0 && b.calls[0].first <= number {
+			c = &b.calls[0].c
+		}
+		return number, e, c, true
+	}
+	return 0, e, nil, false
+}
+
+// Index returns which of the records that its C belongs to the record with a
+// number is. It may be called after Next has returned both.
+func (b *Block[C]) Index(number uint64) int { return int(number - b.calls[0].first) }
+
+// Rest returns what is attached to records that Next has not returned.
+func (b *Block[C]) Rest() (rest []Rest[C]) {
+	for i := range b.calls {
+		a := &b.calls[i]
+		from := max(a.first, b.next)
+		if end := a.first + uint64(a.n); from < end {
+			rest = append(rest, Rest[C]{C: a.c, Index: int(from - a.first), Count: int(end - from)})
+		}
+	}
+	return rest
+}
+
+// Rest is records in a row that belong to one C.
+type Rest[C any] struct {
+	C     C
+	Index int // of the first
+	Count int
+}
+
+// Data returns a channel that holds a signal when Next may have more to give.
+func (s *Spool[C]) Data() <-chan struct{} { return s.data }
+
+func (s *Spool[C]) wakeReader() {
+	select {
+	case s.data <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// Next returns the next records, or ones that are lost, or neither if there are
+// none now. A call says that the reader has done with what the last one
+// returned. One goroutine may call it. The error is one that may be gone later.
+func (s *Spool[C]) Next() (*Block[C], *Loss[C], error) {
+	s.mu.Lock()
+	s.handed = max(s.handed, s.taken)
+	if g := s.block.group; g != nil {
+		s.releaseLocked(g)
+	}
+	clear(s.block.calls)
+	s.block = Block[C]{calls: s.block.calls[:0]}
+	for {
+		s.settleReaderLocked()
+		if len(s.lost) > 0 {
+			l := s.lost[0]
+			s.lost = s.lost[1:]
+			s.wakeWaitersLocked()
+			s.mu.Unlock()
+			return nil, l, nil
+		}
+		g := s.rseg
+		if len(s.memory) > 0 {
+			m := s.memory[0]
+			s.memory[0] = nil
+			s.memory = s.memory[1:]
+			h, body, err := parseHeader(m.group.buf)
+			if err != nil {
+				panic("spool: block in memory is broken")
+			}
+			s.block.group = m.group
+			s.giveLocked(m.seg, h, body, m.end)
+			s.mu.Unlock()
+			return &s.block, nil, nil
+		}
+		if g == nil || s.roff >= g.size {
+			if s.cur.count == 0 && !s.writing {
+				s.handed = s.next
+				s.busy.Store(false)
+			}
+			s.wakeWaitersLocked()
+			s.mu.Unlock()
+			return nil, nil, nil
+		}
+		off, limit := s.roff, g.size
+		s.mu.Unlock()
+		payload, err := s.read(g, off, limit)
+		var h header
+		if err == nil {
+			if h, err = check(payload); err != nil {
+				err = &seglog.CorruptError{Path: g.path, Offset: off, Reason: err.Error(), Hint: damagedHint}
+			}
+		}
+		s.mu.Lock()
+		if s.rseg != g {
+			continue // it was dropped meanwhile
+		}
+		if err == nil && h.first != g.first+g.read {
+			err = &seglog.CorruptError{
+				Path: g.path, Offset: off, Hint: damagedHint,
+				Reason: fmt.Sprintf("record %d follows where %d should", h.first, g.first+g.read),
+			}
+		}
+		if err != nil {
+			if vfs.Passing(err) {
+				s.wakeWaitersLocked()
+				s.mu.Unlock()
+				return nil, nil, err
+			}
+			s.endBadLocked(g, err)
+			continue
+		}
+		s.giveLocked(g, h, payload[blockHeader:], s.reader.Offset())
+		s.mu.Unlock()
+		return &s.block, nil, nil
+	}
+}
+
+// read returns the block at an offset of a segment. The reader alone calls it,
+// without the lock.
+func (s *Spool[C]) read(g *segment, off, limit int64) ([]byte, error) {
+	if s.opened != g {
+		s.closeReader()
+		r, err := seglog.OpenReader(s.fsys, g.path, seglog.Options{Kind: segmentKind, Hint: damagedHint})
+		if err != nil {
+			return nil, err
+		}
+		s.reader = r
+		s.mu.Lock()
+		s.opened = g
+		s.mu.Unlock()
+	}
+	s.reader.Skip(off)
+	return s.reader.Next(limit)
+}
+
+func (s *Spool[C]) closeReader() {
+	if s.reader == nil {
+		return
+	}
+	_ = s.reader.Close() // only read from
+	s.reader = nil
+	s.mu.Lock()
+	s.opened = nil
+	s.mu.Unlock()
+	s.kickKeeper()
+}
+
+// giveLocked makes s.block of the block that ends at an offset of g.
+func (s *Spool[C]) giveLocked(g *segment, h header, body []byte, end int64) {
+	s.settleReaderLocked()
+	s.rseg, s.roff = g, end
+	g.read += uint64(h.count)
+	if g.old {
+		g.n = g.read
+		s.stats.Replayed += uint64(h.count)
+	}
+	s.taken = h.first + uint64(h.count)
+	b := &s.block
+	b.First, b.Count, b.Time, b.Epoch, b.Old = h.first, int(h.count), h.time, h.epoch, g.old
+	b.body, b.next, b.skip, b.base = body, h.first, g.skip, g.first
+	if b.skip != nil {
+		for i := range uint64(h.count) {
+			if b.skip.has(h.first - g.first + i) {
+				s.stats.Replayed--
+			}
+		}
+	}
+	if !g.old {
+		s.takeCallsLocked(h.first, s.taken, func(a *attached[C]) { b.calls = append(b.calls, *a) })
+	}
+	s.wakeWaitersLocked()
+}
+
+// settleReaderLocked moves the reader's place on to the segment that it reads
+// from next.
+func (s *Spool[C]) settleReaderLocked() {
+	if g := s.rseg; g != nil {
+		if g.old && !g.complete && s.roff >= g.size {
+			g.endOld()
+		}
+		if !g.complete || s.roff < g.size {
+			return
+		}
+		g.past = true
+		s.rseg = nil
+		s.kickKeeper()
+	}
+	for _, g := range s.segs {
+		if !g.past {
+			s.rseg, s.roff = g, headerOffset
+			return
+		}
+	}
+}
+
+// endBadLocked gives up the rest of a segment. A torn tail is what a crash
+// leaves, and nobody was promised anything about it; the rest is damage.
+func (s *Spool[C]) endBadLocked(g *segment, err error) {
+	if torn, ok := errors.AsType[*seglog.TornError](err); ok && g.old {
+		s.stats.Torn++
+		s.log.Warn("end of a spool's segment was not written whole, as a crash leaves it", slog.String("segment", g.path), slog.Int64("bytes", torn.Bytes))
+		g.endOld()
+		s.roff = g.size
+		return
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	for g.live && s.writing {
+		s.cond.Wait()
+	}
+	if g.live {
+		s.sealSegmentLocked()
+	}
+	s.stats.Damaged++
+	n := int64(-1)
+	if !g.old {
+		n = int64(g.n - g.read)
+		s.stats.Lost += uint64(n)
+	}
+	rest := g.size - s.roff
+	s.log.Error("segment of a spool is damaged; the rest of it is passed over and not sent; the file is kept: look at it with \"streamctl spool cat\", then remove it",
+		slog.String("segment", g.path+damagedExt), slog.Int64("bytes", rest), slog.Int64("records", n), slog.Any("err", err))
+	s.loseLocked(g, n, fmt.Errorf("%w: %w", ErrDamaged, err))
+	if err := s.fsys.Rename(g.path, g.path+damagedExt); err != nil {
+		s.log.Warn("damaged segment of a spool cannot be renamed", slog.String("segment", g.path), slog.Any("err", err))
+	}
+}
+
+// WaitHanded returns when the reader has done with all records appended before
+// the call, or ctx ends.
+func (s *Spool[C]) WaitHanded(ctx context.Context) error {
+	s.mu.Lock()
+	if s.handed >= s.next {
+		s.mu.Unlock()
+		return nil
+	}
+	w := waiter{number: s.next, done: make(chan struct{})}
+	s.waiters = append(s.waiters, w)
+	s.mu.Unlock()
+	s.wakeReader()
+	select {
+	case <-w.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// wakeWaitersLocked tells those who wait for records that are handed over. A
+// waiter that is gone is told too, which nobody hears.
+func (s *Spool[C]) wakeWaitersLocked() {
+	kept := s.waiters[:0]
+	for _, w := range s.waiters {
+		if w.number <= s.handed {
+			close(w.done)
+		} else {
+			kept = append(kept, w)
+		}
+	}
+	s.waiters = kept
+}
