@@ -31,6 +31,7 @@ type meta struct {
 	born     int64  // when it was put, in nanoseconds since the producer's start
 	index    int32  // in the group; without one, in batch.calls, or -1 for no callback
 	attempts int32  // requests that carried it before it came into this batch
+	spool    uint64 // its number in the spool; 0 if it never was there
 }
 
 // call is the callback of a Put.
@@ -47,11 +48,14 @@ type batch struct {
 	meta     []meta
 	calls    []call
 	cost     int64  // bytes taken from the budget
+	spooled  int    // records that the spool holds
+	share    int64  // bytes taken from the spool's share of the budget
 	gen      uint64 // flush generation
 	since    int64  // when the first record was added here: the linger's start
 	oldest   int64  // least meta.born
 	attempts int32  // requests that carried it
 	heard    bool   // somebody wants a callback
+	foreign  bool   // its stamp is not that of the lane that it is open in
 	unsure   bool   // an attempt may have stored it, so it stays as it is
 	lastErr  error  // of the last attempt
 	ended    int64  // when that ended; 0 if there was none
@@ -112,6 +116,10 @@ func (b *batch) added(r *aggregation.Record, m meta, c call) {
 	b.oldest = min(b.oldest, m.born)
 	b.meta = append(b.meta, m)
 	b.cost += recordCost(r)
+	if m.spool != 0 {
+		b.spooled++
+		b.share += recordCost(r)
+	}
 }
 
 // call returns the callback of the i-th record.

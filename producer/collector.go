@@ -57,7 +57,7 @@ func (p *Producer) run(ctx context.Context) {
 		}
 		wake := c.send(ctx, now)
 		wake = earlier(wake, c.sweep(now))
-		if p.closed.Load() && p.budget.used.Load() == 0 {
+		if p.closed.Load() && (p.spool == nil || p.spool.finished.Load()) && p.budget.used.Load() == 0 {
 			return
 		}
 		if len(c.alarms) > 0 {

@@ -92,7 +92,9 @@ type Config struct {
 
 	// RecordTTL is the age at which a record that has not been stored fails
 	// with [ErrExpired]. It is checked before each attempt and once a second.
-	// Default 30s; at least 100ms; negative means never.
+	// Default 30s, or never with a Spool, which is for streams that are away
+	// longer; at least 100ms; negative means never. The time on disk counts, that
+	// of earlier processes too.
 	RecordTTL time.Duration
 
 	// FailIfThrottled fails a record with [ErrThrottled] when its shard is
@@ -158,6 +160,11 @@ type Config struct {
 	// Hooks are told what happens inside the producer, in their order.
 	Hooks []Hook
 
+	// Spool is a directory for records that the stream does not take, beyond
+	// what memory holds and beyond the end of the process. The zero value means
+	// none.
+	Spool SpoolConfig
+
 	// Logger receives what an operator should know; nil means slog.Default().
 	Logger *slog.Logger
 
@@ -178,6 +185,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.CollectionMaxCount = cmp.Or(c.CollectionMaxCount, 500)
 	c.CollectionMaxSize = cmp.Or(c.CollectionMaxSize, 5<<20)
 	c.RecordMaxBufferedTime = cmp.Or(c.RecordMaxBufferedTime, 10*time.Millisecond)
+	if c.Spool.enabled() {
+		c.RecordTTL = cmp.Or(c.RecordTTL, -1)
+	}
 	c.RecordTTL = cmp.Or(c.RecordTTL, 30*time.Second)
 	c.MaxUserRecordSize = cmp.Or(c.MaxUserRecordSize, 1<<20)
 	c.MaxConnections = cmp.Or(c.MaxConnections, 24)
@@ -245,6 +255,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MaxBufferedBytes < 2*int64(c.MaxUserRecordSize) {
 		errs = append(errs, fmt.Errorf("MaxBufferedBytes %d is less than twice MaxUserRecordSize %d", c.MaxBufferedBytes, c.MaxUserRecordSize))
+	}
+	if c.Spool.enabled() {
+		c.Spool.MaxBytes = cmp.Or(c.Spool.MaxBytes, 1<<30)
+		errs = append(errs, c.Spool.check(c.MaxUserRecordSize))
 	}
 	if c.Budget != nil && c.MaxBufferedBytes > c.Budget.Size() {
 		errs = append(errs, fmt.Errorf("MaxBufferedBytes %d is greater than the Budget's %d", c.MaxBufferedBytes, c.Budget.Size()))

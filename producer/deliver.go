@@ -1,6 +1,7 @@
 package producer
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 )
@@ -27,7 +28,11 @@ func (p *Producer) deliver(it *item) {
 			res.History = b.past(i).after(b).list()
 		}
 		if it.verdict != stored {
-			res.Err = &PutError{Stream: p.stream, ShardID: it.lane.shardID, Attempts: res.Attempts, History: res.History, Err: it.err}
+			cause := it.err
+			if it.abandoned && m.spool != 0 && errors.Is(cause, ErrClosed) {
+				cause = ErrSpooled
+			}
+			res.Err = &PutError{Stream: p.stream, ShardID: it.lane.shardID, Attempts: res.Attempts, History: res.History, Err: cause}
 		}
 		if g := m.group; g != nil {
 			// A run of one group is counted off at once.

@@ -138,6 +138,15 @@
 // its copy would come to another reader. And a single record is wrapped, for
 // the stamp has no other place.
 //
+// # Spool
+//
+// With Config.Spool records that the stream does not take go to a directory, beyond
+// what memory holds, and with [SpoolAlways] every record does before Put returns.
+// They come to the lanes from there, in their order; new ones queue up behind them
+// as long as any are on the way. What a process leaves, by a crash or because Close
+// was not given the time, the next producer on the directory sends before anything
+// else.
+//
 // # Encoder and hooks
 //
 // Config.Encoder stands before the check of a record: what it makes is what counts

@@ -44,6 +44,16 @@ var (
 	// record after.
 	errOrdering = errors.New("sequence number for ordering is not valid")
 
+	// ErrSpoolFull is wrapped by the error of a Put that the spool had no room
+	// for, and is the cause of the failure of a record that made room for
+	// another.
+	ErrSpoolFull = errors.New("producer: spool full")
+
+	// ErrSpooled is the cause in the result of a record that was not sent when
+	// the producer was closed, and waits in the spool for the next one. It
+	// wraps [ErrClosed].
+	ErrSpooled = fmt.Errorf("%w: record stays in the spool", ErrClosed)
+
 	// errMap stays inside: a list of shards that is no complete map.
 	errMap = errors.New("producer: shards do not cover the hash space exactly once")
 )
@@ -83,16 +93,20 @@ func (e *EntryError) Unwrap() error {
 	return nil
 }
 
-// UnsentError is returned by Close and Abort if they gave up records. Each of
-// these has had its own result.
+// UnsentError is returned by Close and Abort if they gave up records, or left
+// some in the spool. Each of these has had its own result.
 type UnsentError struct {
 	Records int64 // user records given up
 	Bytes   int64 // their size, as MaxBufferedBytes counts it
+	Spooled int64 // user records left in the spool, which are not given up
 	Err     error // why the wait ended, or nil
 }
 
 func (e *UnsentError) Error() string {
 	msg := fmt.Sprintf("producer: closed with %d records (%d bytes) unsent", e.Records, e.Bytes)
+	if e.Spooled > 0 {
+		msg += fmt.Sprintf(", and %d left in the spool", e.Spooled)
+	}
 	if e.Err != nil {
 		msg += ": " + e.Err.Error()
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/streamkit/streamkit/internal/hashkey"
+	"github.com/streamkit/streamkit/internal/vfs"
 )
 
 // Seeded returns c with chance drawn from seed.
@@ -79,4 +80,10 @@ func KPLKeys() map[string]string {
 		all[name] = k.initial
 	}
 	return all
+}
+
+// SpoolOn returns c with its spool on another file system.
+func SpoolOn(c Config, fsys vfs.FS) Config {
+	c.Spool.fs = fsys
+	return c
 }

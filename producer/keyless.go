@@ -16,7 +16,7 @@ func (p *Producer) appendKeyless(r *aggregation.Record, m meta, c call, urgent b
 		// are in the aggregated record once. The hash key lies in the shard's
 		// range, as readers demand, and after a split in one child's.
 		r.ExplicitHashKey, m.hash = l.sharedEHK, l.shared
-		a := l.add(p, r, m, c, urgent)
+		a := l.add(p, r, m, c, urgent, nil)
 		if a.full || !a.ok {
 			p.sticky.CompareAndSwap(l, nil)
 		}

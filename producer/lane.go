@@ -77,8 +77,9 @@ type added struct {
 	awake bool // the collector must look at the lane
 }
 
-// add appends a record.
-func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bool) (a added) {
+// add appends a record. One that comes from the spool with a stamp of its own
+// brings that as from, which is nil otherwise.
+func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bool, from *origin) (a added) {
 	cost := recordCost(r)
 	l.mu.Lock()
 	if l.gone {
@@ -86,24 +87,33 @@ func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bo
 		return a
 	}
 	changed := urgent
-	if l.open != nil && !l.open.add(r, m, c, l.maxCount, l.fill) {
+	if l.auto {
+		from = nil // copies are told apart by keys, and these have no bearing here
+	}
+	if l.open != nil && !l.open.addTo(from, r, m, c, l.maxCount, l.fill) {
 		l.sealLocked(&p.sizes)
 		a.full, changed = true, true
 	}
 	if l.open == nil {
-		l.open = p.batches.get(m.born)
-		if p.cfg.DuplicateStamps && !l.auto {
+		since := m.born
+		if m.spool != 0 {
+			since = p.now() // it has waited on disk, not for others
+		}
+		l.open = p.batches.get(since)
+		if p.cfg.DuplicateStamps && !l.auto && from == nil {
 			l.open.builder.Stamp(p.stampLocked(l))
 		}
 		l.open.ratio, l.open.limit = l.ratio, l.target
-		l.open.add(r, m, c, l.maxCount, l.fill)
+		l.open.addTo(from, r, m, c, l.maxCount, l.fill)
 		changed = true
 	}
 	if len(l.open.meta) >= l.maxCount {
 		l.sealLocked(&p.sizes)
 		a.full, changed = true, true
 	}
-	l.next++
+	if from == nil {
+		l.next++
+	}
 	l.records++
 	l.bytes += cost
 	l.received++

@@ -61,6 +61,7 @@ type Producer struct {
 	shards  atomic.Pointer[shardMap]
 	sticky  atomic.Pointer[lane] // takes the records without a key; nil: choose one
 	gate    gate
+	spool   *spooler // nil if there is none
 	stats   counters
 	// unexplained counts sets of records in a row that were stored elsewhere
 	// than a complete map said.
@@ -151,11 +152,19 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 	waiting := p.newLane(shard{keys: hashkey.All})
 	waiting.fenced = true
 	p.shards.Store(newShardMap([]*lane{waiting}))
+	if cfg.Spool.enabled() {
+		if p.spool, err = openSpool(&cfg, stream); err != nil {
+			return nil, err
+		}
+	}
 
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
 	p.wg.Go(func() { p.run(ctx) })
 	p.wg.Go(func() { p.reshard(ctx) })
+	if p.spool != nil {
+		p.wg.Go(p.readSpool)
+	}
 	return p, nil
 }
 
@@ -181,10 +190,15 @@ func (p *Producer) Put(ctx context.Context, r UserRecord, done func(Result)) err
 		return err
 	}
 	cost := recordCost(&rec)
-	if err := p.acquire(ctx, cost); err != nil {
-		return err
+	c := call{done: done, tag: r.Tag}
+	if p.spool == nil {
+		if err := p.acquire(ctx, cost); err != nil {
+			return err
+		}
+	} else if p.spills(cost) {
+		return p.spoolOne(ctx, &rec, keyless(&r), c, false, true)
 	}
-	return p.accept(&r, &rec, cost, call{done: done, tag: r.Tag}, false)
+	return p.accept(&r, &rec, cost, c, false)
 }
 
 // TryPut is Put without waiting: it returns [ErrBufferFull] while
@@ -202,13 +216,17 @@ func (p *Producer) tryPut(r UserRecord, done func(Result)) error {
 		return err
 	}
 	cost := recordCost(&rec)
-	if !p.budget.tryAcquire(cost) {
+	c := call{done: done, tag: r.Tag}
+	if p.spool != nil && p.spills(cost) {
+		return p.spoolOne(context.Background(), &rec, keyless(&r), c, false, false)
+	}
+	if p.spool == nil && !p.budget.tryAcquire(cost) {
 		if p.closed.Load() {
 			return ErrClosed
 		}
 		return ErrBufferFull
 	}
-	return p.accept(&r, &rec, cost, call{done: done, tag: r.Tag}, false)
+	return p.accept(&r, &rec, cost, c, false)
 }
 
 // PutSync puts a record, without waiting for others to share its Kinesis
@@ -244,10 +262,15 @@ func (p *Producer) put(ctx context.Context, r UserRecord, done func(Result), urg
 		return err
 	}
 	cost := recordCost(&rec)
-	if err := p.acquire(ctx, cost); err != nil {
-		return err
+	c := call{done: done, tag: r.Tag}
+	if p.spool == nil {
+		if err := p.acquire(ctx, cost); err != nil {
+			return err
+		}
+	} else if p.spills(cost) {
+		return p.spoolOne(ctx, &rec, keyless(&r), c, urgent, true)
 	}
-	return p.accept(&r, &rec, cost, call{done: done, tag: r.Tag}, urgent)
+	return p.accept(&r, &rec, cost, c, urgent)
 }
 
 // PutBatch accepts all of rs for delivery, or none: it waits for the space of
@@ -276,8 +299,20 @@ func (p *Producer) putBatch(ctx context.Context, rs []UserRecord, done func(Batc
 	if cost > p.budget.max {
 		return fmt.Errorf("%w: batch of %d bytes, MaxBufferedBytes is %d", ErrTooLarge, cost, p.budget.max)
 	}
-	if err := p.acquire(ctx, cost); err != nil {
-		return err
+	var g *group
+	if done != nil {
+		g = &group{done: done, n: len(rs)}
+		g.pending.Store(int64(len(rs)))
+	}
+	if p.spool == nil {
+		if err := p.acquire(ctx, cost); err != nil {
+			return err
+		}
+	} else if len(rs) > 0 && p.spills(cost) {
+		if each != nil {
+			return p.spoolEach(ctx, rs, g, each)
+		}
+		return p.spoolBatch(ctx, rs, g)
 	}
 	if err := p.ended(); err != nil {
 		p.refuse(cost)
@@ -288,11 +323,6 @@ func (p *Producer) putBatch(ctx context.Context, rs []UserRecord, done func(Batc
 			done(BatchResult{})
 		}
 		return nil
-	}
-	var g *group
-	if done != nil {
-		g = &group{done: done, n: len(rs)}
-		g.pending.Store(int64(len(rs)))
 	}
 	born := p.now()
 	for i := range rs {
@@ -407,9 +437,14 @@ func (p *Producer) append(r *UserRecord, rec *aggregation.Record, m meta, c call
 		return
 	}
 	m.hash = p.hash(rec)
+	p.appendKeyed(rec, m, c, urgent, nil)
+}
+
+// appendKeyed adds a record to the lane of its hash key, m.hash.
+func (p *Producer) appendKeyed(rec *aggregation.Record, m meta, c call, urgent bool, from *origin) {
 	for {
 		l := p.shards.Load().lookup(m.hash)
-		a := l.add(p, rec, m, c, urgent)
+		a := l.add(p, rec, m, c, urgent, from)
 		if !a.ok {
 			continue // a new map was published before the lane went
 		}
@@ -425,9 +460,15 @@ func (p *Producer) Flush(ctx context.Context) error {
 	if p.closed.Load() {
 		return ErrClosed
 	}
-	gen := p.tracker.advance()
 	p.flushing.Add(1)
 	defer p.flushing.Add(-1)
+	if p.spool != nil {
+		p.noteAll() // what is in memory makes room for what is on disk
+		if err := p.spool.store.WaitHanded(ctx); err != nil {
+			return err
+		}
+	}
+	gen := p.tracker.advance()
 	p.noteAll()
 	return p.tracker.wait(ctx, gen)
 }
@@ -445,6 +486,9 @@ func (p *Producer) Close(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	p.aborting.Store(true)
+	if p.spool != nil {
+		p.spool.leave()
+	}
 	p.cancel()
 	p.noteAll()
 	<-p.done
@@ -456,6 +500,9 @@ func (p *Producer) Close(ctx context.Context) error {
 func (p *Producer) Abort(ctx context.Context) error {
 	p.aborting.Store(true)
 	p.beginClose()
+	if p.spool != nil {
+		p.spool.leave()
+	}
 	p.noteAll()
 	return p.Close(ctx)
 }
@@ -464,19 +511,32 @@ func (p *Producer) beginClose() {
 	p.once.Do(func() {
 		p.closed.Store(true)
 		close(p.closing)
+		if p.spool != nil {
+			p.spool.seal()
+		}
 		p.flushing.Add(1)
 		p.noteAll()
 		go func() {
 			p.wg.Wait()
+			if p.spool != nil {
+				p.closeSpool()
+			}
 			close(p.done)
 		}()
 	})
 }
 
 func (p *Producer) unsent(cause error) error {
-	n := p.stats.unsentRecords.Load()
-	if n == 0 {
+	e := &UnsentError{Records: p.stats.unsentRecords.Load(), Bytes: p.stats.unsentBytes.Load(), Err: cause}
+	if p.spool != nil {
+		e.Spooled = p.spool.store.Stats().Records
+		e.Err = errors.Join(e.Err, p.spool.closeErr)
+	}
+	if e.Records == 0 && e.Spooled == 0 {
+		if p.spool != nil {
+			return p.spool.closeErr
+		}
 		return nil
 	}
-	return &UnsentError{Records: n, Bytes: p.stats.unsentBytes.Load(), Err: cause}
+	return e
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -189,6 +190,8 @@ type gate struct {
 	pauses      int   // probes in a row that failed
 	pausedUntil int64 // nanoseconds since the producer's start
 	cause       string
+
+	halted atomic.Bool // pauses > 0, to be read without the lock
 }
 
 // enter takes a place. If there is none it returns when to try again; 0 means
@@ -223,6 +226,7 @@ func (g *gate) pause(now int64, err error, policy backoff.Policy, r *rand.Rand) 
 	}
 	g.pausedUntil = now + int64(policy.Wait(g.pauses, r))
 	g.pauses++
+	g.halted.Store(true)
 }
 
 // resume ends a pause.
@@ -230,6 +234,7 @@ func (g *gate) resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.pauses, g.pausedUntil, g.cause = 0, 0, ""
+	g.halted.Store(false)
 }
 
 func (g *gate) load() (inflight int, paused bool, cause string) {

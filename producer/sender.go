@@ -35,6 +35,8 @@ type item struct {
 	sent    int64 // when the request left
 	held    bool  // not in this request: it is behind another batch of the lane
 	unclear bool  // it failed, and may have been stored
+	// abandoned is set with failed if Close did not wait for more attempts.
+	abandoned bool
 }
 
 // perform sends a request and settles its batches. It holds a place of the
@@ -365,10 +367,15 @@ func (p *Producer) finish(it *item) {
 		if it.lane.acknowledge(it.shardID, it.seq) {
 			p.stats.regressions.Add(1)
 		}
+	} else if it.abandoned {
+		p.stats.recordsFailed.Add(n - uint64(b.spooled))
 	} else {
 		p.stats.recordsFailed.Add(n)
 	}
 	p.budget.release(b.cost)
+	if b.share > 0 {
+		p.settleSpooled(b, it.abandoned)
+	}
 	if len(p.hooks.done) > 0 {
 		p.onDone(it)
 	}
@@ -382,7 +389,7 @@ func (p *Producer) finish(it *item) {
 // because the producer is being aborted, or the stream can never take it.
 func (p *Producer) abandon(it *item) {
 	cause := it.err
-	it.verdict = failed
+	it.verdict, it.abandoned = failed, true
 	if err := p.unfit.Load(); err != nil && !p.aborting.Load() {
 		it.err = *err
 		return
@@ -391,8 +398,12 @@ func (p *Producer) abandon(it *item) {
 	if cause != nil {
 		it.err = fmt.Errorf("%w: %w", ErrClosed, cause)
 	}
-	p.stats.unsentRecords.Add(int64(len(it.batch.meta)))
-	p.stats.unsentBytes.Add(it.batch.cost)
+	// What came from the spool is still there, if it was not dropped meanwhile.
+	if it.batch.spooled > 0 {
+		p.forgetDropped(it.batch)
+	}
+	p.stats.unsentRecords.Add(int64(len(it.batch.meta) - it.batch.spooled))
+	p.stats.unsentBytes.Add(it.batch.cost - it.batch.spooledCost())
 }
 
 // giveUp fails all that a lane holds and has not in flight.

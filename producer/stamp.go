@@ -58,6 +58,19 @@ func (o origin) mayRekey(from, to *lane, attempts int32) bool {
 	return attempts == 0 && keys.Contains(to.keys.Start) && keys.Contains(to.keys.End)
 }
 
+// addTo is add for a record that came from the spool with a stamp of its own, or
+// did not.
+func (b *batch) addTo(from *origin, r *aggregation.Record, m meta, c call, maxCount, maxSize int) bool {
+	switch {
+	case from == nil:
+		return !b.foreign && b.add(r, m, c, maxCount, maxSize)
+	case len(b.meta) > 0 && !b.foreign:
+		return false
+	}
+	b.foreign = true
+	return b.addFrom(*from, m.spool, r, m, c, maxCount, maxSize)
+}
+
 // addFrom is add for a record that was in another batch. It also refuses a
 // record of another origin than those in b, and one that would not come after
 // them: two lanes that are merged may have divided an origin between them.

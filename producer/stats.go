@@ -29,6 +29,18 @@ type Stats struct {
 	KinesisRecordsDataPut uint64 // their bytes
 	Retries               uint64 // sent and not stored, to be sent again
 
+	// The spool. All are zero without one.
+	Spooling      bool   // records go to the disk now
+	SpoolRecords  int64  // on disk and not finished, those of earlier processes included
+	SpoolBytes    int64  // of its files
+	SpoolAppended uint64 // records put on disk
+	SpoolReplayed uint64 // records of earlier processes that were read back
+	SpoolDropped  uint64 // records that there was no room for, old and new
+	SpoolLost     uint64 // records of this process that could not be read back
+	SpoolTorn     uint64 // ends of files that a crash has cut short
+	SpoolDamaged  uint64 // files that could not be read to their end
+	SpoolFailures uint64 // writes to the disk that failed
+
 	// Requests.
 	Requests         uint64
 	RequestTime      time.Duration     // total
@@ -111,6 +123,9 @@ func (p *Producer) Stats() Stats {
 	s.ErrorsByCode = maps.Clone(c.codes)
 	c.mu.Unlock()
 	s.UserRecordsReceived = c.receivedBefore.Load()
+	if p.spool != nil {
+		p.spool.stats(&s)
+	}
 	for _, l := range p.shards.Load().lanes {
 		l.mu.Lock()
 		s.UserRecordsReceived += l.received

@@ -106,8 +106,8 @@ func (s *Spool[C]) runKeeper() {
 		case <-s.keep.kick:
 			s.removeFinished()
 		case <-dirt:
-			s.writeAcks()
-			dirt = nil // for a while
+			_ = s.writeAcks() // it has said so, and is called again
+			dirt = nil        // for a while
 			timer.Reset(ackInterval)
 		case <-timer.C:
 			dirt = s.keep.dirt
@@ -119,10 +119,15 @@ func (s *Spool[C]) stopKeeper() error {
 	close(s.keep.stop)
 	s.keep.wg.Wait()
 	s.removeFinished()
-	s.writeAcks()
-	var err error
-	if s.opt.Fsync {
+	err := s.writeAcks()
+	if err == nil && s.opt.Fsync {
 		err = s.keep.log.Sync()
+	}
+	s.mu.Lock()
+	empty := len(s.segs) == 0
+	s.mu.Unlock()
+	if empty {
+		err = nil // nothing is left that an acknowledgement could be about
 	}
 	return errors.Join(err, s.keep.log.Close())
 }
@@ -158,7 +163,7 @@ func (s *Spool[C]) removeFinished() {
 
 // writeAcks notes what is acknowledged. A failure costs duplicates at most, and
 // is tried again with a new file.
-func (s *Spool[C]) writeAcks() {
+func (s *Spool[C]) writeAcks() error {
 	s.mu.Lock()
 	var entries [][]byte
 	whole := s.keep.log.Size() > maxAckFile
@@ -170,7 +175,7 @@ func (s *Spool[C]) writeAcks() {
 	}
 	s.mu.Unlock()
 	if len(entries) == 0 {
-		return
+		return nil
 	}
 	var err error
 	if !whole {
@@ -207,6 +212,19 @@ func (s *Spool[C]) writeAcks() {
 		s.mu.Unlock()
 		s.log.Warn("acknowledgements of a spool cannot be written; a crash now would have records sent again", slog.String("spool", s.dir), slog.Any("err", err))
 		s.keep.tick()
+	}
+	return err
+}
+
+// Holds calls yield for each number with whether its record is still on disk, or
+// was dropped. It must not be called for records that are acknowledged.
+func (s *Spool[C]) Holds(numbers iter.Seq[uint64], dropped func(uint64)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n := range numbers {
+		if !slices.ContainsFunc(s.segs, func(g *segment) bool { return n >= g.first && n < g.first+g.n }) {
+			dropped(n)
+		}
 	}
 }
 

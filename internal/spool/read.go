@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"slices"
 
 	"github.com/streamkit/streamkit/internal/seglog"
 	"github.com/streamkit/streamkit/internal/vfs"
@@ -51,6 +53,9 @@ func (b *Block[C]) Next() (number uint64, e Entry, c *C, ok bool) {
 	}
 	return 0, e, nil, false
 }
+
+// Left returns how many records Next has not returned.
+func (b *Block[C]) Left() int { return int(b.First + uint64(b.Count) - b.next) }
 
 // Index returns which of the records that its C belongs to the record with a
 // number is. It may be called after Next has returned both.
@@ -148,7 +153,7 @@ func (s *Spool[C]) Next() (*Block[C], *Loss[C], error) {
 			}
 		}
 		if err != nil {
-			if vfs.Passing(err) {
+			if s.passing(err) {
 				s.wakeWaitersLocked()
 				s.mu.Unlock()
 				return nil, nil, err
@@ -158,8 +163,23 @@ func (s *Spool[C]) Next() (*Block[C], *Loss[C], error) {
 		}
 		s.giveLocked(g, h, payload[blockHeader:], s.reader.Offset())
 		s.mu.Unlock()
+		s.tries = 0
 		return &s.block, nil, nil
 	}
+}
+
+// maxTries is how often a disk that fails is asked for a block before the rest of
+// its segment is given up.
+const maxTries = 8
+
+// passing reports whether a fault of the reader may be gone later.
+func (s *Spool[C]) passing(err error) bool {
+	torn, _ := errors.AsType[*seglog.TornError](err)
+	if torn != nil || errors.Is(err, seglog.ErrCorrupt) || errors.Is(err, io.EOF) || errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	s.tries++
+	return vfs.Passing(err) || s.tries < maxTries
 }
 
 // read returns the block at an offset of a segment. The reader alone calls it,
@@ -221,22 +241,23 @@ func (s *Spool[C]) giveLocked(g *segment, h header, body []byte, end int64) {
 // settleReaderLocked moves the reader's place on to the segment that it reads
 // from next.
 func (s *Spool[C]) settleReaderLocked() {
-	if g := s.rseg; g != nil {
-		if g.old && !g.complete && s.roff >= g.size {
-			g.endOld()
+	for {
+		if g := s.rseg; g != nil {
+			if g.old && !g.complete && s.roff >= g.size {
+				g.endOld()
+			}
+			if !g.complete || s.roff < g.size {
+				return
+			}
+			g.past = true
+			s.rseg = nil
+			s.kickKeeper()
 		}
-		if !g.complete || s.roff < g.size {
+		i := slices.IndexFunc(s.segs, func(g *segment) bool { return !g.past })
+		if i < 0 {
 			return
 		}
-		g.past = true
-		s.rseg = nil
-		s.kickKeeper()
-	}
-	for _, g := range s.segs {
-		if !g.past {
-			s.rseg, s.roff = g, headerOffset
-			return
-		}
+		s.rseg, s.roff = s.segs[i], headerOffset // it may have nothing behind that
 	}
 }
 
@@ -265,6 +286,7 @@ func (s *Spool[C]) endBadLocked(g *segment, err error) {
 		n = int64(g.n - g.read)
 		s.stats.Lost += uint64(n)
 	}
+	s.tries = 0
 	rest := g.size - s.roff
 	s.log.Error("segment of a spool is damaged; the rest of it is passed over and not sent; the file is kept: look at it with \"streamctl spool cat\", then remove it",
 		slog.String("segment", g.path+damagedExt), slog.Int64("bytes", rest), slog.Int64("records", n), slog.Any("err", err))
@@ -306,4 +328,26 @@ func (s *Spool[C]) wakeWaitersLocked() {
 		}
 	}
 	s.waiters = kept
+}
+
+// Wake makes [Spool.Data] hold a signal.
+func (s *Spool[C]) Wake() { s.wakeReader() }
+
+// Leave ends the reading: it returns what is attached to records that the
+// reader has not had, and what is lost of them. The spool must be sealed. The
+// records stay on disk.
+func (s *Spool[C]) Leave() (calls []Rest[C], lost []*Loss[C]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.writing || s.cur.count > 0 {
+		s.cond.Wait()
+	}
+	for i := range s.calls {
+		calls = append(calls, Rest[C]{C: s.calls[i].c, Count: s.calls[i].n})
+	}
+	lost = s.lost
+	s.calls, s.lost = nil, nil
+	s.handed = s.next
+	s.wakeWaitersLocked()
+	return calls, lost
 }

@@ -123,6 +123,7 @@ type Spool[C any] struct {
 	reader *seglog.Reader // of opened
 	opened *segment       // nil if reader is nil; changes under mu
 	block  Block[C]
+	tries  int    // reads of one block that failed
 	taken  uint64 // number behind the last block
 	handed uint64 // records before this number are done with by the reader, or lost
 
@@ -168,6 +169,7 @@ type waiter struct {
 type Loss[C any] struct {
 	Records int64 // -1 if their number is not known
 	Bytes   int64 // on disk
+	Old     bool  // of an earlier process
 	Calls   []C
 	Counts  []int // records of each of Calls
 	Err     error // wraps ErrFull or ErrDamaged
@@ -221,7 +223,7 @@ func Open[C any](dir string, opt Options) (_ *Spool[C], err error) {
 		cur: new(group[C]), room: make(chan struct{}), data: make(chan struct{}, 1),
 	}
 	s.cond = sync.NewCond(&s.mu)
-	if err := s.fsys.MkdirAll(dir, 0o700); err != nil {
+	if err := makeDir(s.fsys, dir); err != nil {
 		return nil, err
 	}
 	if s.lock, err = s.fsys.Lock(filepath.Join(dir, lockName)); err != nil {
@@ -246,6 +248,26 @@ func Open[C any](dir string, opt Options) (_ *Spool[C], err error) {
 	}
 	s.busy.Store(len(s.segs) > 0)
 	return s, nil
+}
+
+// makeDir makes a directory and those above it, durably.
+func makeDir(fsys vfs.FS, dir string) error {
+	var made []string // whose names are in the directories above them
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		if _, err := fsys.Stat(at); err == nil || filepath.Dir(at) == at {
+			break
+		}
+		made = append(made, at)
+	}
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, at := range made {
+		if err := fsys.SyncDir(filepath.Dir(at)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Identity returns what the directory says of itself.

@@ -110,22 +110,17 @@ func (s *Spool[C]) leadLocked(g *group[C]) {
 
 	h := header{count: uint32(g.count), first: g.first, time: time.Now().UnixMilli(), epoch: s.about.Epoch}
 	h.put(g.buf)
-	seg, start, err := s.write(g)
-	if err != nil && s.last == nil && seg != nil && !vfs.Passing(err) {
-		// The file is given up, which may have been the only fault.
-		seg, start, err = s.write(g)
+	gaveUp, err := s.write(g, size)
+	if err != nil && gaveUp && !vfs.Passing(err) {
+		// The file may have been the only fault.
+		_, err = s.write(g, size)
 	}
 
 	s.mu.Lock()
-	s.total -= size
 	s.writing = false
 	g.done, g.err = true, err
-	if err == nil {
-		s.stats.Appended += uint64(g.count)
-		s.calls = append(s.calls, g.calls...)
-		s.total += seg.size - start
-		s.offerLocked(&memory[C]{seg: seg, start: start, end: seg.size, group: g})
-	} else {
+	if err != nil {
+		s.total -= size
 		s.log.Warn("spool cannot be written", slog.String("spool", s.dir), slog.Any("err", err))
 	}
 	s.cond.Broadcast()
@@ -156,9 +151,10 @@ func (s *Spool[C]) offerLocked(m *memory[C]) {
 // headerOffset is where the first frame of a segment begins.
 const headerOffset = 32
 
-// write puts a group into the segment, or into a new one if that is full. The
-// leader alone calls it, without the lock. After an error there is no segment.
-func (s *Spool[C]) write(g *group[C]) (seg *segment, start int64, err error) {
+// write puts a group, of which size bytes are counted, into the segment, or into
+// a new one if that is full. The leader alone calls it, without the lock. After
+// an error no segment is being written; gaveUp says that it was for the error.
+func (s *Spool[C]) write(g *group[C], size int64) (gaveUp bool, err error) {
 	if s.out != nil && s.out.Size()+int64(len(g.buf)) > s.opt.SegmentBytes && s.out.Size() > headerOffset {
 		s.mu.Lock()
 		s.sealSegmentLocked()
@@ -169,10 +165,10 @@ func (s *Spool[C]) write(g *group[C]) (seg *segment, start int64, err error) {
 			s.mu.Lock()
 			s.stats.Failures++
 			s.mu.Unlock()
-			return nil, 0, err
+			return false, err
 		}
 	}
-	seg, start = s.last, s.out.Size()
+	seg, start := s.last, s.out.Size()
 	err = s.out.Append(g.buf)
 	if err == nil && s.opt.Fsync {
 		err = s.out.Sync()
@@ -182,11 +178,16 @@ func (s *Spool[C]) write(g *group[C]) (seg *segment, start int64, err error) {
 	if err != nil {
 		s.stats.Failures++
 		s.abandonLocked(start)
-		return seg, 0, err
+		return true, err
 	}
+	// All at once, or the reader would find the block and not its calls.
 	seg.n += uint64(g.count)
 	seg.size = s.out.Size()
-	return seg, start, nil
+	s.total += seg.size - start - size
+	s.stats.Appended += uint64(g.count)
+	s.calls = append(s.calls, g.calls...)
+	s.offerLocked(&memory[C]{seg: seg, start: start, end: seg.size, group: g})
+	return false, nil
 }
 
 // begin opens a new segment for writing.
@@ -280,7 +281,7 @@ func (s *Spool[C]) loseLocked(g *segment, n int64, cause error) {
 	}
 	clear(s.memory[len(kept):])
 	s.memory = kept
-	l := &Loss[C]{Records: n, Bytes: g.size, Err: cause}
+	l := &Loss[C]{Records: n, Bytes: g.size, Old: g.old, Err: cause}
 	s.takeCallsLocked(g.first, g.first+g.estimate(), func(a *attached[C]) {
 		l.Calls = append(l.Calls, a.c)
 		l.Counts = append(l.Counts, a.n)

@@ -78,6 +78,21 @@ func NewCollector(stream string, source Source) *Collector {
 	add(counter, "resend_reshard_total", "User records sent again for that reason.", func(s *producer.Stats) float64 { return float64(s.ReshardResent) })
 	add(counter, "unexplained_shard_total", "Kinesis records stored elsewhere although the shard map was right.", func(s *producer.Stats) float64 { return float64(s.UnexplainedShards) })
 	add(counter, "sequence_regressions_total", "Acknowledgements out of order in one shard.", func(s *producer.Stats) float64 { return float64(s.SequenceRegressions) })
+	add(gauge, "spooling", "1 while records go to the disk.", func(s *producer.Stats) float64 {
+		if s.Spooling {
+			return 1
+		}
+		return 0
+	})
+	add(gauge, "spool_records", "User records in the spool that are not finished.", func(s *producer.Stats) float64 { return float64(s.SpoolRecords) })
+	add(gauge, "spool_bytes", "Size of the spool's files.", func(s *producer.Stats) float64 { return float64(s.SpoolBytes) })
+	add(counter, "spool_appended_total", "User records put on disk.", func(s *producer.Stats) float64 { return float64(s.SpoolAppended) })
+	add(counter, "spool_replayed_total", "User records of earlier processes that were read back.", func(s *producer.Stats) float64 { return float64(s.SpoolReplayed) })
+	add(counter, "spool_dropped_total", "User records that the spool had no room for.", func(s *producer.Stats) float64 { return float64(s.SpoolDropped) })
+	add(counter, "spool_lost_total", "User records that could not be read back.", func(s *producer.Stats) float64 { return float64(s.SpoolLost) })
+	add(counter, "spool_torn_total", "Files of the spool whose end a crash has cut short.", func(s *producer.Stats) float64 { return float64(s.SpoolTorn) })
+	add(counter, "spool_damaged_total", "Files of the spool that could not be read to their end.", func(s *producer.Stats) float64 { return float64(s.SpoolDamaged) })
+	add(counter, "spool_failures_total", "Writes of the spool that failed.", func(s *producer.Stats) float64 { return float64(s.SpoolFailures) })
 	add(counter, "callback_panics_total", "Callbacks that panicked.", func(s *producer.Stats) float64 { return float64(s.CallbackPanics) })
 	return c
 }

@@ -28,6 +28,8 @@ func TestEveryCounterIsShown(t *testing.T) {
 		ErrorsByCode: map[string]uint64{"InternalFailure": 13}, Paused: true, PausedBy: "in the log", Shards: 4, ShardsLimited: 21, Auto: true,
 		MapRefreshes: 5, MapFailures: 14, WrongShard: 15, ReshardResent: 16, UnexplainedShards: 18,
 		SequenceRegressions: 19, CallbackPanics: 20,
+		Spooling: true, SpoolRecords: 31, SpoolBytes: 32, SpoolAppended: 33, SpoolReplayed: 34, SpoolDropped: 35,
+		SpoolLost: 36, SpoolTorn: 37, SpoolDamaged: 38, SpoolFailures: 39,
 	}
 	for i := range reflect.TypeFor[producer.Stats]().NumField() {
 		if reflect.ValueOf(s).Field(i).IsZero() {
@@ -73,6 +75,8 @@ func TestEveryCounterIsShown(t *testing.T) {
 		"errors_total/InternalFailure": 13, "paused": 1, "shards": 4, "limited_shards": 21, "auto": 1,
 		"shard_map_refresh_total/ok": 5, "shard_map_refresh_total/failed": 14, "wrong_shard_total": 15,
 		"resend_reshard_total": 16, "unexplained_shard_total": 18, "sequence_regressions_total": 19, "callback_panics_total": 20,
+		"spooling": 1, "spool_records": 31, "spool_bytes": 32, "spool_appended_total": 33, "spool_replayed_total": 34, "spool_dropped_total": 35,
+		"spool_lost_total": 36, "spool_torn_total": 37, "spool_damaged_total": 38, "spool_failures_total": 39,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("metrics:\n%v\nwant:\n%v", got, want)
