@@ -474,8 +474,9 @@ func TestSimulationRepeats(t *testing.T) {
 			t.Logf("seed %d told two stories", seed)
 		}
 	}
-	// Where several cases of a select are ready, Go picks one at random.
-	if different > seeds/10 {
+	// Where several cases of a select are ready, Go picks one at random; and with
+	// the race detector it picks the next goroutine at random, too.
+	if different > seeds/10 && !raceEnabled {
 		t.Errorf("%d of %d seeds told two stories", different, seeds)
 	}
 }
