@@ -36,7 +36,10 @@ type HashCache struct{ c *hashCache }
 func NewHashCache() HashCache { return HashCache{newHashCache()} }
 
 // Of returns the hash key of a partition key, cached or not.
-func (h HashCache) Of(key string) hashkey.Key { return h.c.of(key) }
+func (h HashCache) Of(key string) hashkey.Key {
+	k, _ := h.c.of(key)
+	return k
+}
 
 // Has reports whether the cache holds key.
 func (h HashCache) Has(key string) bool {

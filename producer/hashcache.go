@@ -1,9 +1,9 @@
 package producer
 
 import (
-	"hash/maphash"
 	"sync"
 
+	"github.com/streamkit/streamkit/internal/aggregation"
 	"github.com/streamkit/streamkit/internal/hashkey"
 )
 
@@ -20,7 +20,6 @@ const (
 // in place of its oldest: with two, a thousand keys in use would leave one of
 // twelve without a place.
 type hashCache struct {
-	seed    maphash.Seed
 	stripes [cacheStripes]cacheStripe
 }
 
@@ -46,15 +45,16 @@ func (e *cacheEntry) is(key string) bool {
 }
 
 func newHashCache() *hashCache {
-	return &hashCache{seed: maphash.MakeSeed()}
+	return new(hashCache)
 }
 
-// of returns the hash key of a partition key that is not empty.
-func (c *hashCache) of(key string) hashkey.Key {
+// of returns the hash key of a partition key that is not empty, and the hash by
+// which the cache, and a Builder, know the partition key again.
+func (c *hashCache) of(key string) (_ hashkey.Key, h uint64) {
+	h = aggregation.KeyHash(key)
 	if len(key) > cacheKeyLen {
-		return hashkey.Of(key)
+		return hashkey.Of(key), h
 	}
-	h := maphash.String(c.seed, key)
 	s := &c.stripes[h%cacheStripes]
 	set := &s.sets[h/cacheStripes%cacheSets]
 	tag := uint8(h >> 56)
@@ -63,7 +63,7 @@ func (c *hashCache) of(key string) hashkey.Key {
 		if e := &set.entries[i]; set.tags[i] == tag && e.is(key) {
 			k := e.hash
 			s.mu.Unlock()
-			return k
+			return k, h
 		}
 	}
 	s.mu.Unlock()
@@ -76,5 +76,5 @@ func (c *hashCache) of(key string) hashkey.Key {
 	e.hash, e.n = k, uint8(len(key))
 	copy(e.key[:], key)
 	s.mu.Unlock()
-	return k
+	return k, h
 }

@@ -369,9 +369,10 @@ func (p *Producer) check(r *UserRecord) (aggregation.Record, error) {
 }
 
 // hash returns the hash key of a checked record that has a key.
-func (p *Producer) hash(r *aggregation.Record) hashkey.Key {
+func (p *Producer) hash(r *aggregation.Record) (k hashkey.Key) {
 	if r.ExplicitHashKey == "" {
-		return p.hashes.of(r.PartitionKey)
+		k, r.KeyHash = p.hashes.of(r.PartitionKey)
+		return k
 	}
 	k, err := hashkey.Parse(r.ExplicitHashKey)
 	if err != nil {

@@ -46,7 +46,19 @@ type Record struct {
 	PartitionKey    string
 	ExplicitHashKey string // decimal text; "" means none
 	Data            []byte
+
+	// KeyHash may be what [KeyHash] returns for PartitionKey, if the caller knows
+	// it already. It is not stored.
+	KeyHash uint64
 }
+
+// keySeed is for all hashes of keys in this process. It is random, so that nobody
+// can choose keys that collide.
+var keySeed = maphash.MakeSeed()
+
+// KeyHash returns the hash by which a [Builder] knows a key again. It is another
+// one in each process.
+func KeyHash(key string) uint64 { return maphash.String(keySeed, key) }
 
 // Builder gathers user records into one aggregated record. It holds them in
 // wire format, so sealing is two copies and an MD5. The zero Builder is ready;
@@ -132,11 +144,11 @@ type fitting struct {
 
 func (b *Builder) fit(r *Record, gap uint64) fitting {
 	var f fitting
-	f.pk = b.pks.find(r.PartitionKey)
+	f.pk = b.pks.find(r.PartitionKey, r.KeyHash)
 	f.inner = 1 + sizeVarint(uint64(f.pk.index)) + 1 + sizeVarint(uint64(len(r.Data))) + len(r.Data)
 	f.size = f.pk.size
 	if r.ExplicitHashKey != "" {
-		f.ehk = b.ehks.find(r.ExplicitHashKey)
+		f.ehk = b.ehks.find(r.ExplicitHashKey, 0)
 		f.inner += 1 + sizeVarint(uint64(f.ehk.index))
 		f.size += f.ehk.size
 	}
@@ -253,7 +265,6 @@ type keyTable struct {
 
 	slots []slot // power of two; at most half full
 	gen   uint32 // slots of another generation are empty, so reset is O(1)
-	seed  maphash.Seed
 }
 
 type span struct{ off, len uint32 } // of the key's text in buf
@@ -274,7 +285,8 @@ func (t *keyTable) key(i int) string {
 	return aliasString(t.buf[s.off : s.off+s.len])
 }
 
-func (t *keyTable) find(key string) keyRef {
+// find searches for a key, whose hash is known unless it is 0.
+func (t *keyTable) find(key string, hash uint64) keyRef {
 	n := len(t.spans)
 	if n > 0 && t.key(t.last) == key {
 		return keyRef{index: t.last}
@@ -282,9 +294,11 @@ func (t *keyTable) find(key string) keyRef {
 	if len(t.slots) == 0 {
 		t.slots = make([]slot, 16)
 		t.gen = 1
-		t.seed = maphash.MakeSeed()
 	}
-	h := uint32(maphash.String(t.seed, key))
+	if hash == 0 {
+		hash = KeyHash(key)
+	}
+	h := uint32(hash)
 	mask := uint32(len(t.slots) - 1)
 	for i := h & mask; t.slots[i].gen == t.gen; i = (i + 1) & mask {
 		if s := &t.slots[i]; s.hash == h && t.key(int(s.index)) == key {
