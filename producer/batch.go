@@ -14,6 +14,9 @@ const (
 	// and data: its meta, its callback, the bytes around it, rounded up.
 	recordOverhead = 80
 
+	// aloneOverhead is the same with aggregation disabled: a batch for each.
+	aloneOverhead = 960
+
 	// outerKey is the partition key of an aggregated record, as the KPL has
 	// it; the explicit hash key does the routing. Records without a partition
 	// key get it too.
@@ -44,22 +47,24 @@ type call struct {
 // It belongs to its lane while it is queued, guarded by the lane's mutex, and
 // to one goroutine while it is in flight or being moved.
 type batch struct {
-	builder  aggregation.Builder
-	meta     []meta
-	calls    []call
-	cost     int64  // bytes taken from the budget
-	spooled  int    // records that the spool holds
-	share    int64  // bytes taken from the spool's share of the budget
-	gen      uint64 // flush generation
-	since    int64  // when the first record was added here: the linger's start
-	oldest   int64  // least meta.born
-	attempts int32  // requests that carried it
-	heard    bool   // somebody wants a callback
-	foreign  bool   // its stamp is not that of the lane that it is open in
-	unsure   bool   // an attempt may have stored it, so it stays as it is
-	lastErr  error  // of the last attempt
-	ended    int64  // when that ended; 0 if there was none
-	shown    bool   // the hooks know of its bytes
+	builder   aggregation.Builder
+	meta      []meta
+	calls     []call
+	cost      int64  // bytes taken from the budget
+	overhead  int64  // of each record in it
+	spooled   int    // records that the spool holds
+	share     int64  // bytes taken from the spool's share of the budget
+	gen       uint64 // flush generation
+	since     int64  // when the first record was added here: the linger's start
+	oldest    int64  // least meta.born
+	attempts  int32  // requests that carried it
+	heard     bool   // somebody wants a callback
+	foreign   bool   // its stamp is not that of the lane that it is open in
+	compacted bool   // it has no memory to spare
+	unsure    bool   // an attempt may have stored it, so it stays as it is
+	lastErr   error  // of the last attempt
+	ended     int64  // when that ended; 0 if there was none
+	shown     bool   // the hooks know of its bytes
 	// Kept only if Config.AttemptHistory is set: the attempts, and those of
 	// records before they came into this batch. pasts may be shorter than meta.
 	history []Attempt
@@ -81,11 +86,11 @@ type batch struct {
 	hashKey      string // explicit hash key of the Kinesis record
 }
 
-// recordCost returns what a record takes of the budget. The explicit hash key
+// recordCost returns what a record takes of the budget, with the overhead. The explicit hash key
 // does not count: a record without a key gets one from its lane, long after
 // the budget was asked.
-func recordCost(r *aggregation.Record) int64 {
-	return int64(len(r.PartitionKey)+len(r.Data)) + recordOverhead
+func recordCost(r *aggregation.Record, overhead int64) int64 {
+	return int64(len(r.PartitionKey)+len(r.Data)) + overhead
 }
 
 // add appends a record unless the batch has others and would exceed a limit.
@@ -115,10 +120,10 @@ func (b *batch) added(r *aggregation.Record, m meta, c call) {
 	b.heard = b.heard || m.group != nil || c.done != nil
 	b.oldest = min(b.oldest, m.born)
 	b.meta = append(b.meta, m)
-	b.cost += recordCost(r)
+	b.cost += recordCost(r, b.overhead)
 	if m.spool != 0 {
 		b.spooled++
-		b.share += recordCost(r)
+		b.share += recordCost(r, b.overhead)
 	}
 }
 
@@ -195,6 +200,29 @@ func (b *batch) sealRaw() bool {
 	return false
 }
 
+// unseal gives up the bytes to send, which can be made again. A batch that waits
+// for long, behind others perhaps, must not take twice its memory.
+func (b *batch) unseal() {
+	if b.aggregated {
+		b.sealed, b.data, b.buf = false, nil, nil
+	}
+}
+
+// compact gives up what memory the batch has to spare, once.
+func (b *batch) compact() {
+	if b.compacted || b.sealed {
+		return
+	}
+	b.compacted = true
+	b.builder.Compact()
+	if n := len(b.meta); cap(b.meta) > n+n/8 {
+		b.meta = append(make([]meta, 0, n), b.meta...)
+	}
+	if n := len(b.calls); cap(b.calls) > n+n/8 {
+		b.calls = append(make([]call, 0, n), b.calls...)
+	}
+}
+
 // sealPacked is sealAll of one batch, whose records are compressed if that helps.
 func (b *batch) sealPacked(k *packer) {
 	b.sealed = true
@@ -229,8 +257,9 @@ func (b *batch) within(r hashkey.Range) bool {
 
 // batchPool recycles batches with their memory.
 type batchPool struct {
-	pool    sync.Pool
-	tracker *tracker
+	pool     sync.Pool
+	tracker  *tracker
+	overhead int64 // what a record costs beside its bytes
 }
 
 // get returns an empty batch of a new generation.
@@ -253,7 +282,7 @@ func (bp *batchPool) blank(now int64) *batch {
 	if !ok {
 		b = new(batch)
 	}
-	b.since = now
+	b.since, b.overhead = now, bp.overhead
 	return b
 }
 

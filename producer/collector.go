@@ -104,34 +104,47 @@ func (c *collector) look(l *lane, now int64) {
 func (c *collector) send(ctx context.Context, now int64) (again int64) {
 	p := c.p
 	for len(c.ready) > 0 {
-		if ok, at := p.gate.enter(now, p.cfg.MaxConnections); !ok {
+		if ok, at := p.gate.enter(now); !ok {
 			return at
 		}
-		items := c.collect(now)
+		items, full := c.collect(now)
 		if len(items) == 0 {
-			p.gate.leave()
+			p.gate.leave(0)
+			if full {
+				return 0 // there is room for the next when something has come back
+			}
 			continue
 		}
-		p.wg.Go(func() { p.perform(ctx, items) })
+		bytes := int64(0)
+		for _, it := range items {
+			bytes += int64(it.batch.wireSize())
+		}
+		p.gate.load(bytes)
+		p.wg.Go(func() { p.perform(ctx, items, bytes) })
 	}
 	return 0
 }
 
-// collect fills one request.
-func (c *collector) collect(now int64) []item {
+// collect fills one request. full says that the first lane has more than may be
+// in flight now.
+func (c *collector) collect(now int64) (items []item, full bool) {
 	p := c.p
 	most := p.cfg.CollectionMaxCount
 	if p.cfg.Order == Strict {
 		most = 1 // by PutRecord
 	}
 	left := room{entries: most, bytes: p.cfg.CollectionMaxSize, empty: true}
-	items := make([]item, 0, min(len(c.ready), left.entries))
+	if bytes, alone := p.gate.room(); bytes < left.bytes {
+		left.bytes, left.empty = bytes, alone
+	}
+	items = make([]item, 0, min(len(c.ready), left.entries))
 	var idle []*lane
 	n := 0
 	for _, l := range c.ready {
 		before := len(items)
 		var ok bool
 		if items, ok = l.take(p, items, now, p.linger(), left, c.distinct); !ok {
+			full = true
 			break
 		}
 		for _, it := range items[before:] {
@@ -156,7 +169,7 @@ func (c *collector) collect(now int64) []item {
 	for _, it := range items {
 		p.sticky.CompareAndSwap(it.lane, nil)
 	}
-	return items
+	return items, full
 }
 
 // sweep fails expired records that no attempt would find: those of lanes that

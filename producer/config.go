@@ -52,9 +52,9 @@ type Config struct {
 
 	// AggregationMaxSize is the most bytes of one aggregated record. A user
 	// record that does not fit is sent alone. Default 0: 51200, which is two PUT
-	// payload units, and up to 1024000 for a shard whose records would wait
-	// otherwise (KPL: always 51200); from 64 to 10485760, and no more than
-	// MaxUserRecordSize.
+	// payload units, and up to 1024000, or a 32nd of MaxBufferedBytes, for a
+	// shard whose records would wait otherwise (KPL: always 51200); from 64 to
+	// 10485760, and no more than MaxUserRecordSize.
 	AggregationMaxSize int
 
 	// DuplicateStamps numbers the user records, in fields of the aggregated
@@ -131,8 +131,9 @@ type Config struct {
 	Encoding Encoding
 
 	// MaxBufferedBytes bounds the memory of records accepted and not yet
-	// finished: partition keys, data and 80 bytes for each record. Put waits, and TryPut
-	// fails, while it is exhausted. Default 16777216 (KPL: no bound); at least
+	// finished: partition keys, data and 80 bytes for each record, or 960 with
+	// DisableAggregation. Put waits, and TryPut fails, while it is exhausted. A
+	// eighth of it may be in flight. Default 16777216 (KPL: no bound); at least
 	// twice MaxUserRecordSize.
 	MaxBufferedBytes int64
 

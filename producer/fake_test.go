@@ -324,3 +324,7 @@ func (f *fakeStream) readAll() (all []read) {
 func apiError(code string) error {
 	return &smithy.GenericAPIError{Code: code, Message: "scripted"}
 }
+
+func refuseAll(code string) func(*kinesis.PutRecordsInput) error {
+	return func(*kinesis.PutRecordsInput) error { return apiError(code) }
+}

@@ -80,7 +80,7 @@ type added struct {
 // add appends a record. One that comes from the spool with a stamp of its own
 // brings that as from, which is nil otherwise.
 func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bool, from *origin) (a added) {
-	cost := recordCost(r)
+	cost := recordCost(r, p.batches.overhead)
 	l.mu.Lock()
 	if l.gone {
 		l.mu.Unlock()

@@ -144,6 +144,11 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 		p.budget.shared = &cfg.Budget.pool
 	}
 	p.batches.tracker = &p.tracker
+	p.batches.overhead = recordOverhead
+	if cfg.DisableAggregation {
+		p.batches.overhead = aloneOverhead
+	}
+	p.gate.maxConnections, p.gate.maxBytes = cfg.MaxConnections, p.budget.max/inflightPart
 	p.maxRecord = cfg.MaxUserRecordSize
 	if cfg.DuplicateStamps {
 		p.maxRecord -= stampRoom
@@ -189,7 +194,7 @@ func (p *Producer) Put(ctx context.Context, r UserRecord, done func(Result)) err
 	if err != nil {
 		return err
 	}
-	cost := recordCost(&rec)
+	cost := recordCost(&rec, p.batches.overhead)
 	c := call{done: done, tag: r.Tag}
 	if p.spool == nil {
 		if err := p.acquire(ctx, cost); err != nil {
@@ -215,7 +220,7 @@ func (p *Producer) tryPut(r UserRecord, done func(Result)) error {
 	if err != nil {
 		return err
 	}
-	cost := recordCost(&rec)
+	cost := recordCost(&rec, p.batches.overhead)
 	c := call{done: done, tag: r.Tag}
 	if p.spool != nil && p.spills(cost) {
 		return p.spoolOne(context.Background(), &rec, keyless(&r), c, false, false)
@@ -261,7 +266,7 @@ func (p *Producer) put(ctx context.Context, r UserRecord, done func(Result), urg
 	if err != nil {
 		return err
 	}
-	cost := recordCost(&rec)
+	cost := recordCost(&rec, p.batches.overhead)
 	c := call{done: done, tag: r.Tag}
 	if p.spool == nil {
 		if err := p.acquire(ctx, cost); err != nil {
@@ -294,7 +299,7 @@ func (p *Producer) putBatch(ctx context.Context, rs []UserRecord, done func(Batc
 		if err != nil {
 			return fmt.Errorf("record %d of the batch: %w", i, err)
 		}
-		cost += recordCost(&rec)
+		cost += recordCost(&rec, p.batches.overhead)
 	}
 	if cost > p.budget.max {
 		return fmt.Errorf("%w: batch of %d bytes, MaxBufferedBytes is %d", ErrTooLarge, cost, p.budget.max)

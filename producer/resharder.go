@@ -435,7 +435,7 @@ func (p *Producer) distribute(b *batch, old *lane, next *shardMap, moves map[*la
 		}
 		m.open.setPast(b.past(i).after(b))
 		m.records++
-		m.bytes += recordCost(&r)
+		m.bytes += recordCost(&r, p.batches.overhead)
 		return true
 	})
 	p.batches.put(b)

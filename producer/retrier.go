@@ -182,11 +182,19 @@ func isNotFound(err error) bool {
 	return ok && apiErr.ErrorCode() == codeNotFound
 }
 
-// gate admits requests: no more than there are connections, and while the
-// stream is paused one at a time, as a probe.
+// inflightPart is the part of MaxBufferedBytes that may be in flight: the bytes
+// of an aggregated record in flight, and of its request, are there twice.
+const inflightPart = 8
+
+// gate admits requests: no more than there are connections and memory, and while
+// the stream is paused one at a time, as a probe.
 type gate struct {
+	maxConnections int
+	maxBytes       int64
+
 	mu          sync.Mutex // guards all below
 	inflight    int
+	bytes       int64 // in flight
 	pauses      int   // probes in a row that failed
 	pausedUntil int64 // nanoseconds since the producer's start
 	cause       string
@@ -196,11 +204,11 @@ type gate struct {
 
 // enter takes a place. If there is none it returns when to try again; 0 means
 // after the next leave.
-func (g *gate) enter(now int64, limit int) (ok bool, at int64) {
+func (g *gate) enter(now int64) (ok bool, at int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.inflight >= limit || g.pauses > 0 && g.inflight > 0:
+	case g.inflight > 0 && (g.inflight >= g.maxConnections || g.pauses > 0 || g.bytes >= g.maxBytes):
 		return false, 0
 	case now < g.pausedUntil:
 		return false, g.pausedUntil
@@ -209,10 +217,26 @@ func (g *gate) enter(now int64, limit int) (ok bool, at int64) {
 	return true, 0
 }
 
-func (g *gate) leave() {
+func (g *gate) leave(bytes int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inflight--
+	g.bytes -= bytes
+}
+
+// room returns how many more bytes may be in flight, and whether none are: then
+// one of any size may.
+func (g *gate) room() (bytes int, alone bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return int(max(0, g.maxBytes-g.bytes)), g.bytes == 0
+}
+
+// load counts what is in the request that was admitted last.
+func (g *gate) load(bytes int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.bytes += bytes
 }
 
 // pause stops the stream for a while. Of several requests that fail together
@@ -237,7 +261,7 @@ func (g *gate) resume() {
 	g.halted.Store(false)
 }
 
-func (g *gate) load() (inflight int, paused bool, cause string) {
+func (g *gate) state() (inflight int, paused bool, cause string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.inflight, g.pauses > 0, g.cause

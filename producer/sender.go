@@ -41,7 +41,7 @@ type item struct {
 
 // perform sends a request and settles its batches. It holds a place of the
 // gate while the request runs, not while callbacks do.
-func (p *Producer) perform(ctx context.Context, items []item) {
+func (p *Producer) perform(ctx context.Context, items []item, bytes int64) {
 	items = p.pack(p.expire(items))
 	open := make([]*item, 0, len(items))
 	for i := range items {
@@ -52,7 +52,7 @@ func (p *Producer) perform(ctx context.Context, items []item) {
 	if len(open) > 0 {
 		p.send(ctx, open)
 	}
-	p.gate.leave()
+	p.gate.leave(bytes)
 	p.wakeUp()
 
 	for len(items) > 0 {
@@ -294,6 +294,9 @@ func (p *Producer) settle(l *lane, items []item) {
 				p.stats.retries.Add(1)
 				p.onBack(it)
 				it.batch.lastErr = it.err
+				if it.verdict == retry && p.cfg.Compression == CompressionNone {
+					it.batch.unseal()
+				}
 				back = append(back, it.batch)
 			}
 			continue
@@ -331,6 +334,10 @@ func (p *Producer) settle(l *lane, items []item) {
 	l.landLocked()
 	switch {
 	case failures:
+		// What waits may wait for long.
+		for _, b := range l.sealed {
+			b.compact()
+		}
 		l.notBefore = now + int64(laneBackoff.Wait(l.failures, p.rand))
 		if unclear {
 			l.notBefore = max(l.notBefore, now+int64(p.cfg.ReorderGuard))

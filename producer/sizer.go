@@ -27,7 +27,9 @@ func newSizer(cfg *Config) sizer {
 	if cfg.AggregationMaxSize > 0 {
 		return sizer{fixed: true, max: min(cfg.AggregationMaxSize, most)}
 	}
-	return sizer{fixed: cfg.DisableAggregation, max: min(mostUnits*payloadUnit-payloadSlack, most)}
+	// Several lanes must have room for one in flight and one that fills.
+	most = min(most, max(firstUnits*payloadUnit, int(cfg.MaxBufferedBytes/32)), mostUnits*payloadUnit-payloadSlack)
+	return sizer{fixed: cfg.DisableAggregation, max: most}
 }
 
 // bytes returns the most bytes of an aggregated record of so many units.

@@ -28,7 +28,8 @@ func TestSizeFollowsLoad(t *testing.T) {
 		within time.Duration
 		least  time.Duration
 	}{
-		{name: "adaptive", most: 1_024_000, within: 3 * time.Second},
+		{name: "adaptive", cfg: producer.Config{MaxBufferedBytes: 64 << 20}, most: 1_024_000, within: 3 * time.Second},
+		{name: "adaptive, little memory", most: 16 << 20 / 32, within: 6 * time.Second},
 		{name: "adaptive, records at the limit", cfg: producer.Config{MaxUserRecordSize: 100_000}, most: 100_000, within: 20 * time.Second},
 		{name: "fixed", cfg: producer.Config{AggregationMaxSize: 51_200}, most: 51_200, within: 50 * time.Second, least: 25 * time.Second},
 	} {

@@ -356,7 +356,7 @@ func (p *Producer) unspool(b *spool.Block[spooled]) {
 			index = b.Index(number)
 			m.index = c.base + int32(index)
 		}
-		if !s.acquire(p, recordCost(&rec)) {
+		if !s.acquire(p, recordCost(&rec, p.batches.overhead)) {
 			p.leaveBlock(b, number, c, index)
 			return
 		}
@@ -484,7 +484,7 @@ func (b *batch) spoolNumbers(yield func(uint64) bool) {
 func (b *batch) spooledCost() (cost int64) {
 	b.builder.Walk(func(i int, r aggregation.Record) bool {
 		if b.meta[i].spool != 0 {
-			cost += recordCost(&r)
+			cost += recordCost(&r, b.overhead)
 		}
 		return true
 	})

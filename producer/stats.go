@@ -118,7 +118,7 @@ func (p *Producer) Stats() Stats {
 		SequenceRegressions:   c.regressions.Load(),
 		CallbackPanics:        c.panics.Load(),
 	}
-	s.RequestsInFlight, s.Paused, s.PausedBy = p.gate.load()
+	s.RequestsInFlight, s.Paused, s.PausedBy = p.gate.state()
 	c.mu.Lock()
 	s.ErrorsByCode = maps.Clone(c.codes)
 	c.mu.Unlock()

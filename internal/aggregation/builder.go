@@ -247,6 +247,14 @@ func (b *Builder) WalkStamped(yield func(i int, r Record, sequence uint64) bool)
 	}
 }
 
+// Compact gives up memory that is kept for records to come, if it is more than an
+// eighth of what the records take.
+func (b *Builder) Compact() {
+	if n := len(b.recs); cap(b.recs) > n+n/8 {
+		b.recs = append(make([]byte, 0, n), b.recs...)
+	}
+}
+
 // Reset empties the Builder and keeps its memory.
 func (b *Builder) Reset() {
 	b.pks.reset()
