@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/streamkit/streamkit/producer"
 	"github.com/streamkit/streamkit/producer/producerprom"
@@ -80,5 +81,22 @@ func TestEveryCounterIsShown(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("metrics:\n%v\nwant:\n%v", got, want)
+	}
+}
+
+// TestConventions holds names, types and help to those of Prometheus.
+func TestConventions(t *testing.T) {
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(producerprom.NewCollector("orders", fixed{ErrorsByCode: map[string]uint64{"InternalFailure": 1}}))
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 }
