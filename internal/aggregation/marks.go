@@ -19,6 +19,11 @@ const (
 	// takes eight bytes and more.
 	maxLanes = 2048
 
+	// maxMarks bounds those of one lane. A lane that has more has been divided
+	// among more shards than that, all of which are one now, or its stamps are
+	// made up.
+	maxMarks = 256
+
 	// sweepSeconds is the time between two searches for marks to forget.
 	sweepSeconds = 3600
 
@@ -181,7 +186,8 @@ func (m *Marks) Len() (n int) {
 }
 
 // Evicted returns how many lanes were forgotten, here and in the parents,
-// because there were too many. Copies of their records may come through.
+// because there were too many, or too many marks of one. Copies of their records
+// may come through.
 func (m *Marks) Evicted() uint64 { return m.evicted }
 
 // Clone returns a copy that shares nothing with m.
@@ -232,7 +238,11 @@ func (m *Marks) Admit(s *Stamp, k hashkey.Key, at time.Time) Verdict {
 		// As it is between reshards.
 		l.marks[0].raise(s.Sequence)
 	default:
-		l.raise(part, s.Sequence)
+		if l.raise(part, s.Sequence); len(l.marks) > maxMarks {
+			delete(m.lanes, m.lastID)
+			m.last = nil
+			m.evicted++
+		}
 	}
 	return Live
 }

@@ -282,6 +282,25 @@ func TestMarksEvict(t *testing.T) {
 	}
 }
 
+// TestMarksOfOneLaneAreBounded: a lane whose stamps name ever other ranges is
+// forgotten, and the others stay.
+func TestMarksOfOneLaneAreBounded(t *testing.T) {
+	m := aggregation.NewMarks(hashkey.All)
+	ask(t, m, []admit{{low, 2, 5, hashkey.All, live}})
+	for i := range uint64(10_000) {
+		k := hashkey.Key{Hi: i << 40}
+		ask(t, m, []admit{{k, 1, i, hashkey.Range{Start: k, End: k}, live}})
+		if m.Len() > 300 {
+			t.Fatalf("%d marks", m.Len())
+		}
+	}
+	if m.Evicted() == 0 {
+		t.Error("none was counted as forgotten")
+	}
+	ask(t, m, []admit{{low, 2, 5, hashkey.All, duplicate}})
+	again(t, m)
+}
+
 // TestMarksGolden pins the bytes of stored marks.
 func TestMarksGolden(t *testing.T) {
 	m := aggregation.NewMarks(lower)
