@@ -90,6 +90,13 @@ func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bo
 	if l.auto {
 		from = nil // copies are told apart by keys, and these have no bearing here
 	}
+	if from != nil {
+		// The lanes divide the order of the spool among them, as those do that
+		// take over from one lane.
+		part := *from
+		part.stamp.Keys = l.keys
+		from = &part
+	}
 	if l.open != nil && !l.open.addTo(from, r, m, c, l.maxCount, l.fill) {
 		l.sealLocked(&p.sizes)
 		a.full, changed = true, true

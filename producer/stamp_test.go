@@ -18,6 +18,7 @@ import (
 	"github.com/streamkit/streamkit/internal/aggregation"
 	"github.com/streamkit/streamkit/internal/blockrec"
 	"github.com/streamkit/streamkit/internal/hashkey"
+	"github.com/streamkit/streamkit/internal/vfs/vfstest"
 	"github.com/streamkit/streamkit/producer"
 	"github.com/streamkit/streamkit/streamd/streamdtest"
 )
@@ -326,4 +327,44 @@ func openStamped(t *testing.T, blocks *blockrec.Reader, m *aggregation.Marks, r 
 	if !ok || err != nil {
 		t.Fatalf("Walk: %v, %v", ok, err)
 	}
+}
+
+// TestStampsOfTheSpoolThroughAMerge: the numbers of records from the spool are
+// divided among the lanes. When the shards of two lanes become one, what both
+// had waiting comes there in the order of chance, and none of it is a copy.
+func TestStampsOfTheSpoolThroughAMerge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(2)
+		cfg := producer.Config{DuplicateStamps: true, ShardRefreshInterval: -1, RecordMaxBufferedTime: time.Second, Spool: producer.SpoolConfig{Mode: producer.SpoolAlways}}
+		p := spoolTo(t, f, vfstest.NewDisk(), cfg)
+		loadMap(t, p, newLedger())
+		f.merge(0)
+		halves := hashkey.Uniform(2)
+		sides := [][]string{keysIn(halves[0], 1), keysIn(halves[1], 1)}
+		for i := range 100 {
+			put(t, p, record(sides[i%2][0], fmt.Sprint(i)), nil)
+		}
+		closeNow(t, p)
+		if s := p.Stats(); s.UserRecordsPut != 101 || s.ReshardResent != 0 {
+			t.Errorf("Stats: %+v", s)
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		merged := f.shards[len(f.shards)-1]
+		m := aggregation.NewMarks(merged.keys)
+		live := 0
+		for _, e := range merged.entries {
+			if _, err := aggregation.WalkStamped(e.data, func(_ int, r aggregation.Record, s *aggregation.Stamp) bool {
+				if m.Admit(s, hashOf(r.PartitionKey, r.ExplicitHashKey), time.Unix(0, 0)) == aggregation.Live {
+					live++
+				}
+				return true
+			}); err != nil {
+				t.Error(err)
+			}
+		}
+		if live != 100 || len(merged.entries) != 2 {
+			t.Errorf("%d records of 100 are taken for live, in %d Kinesis records", live, len(merged.entries))
+		}
+	})
 }
