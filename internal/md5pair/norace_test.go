@@ -1,0 +1,5 @@
+//go:build !race
+
+package md5pair_test
+
+const raceEnabled = false
