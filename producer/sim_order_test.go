@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/streamkit/streamkit/internal/vfs/vfstest"
 	"github.com/streamkit/streamkit/producer"
 )
 
@@ -36,6 +37,12 @@ func drawOrder(seed uint64, pl *simPlan) {
 		pl.modes.turns = true
 	case mode == 4 && !alone:
 		pl.cfg.AckInRange = true
+	case mode == 6 && pl.close == "" && pl.cfg.RecordTTL < 0:
+		pl.cfg.Spool = producer.SpoolConfig{
+			Dir: "/spool", MaxBytes: 65536 + r.Int64N(1<<20),
+			Mode: []producer.SpoolMode{producer.SpoolOnPressure, producer.SpoolAlways}[r.IntN(2)], Fsync: r.IntN(2) == 0,
+		}
+		pl.cfg = producer.SpoolOn(pl.cfg, vfstest.NewDisk())
 	case mode == 5:
 		pl.cfg.ReorderGuard = 7 * time.Second // longer than anything is late
 	}
@@ -102,4 +109,25 @@ func (s *simService) turn() {
 	s.history.mu.Lock()
 	s.history.resharded = true
 	s.history.mu.Unlock()
+}
+
+// about names what is special about a history.
+func (pl *simPlan) about() (names []string) {
+	for name, is := range map[string]bool{
+		"no aggregation": pl.cfg.DisableAggregation,
+		"stamps":         pl.cfg.DuplicateStamps,
+		"compression":    pl.cfg.Compression != producer.CompressionNone,
+		"no order":       pl.cfg.Order == producer.Unordered,
+		"strict order":   pl.cfg.Order == producer.Strict,
+		"AUTO":           pl.modes.auto || pl.modes.turns,
+		"in range":       pl.cfg.AckInRange,
+		"guard":          pl.cfg.ReorderGuard > 0,
+		"spool":          pl.cfg.Spool.Dir != "",
+		"recreation":     pl.recreate,
+	} {
+		if is {
+			names = append(names, name)
+		}
+	}
+	return names
 }

@@ -412,6 +412,7 @@ func TestSimulation(t *testing.T) {
 	}
 	var sum producer.Stats
 	records, lost := 0, 0
+	about := map[string]int{}
 	begin := time.Now()
 	var bad []uint64
 	for _, seed := range seeds {
@@ -435,6 +436,10 @@ func TestSimulation(t *testing.T) {
 			sum.UserRecordsFailed += st.UserRecordsFailed
 			sum.SequenceRegressions += st.SequenceRegressions
 			sum.Requests += st.Requests
+			sum.SpoolAppended += st.SpoolAppended
+			for _, m := range x.plan.about() {
+				about[m]++
+			}
 			if *simSeed != 0 {
 				t.Logf("plan %+v", x.plan)
 				t.Logf("stats %+v", st)
@@ -453,6 +458,10 @@ func TestSimulation(t *testing.T) {
 		sum.Retries, lost, sum.WrongShard, sum.ReshardResent, sum.SequenceRegressions, bad)
 	if len(seeds) >= 100 && (sum.Retries == 0 || sum.ReshardResent == 0 || sum.UserRecordsExpired == 0 || lost == 0 || sum.SequenceRegressions == 0) {
 		t.Error("the random faults missed a case")
+	}
+	t.Logf("of these with %v; %d records on disk", about, sum.SpoolAppended)
+	if len(seeds) >= 500 && (len(about) < 8 || sum.SpoolAppended == 0) {
+		t.Error("the histories missed a setting")
 	}
 }
 
