@@ -93,8 +93,9 @@
 //
 // A lane that keeps up sends what came in RecordMaxBufferedTime, or while the
 // record before it was in flight, up to 51,200 bytes. As soon as two aggregated
-// records wait, those that follow get twice as large, up to 1,024,000 bytes: one
-// in flight is all that a lane has, so its size is the lane's throughput. They
+// records wait, those that follow get twice as large, up to 1,024,000 bytes or a 32nd of
+// MaxBufferedBytes: one in flight is all that a lane has, so its size is the
+// lane's throughput. An eighth of MaxBufferedBytes may be in flight on all lanes. They
 // shrink again when the lane keeps up. Config.AggregationMaxSize fixes the size.
 //
 // # Throttling
