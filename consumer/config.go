@@ -121,6 +121,16 @@ type Config struct {
 	// least 10ms.
 	CheckpointInterval time.Duration
 
+	// ExplicitCheckpoints leaves it to the processors to say what is
+	// acknowledged, by [Shard.Commit] and [Shard.CommitTo], as processors of
+	// the KCL do. That ProcessRecords returns nil then only means that the next
+	// batch may come; Batch.Ack and Batch.Detach have no effect, and a batch
+	// counts against MaxBufferedBytes only until ProcessRecords returns. What is
+	// not committed when the lease goes is delivered again. ShardEnded must not
+	// return nil before everything is committed, or it is called again. The
+	// default, false, stores by itself what is acknowledged.
+	ExplicitCheckpoints bool
+
 	// ShutdownTimeout bounds the graceful stop, from the end of Run's context.
 	// Default 30s; at least 1ms.
 	ShutdownTimeout time.Duration

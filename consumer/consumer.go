@@ -195,13 +195,10 @@ func (c *Consumer) start(work context.Context, l Lease, sent time.Time) {
 	ctx, cancel := context.WithCancelCause(work)
 	h := &holding{
 		c: c, key: l.Key,
-		shard: &Shard{
-			Stream: c.stream, ID: l.Key, ParentIDs: l.Parents,
-			StartingHashKey: l.StartingHashKey, EndingHashKey: l.EndingHashKey,
-		},
-		tracker:   newTracker(c.budget.release),
+		tracker:   newTracker(c.budget.release, c.cfg.ExplicitCheckpoints),
 		lose:      func() { cancel(ErrLeaseLost) },
 		poke:      make(chan struct{}, 1),
+		over:      make(chan struct{}),
 		committed: time.Now(),
 	}
 	h.expiry = time.AfterFunc(time.Until(sent.Add(c.cfg.trustFor())), func() {
@@ -215,7 +212,10 @@ func (c *Consumer) start(work context.Context, l Lease, sent time.Time) {
 
 	c.shards.Go(func() {
 		defer cancel(nil)
-		s := &shardConsumer{c: c, h: h}
+		s := &shardConsumer{c: c, h: h, shard: &Shard{
+			Stream: c.stream, ID: l.Key, ParentIDs: l.Parents,
+			StartingHashKey: l.StartingHashKey, EndingHashKey: l.EndingHashKey, h: h,
+		}}
 		s.run(ctx)
 		c.mu.Lock()
 		delete(c.held, l.Key)

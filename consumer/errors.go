@@ -21,6 +21,27 @@ var ErrLeaseLost = errors.New("consumer: lease lost")
 // the consumer stops and Config.ShutdownTimeout is over.
 var ErrShutdown = errors.New("consumer: shutting down")
 
+// ErrRestart is the cause with which the context of a [Processor] ends after
+// [Shard.Restart].
+var ErrRestart = errors.New("consumer: processor to be restarted")
+
+// restartError carries the reason of a restart.
+type restartError struct{ reason error }
+
+func (e *restartError) Error() string        { return fmt.Sprintf("%v: %v", ErrRestart, e.reason) }
+func (e *restartError) Unwrap() error        { return e.reason }
+func (e *restartError) Is(target error) bool { return target == ErrRestart }
+
+// CommitRangeError reports a commit of a place where it cannot be.
+type CommitRangeError struct {
+	At        Checkpoint
+	Low, High Checkpoint // what was acknowledged before, and what was delivered; inclusive
+}
+
+func (e *CommitRangeError) Error() string {
+	return fmt.Sprintf("consumer: checkpoint %q is not between %q, which was acknowledged before, and %q, the last one delivered", e.At, e.Low, e.High)
+}
+
 // ErrRunning is returned by Run if the consumer runs, or has run, already.
 var ErrRunning = errors.New("consumer: Run was called before; make a new Consumer for another run")
 

@@ -3,8 +3,10 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,11 +26,15 @@ var writePolicy = backoff.Policy{Base: 300 * time.Millisecond, Max: 1200 * time.
 type holding struct {
 	c       *Consumer
 	key     string
-	shard   *Shard
 	tracker *tracker
 	lose    func()        // ends the shard consumer's context with ErrLeaseLost
 	expiry  *time.Timer   // calls lose at the end of trust
 	poke    chan struct{} // capacity 1: write now
+
+	commitMu sync.Mutex    // guards attempt
+	attempt  *attempt      // the next write, for those who wait for it
+	over     chan struct{} // closed when keep has ended
+	overBy   error         // why, set before
 
 	stored      atomic.Pointer[Lease]     // the lease as it is known to be stored
 	latestSince atomic.Pointer[time.Time] // to be stored, if not nil
@@ -63,14 +69,101 @@ func (h *holding) pending() Write {
 	return w
 }
 
+// position returns the place up to which all is acknowledged: from there a new
+// processor reads on.
+func (h *holding) position() Checkpoint {
+	stored := h.stored.Load().Checkpoint
+	if pos, _ := h.tracker.state(); pos.SequenceNumber != "" && pos.Compare(stored) > 0 {
+		return pos
+	}
+	return stored
+}
+
+// since returns when reading began, if that was from LATEST.
+func (h *holding) since() time.Time {
+	if t := h.latestSince.Load(); t != nil {
+		return *t
+	}
+	return h.stored.Load().LatestSince
+}
+
+// attempt is one try to write, to be waited for.
+type attempt struct {
+	done chan struct{} // closed after the try
+	err  error         // set before
+}
+
+// nextAttempt returns the try after this moment.
+func (h *holding) nextAttempt() *attempt {
+	h.commitMu.Lock()
+	defer h.commitMu.Unlock()
+	if h.attempt == nil {
+		h.attempt = &attempt{done: make(chan struct{})}
+	}
+	return h.attempt
+}
+
+// tried tells those who wait how a try has ended.
+func (h *holding) tried(err error) {
+	h.commitMu.Lock()
+	a := h.attempt
+	h.attempt = nil
+	h.commitMu.Unlock()
+	if a != nil {
+		a.err = err
+		close(a.done)
+	}
+}
+
+// commit implements [Shard.CommitTo]; gone is closed when the processor is
+// given up.
+func (h *holding) commit(ctx context.Context, gone <-chan struct{}, at Checkpoint) error {
+	select {
+	case <-h.over:
+		return h.overBy
+	case <-gone:
+		return ErrRestart
+	default:
+	}
+	at, err := h.tracker.commit(at, h.stored.Load().Checkpoint)
+	if err != nil {
+		return err
+	}
+	for {
+		a := h.nextAttempt() // before the look at what is stored, or a write in between is missed
+		if h.stored.Load().Checkpoint.Compare(at) >= 0 {
+			return nil
+		}
+		select {
+		case h.poke <- struct{}{}:
+		default: // the keeper is about to write
+		}
+		select {
+		case <-a.done:
+			if a.err != nil && h.stored.Load().Checkpoint.Compare(at) < 0 {
+				return fmt.Errorf("consumer: store checkpoint of lease %q: %w", h.key, a.err)
+			}
+		case <-h.over:
+			return h.overBy
+		case <-gone:
+			return ErrRestart
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
 // keep renews the lease and stores checkpoints until stop is closed or the
 // lease is lost. A checkpoint is a renewal, and each renewal carries the
 // checkpoint if there is a new one.
 func (h *holding) keep(ctx context.Context, stop <-chan struct{}) {
+	defer close(h.over)
+	h.overBy = ErrShutdown
 	cfg := &h.c.cfg
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	tries := 0
+	var retryAt time.Time // after a try that failed
 	poked := false
 	for {
 		next := h.written.Add(cfg.renewAfter())
@@ -81,13 +174,14 @@ func (h *holding) keep(ctx context.Context, stop <-chan struct{}) {
 			next = time.Now()
 		}
 		if tries > 0 {
-			next = time.Now().Add(writePolicy.Wait(tries-1, nil))
+			next = retryAt
 		}
 		timer.Reset(time.Until(next))
 		select {
 		case <-stop:
 			return
 		case <-ctx.Done():
+			h.overBy = context.Cause(ctx)
 			return
 		case <-h.poke:
 			poked = true
@@ -102,14 +196,19 @@ func (h *holding) keep(ctx context.Context, stop <-chan struct{}) {
 			poked = false
 			continue
 		}
-		if err := h.write(ctx, w); err != nil {
+		err := h.write(ctx, w)
+		if err != nil {
 			if errors.Is(err, ErrLeaseLost) || ctx.Err() != nil {
+				h.overBy = context.Cause(ctx)
 				return
 			}
+			h.tried(err)
+			retryAt = time.Now().Add(writePolicy.Wait(tries, nil))
 			tries++
 			continue
 		}
 		tries, poked = 0, false
+		h.tried(nil)
 	}
 }
 

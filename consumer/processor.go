@@ -1,6 +1,9 @@
 package consumer
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // Processor handles the records of one shard. Its methods are never called
 // concurrently with each other. The optional methods are those of
@@ -10,8 +13,9 @@ type Processor interface {
 	// unless the processor has called [Batch.Detach]. An error, or a panic,
 	// makes the consumer call again with the same batch, after a wait that
 	// grows from 100 ms to 30 s, for as long as it takes; a record is never
-	// skipped. ctx ends, with a cause, when the lease is lost ([ErrLeaseLost])
-	// or the time to stop is over ([ErrShutdown]).
+	// skipped. ctx ends, with a cause, when the lease is lost ([ErrLeaseLost]),
+	// the time to stop is over ([ErrShutdown]), or [Shard.Restart] was called
+	// ([ErrRestart]).
 	ProcessRecords(ctx context.Context, b *Batch) error
 }
 
@@ -62,4 +66,45 @@ type Shard struct {
 	// StartingHashKey and EndingHashKey are the ends of the shard's range of
 	// hash keys, in decimal and inclusive.
 	StartingHashKey, EndingHashKey string
+
+	h       *holding                // nil in a Shard that no consumer has made
+	done    <-chan struct{}         // closed at the end of the processor that has this Shard
+	restart context.CancelCauseFunc // ends that processor for another
+}
+
+// errNoConsumer is what a Shard answers that was made by hand.
+var errNoConsumer = errors.New("consumer: this Shard was not made by a Consumer")
+
+// Commit acknowledges everything that was delivered to the processor, a batch
+// that it is just handling included, and returns when that is stored in the
+// lease. A commit of what is stored already writes nothing.
+//
+// [ErrLeaseLost] and [ErrShutdown] are final. After any other error it is
+// open whether the checkpoint is stored; the worker goes on trying, and Commit
+// may be called again. Commit may be called from any goroutine until the last
+// call of the processor has returned.
+func (s *Shard) Commit(ctx context.Context) error { return s.CommitTo(ctx, Checkpoint{}) }
+
+// CommitTo is like Commit up to and including the given place, which must be a
+// sequence number: not before what was acknowledged earlier, and not after
+// what was delivered, else the error is a [*CommitRangeError]. The place may
+// lie between two records.
+func (s *Shard) CommitTo(ctx context.Context, at Checkpoint) error {
+	if s.h == nil {
+		return errNoConsumer
+	}
+	return s.h.commit(ctx, s.done, at)
+}
+
+// Restart makes the consumer give the processor up that was made for s, and
+// make another, which reads on from what is acknowledged; reason is logged.
+// The context of the processor ends with [ErrRestart] as its cause, and when
+// it has returned no method of it is called any more. The other shards go on.
+// If it happens again and again, the pauses grow from 100 ms to 30 s. Restart
+// does not wait, may be called from any goroutine, and has no effect once the
+// processor has been given up.
+func (s *Shard) Restart(reason error) {
+	if s.h != nil {
+		s.restart(&restartError{reason})
+	}
 }

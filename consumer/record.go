@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -99,18 +100,39 @@ func (b *Batch) Ack(i int) {
 // tracker knows which records of one shard are acknowledged. The place up to
 // which all are, without a gap, is the place that may be stored.
 type tracker struct {
-	free func(bytes int64) // returns memory to the budget; not called under mu
+	free     func(bytes int64) // returns memory to the budget; not called under mu
+	explicit bool              // only commit acknowledges
 
-	mu       sync.Mutex // guards all below and the marked fields of the batches
-	inFlight []*Batch   // delivered and not wholly acknowledged, oldest first
-	position Checkpoint // zero until something is acknowledged
-	closed   bool
+	mu        sync.Mutex // guards all below and the marked fields of the batches
+	inFlight  []*Batch   // delivered and not wholly acknowledged, oldest first
+	position  Checkpoint // zero until something is acknowledged
+	delivered Checkpoint // end of the newest batch, or where reading began
+	closed    bool
 
 	progress chan struct{} // capacity 1: something was acknowledged since the last receive
 }
 
-func newTracker(free func(int64)) *tracker {
-	return &tracker{free: free, progress: make(chan struct{}, 1)}
+func newTracker(free func(int64), explicit bool) *tracker {
+	return &tracker{free: free, explicit: explicit, progress: make(chan struct{}, 1)}
+}
+
+// restart forgets what is in flight: it will be delivered again, from start.
+// Acknowledgements of it come too late.
+func (t *tracker) restart(start Checkpoint) {
+	t.mu.Lock()
+	var freed int64
+	for _, b := range t.inFlight {
+		b.done = true
+		freed += b.bytes
+	}
+	t.inFlight, t.delivered = nil, Checkpoint{}
+	if !start.IsSentinel() {
+		t.delivered = start
+	}
+	t.mu.Unlock()
+	if freed > 0 {
+		t.free(freed)
+	}
 }
 
 // add makes b the newest batch in flight.
@@ -119,6 +141,7 @@ func (t *tracker) add(b *Batch) {
 	defer t.mu.Unlock()
 	b.t = t
 	t.inFlight = append(t.inFlight, b)
+	t.delivered = b.end
 }
 
 // begin prepares b for a call of the processor.
@@ -129,9 +152,16 @@ func (t *tracker) begin(b *Batch) {
 }
 
 // finish acknowledges b after the processor returned nil, unless it is
-// detached.
+// detached or only commits acknowledge.
 func (t *tracker) finish(b *Batch) {
 	t.mu.Lock()
+	if t.explicit {
+		b.done = true
+		t.inFlight = slices.DeleteFunc(t.inFlight, func(o *Batch) bool { return o == b })
+		t.mu.Unlock()
+		t.free(b.bytes)
+		return
+	}
 	if b.detached {
 		t.mu.Unlock()
 		return
@@ -142,7 +172,7 @@ func (t *tracker) finish(b *Batch) {
 
 func (t *tracker) ack(b *Batch, i int) {
 	t.mu.Lock()
-	if t.closed || b.done {
+	if t.closed || b.done || t.explicit {
 		t.mu.Unlock()
 		return
 	}
@@ -186,6 +216,57 @@ func (t *tracker) advance() {
 		default: // it is marked already
 		}
 	}
+}
+
+// commit acknowledges what was delivered up to and including at, or all of it
+// if at is the zero Checkpoint, and returns the place that is acknowledged
+// now. stored is the checkpoint as it is stored.
+func (t *tracker) commit(at, stored Checkpoint) (Checkpoint, error) {
+	t.mu.Lock()
+	low := stored
+	if t.position.Compare(low) > 0 {
+		low = t.position
+	}
+	switch {
+	case t.closed:
+		t.mu.Unlock()
+		return at, ErrLeaseLost
+	case at == Checkpoint{}:
+		at = t.delivered
+		if at.Compare(low) < 0 {
+			at = low // nothing was delivered yet
+		}
+	case at.IsSentinel() || at.Compare(low) < 0 || at.Compare(t.delivered) > 0:
+		last := t.delivered
+		t.mu.Unlock()
+		return at, &CommitRangeError{At: at, Low: low, High: last}
+	}
+	if t.explicit {
+		if !at.IsSentinel() {
+			t.position = at
+		}
+		t.mu.Unlock()
+		return at, nil
+	}
+	for _, b := range t.inFlight {
+		if b.end.Compare(at) <= 0 {
+			b.done = true
+			continue
+		}
+		for b.next < len(b.Records) && b.Records[b.next].Checkpoint().Compare(at) <= 0 {
+			b.next++
+		}
+		break
+	}
+	t.advance()
+	return at, nil
+}
+
+// complete reports whether all that was delivered is acknowledged.
+func (t *tracker) complete(stored Checkpoint) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.inFlight) == 0 && (t.delivered.Compare(t.position) <= 0 || t.delivered.Compare(stored) <= 0)
 }
 
 // state returns the position and whether nothing is in flight.

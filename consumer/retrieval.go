@@ -45,7 +45,7 @@ func (m RetrievalMode) String() string {
 // newFetcher returns what brings the records of a shard.
 func (c *Consumer) newFetcher(h *holding, start Checkpoint) fetcher {
 	at := &place{
-		start: start, startTime: c.cfg.InitialPosition.Time, since: h.stored.Load().LatestSince,
+		start: start, startTime: c.cfg.InitialPosition.Time, since: h.since(),
 		onLatest: func(t time.Time) {
 			h.latestSince.Store(&t)
 			select {

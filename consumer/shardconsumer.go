@@ -35,6 +35,7 @@ const (
 type shardConsumer struct {
 	c         *Consumer
 	h         *holding
+	shard     *Shard // one for each processor, so that only its own can end it
 	processor Processor
 	failures  streak // of the processor
 }
@@ -44,18 +45,14 @@ type shardConsumer struct {
 // or ErrShutdown as its cause.
 func (s *shardConsumer) run(ctx context.Context) {
 	stopKeeper := make(chan struct{}) // closed when run takes over the writing
-	keeperDone := make(chan struct{})
-	go func() {
-		defer close(keeperDone)
-		s.h.keep(ctx, stopKeeper)
-	}()
+	go s.h.keep(ctx, stopKeeper)
 
 	how, children := s.consume(ctx)
 	if how == outcomeEnded && !s.createChildren(ctx, children) {
 		how = outcomeStopped
 	}
 	close(stopKeeper)
-	<-keeperDone
+	<-s.h.over
 
 	if how == outcomeEnded {
 		how = s.end(ctx, children)
@@ -104,11 +101,53 @@ func (s *shardConsumer) end(ctx context.Context, children []child) outcome {
 	return outcomeEnded
 }
 
-// consume makes the processor and feeds it.
+// consume makes a processor and feeds it, and another one after each that asks
+// for it.
 func (s *shardConsumer) consume(ctx context.Context) (outcome, []child) {
-	start := s.h.stored.Load().Checkpoint
+	for tries := 0; ; tries++ {
+		start, began := s.h.position(), time.Now()
+		life, end := context.WithCancelCause(ctx)
+		shard := *s.shard
+		shard.done, shard.restart = life.Done(), end
+		s.shard, s.processor = &shard, nil
+		s.h.tracker.restart(start)
+		how, children := s.live(life, start)
+		restart, ok := errors.AsType[*restartError](context.Cause(life))
+		end(nil)
+		if how == outcomeEnded || !ok {
+			return how, children
+		}
+		s.processor = nil // it is to hear no more
+		if s.h.position() != start || time.Since(began) > 2*processorPolicy.Max {
+			tries = 0 // it got on
+		}
+		s.c.stats.processorRestarts.Add(1)
+		s.c.log.Error("processor is restarted from the last checkpoint", lease(s.h.key), slog.Any("checkpoint", s.h.position()), errAttr(restart.reason))
+		if !s.pause(ctx, tries) {
+			return s.interrupted(ctx), nil
+		}
+	}
+}
+
+// pause waits before another try of the processor. It reports false if ctx
+// ends or the consumer stops.
+func (s *shardConsumer) pause(ctx context.Context, tries int) bool {
+	timer := time.NewTimer(processorPolicy.Wait(tries, nil))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return !s.c.isStopping() && ctx.Err() == nil
+	case <-ctx.Done():
+	case <-s.c.stopping:
+	}
+	return false
+}
+
+// live makes the processor and feeds it, from start. ctx is the life of the
+// processor; it may end for another one to be made.
+func (s *shardConsumer) live(ctx context.Context, start Checkpoint) (outcome, []child) {
 	ok := s.persist(ctx, "NewProcessor", func() (err error) {
-		s.processor, err = s.c.newProcessor(s.h.shard)
+		s.processor, err = s.c.newProcessor(s.shard)
 		return err
 	})
 	if p, is := s.processor.(Initializer); ok && is {
@@ -128,15 +167,10 @@ func (s *shardConsumer) consume(ctx context.Context) (outcome, []child) {
 		s.c.budget.release(b.bytes)
 	}
 
-	if ended && s.settle(ctx) {
-		if p, is := s.processor.(ShardEnder); is {
-			ended = s.persist(ctx, "ShardEnded", func() error { return p.ShardEnded(ctx) })
-		}
-		if ended {
-			return outcomeEnded, children
-		}
+	if ended && s.settle(ctx) && s.persist(ctx, "ShardEnded", func() error { return s.endShard(ctx) }) {
+		return outcomeEnded, children
 	}
-	if how := s.interrupted(ctx); how == outcomeLost {
+	if how := s.interrupted(ctx); how == outcomeLost || errors.Is(context.Cause(ctx), ErrRestart) {
 		return how, nil
 	}
 	if p, is := s.processor.(ShutdownRequester); is {
@@ -147,6 +181,22 @@ func (s *shardConsumer) consume(ctx context.Context) (outcome, []child) {
 		s.settle(ctx)
 	}
 	return s.interrupted(ctx), nil
+}
+
+// errUncommitted is a processor's fault: all else is decided here.
+var errUncommitted = errors.New("consumer: the shard has ended, and not everything delivered is committed; call Commit in ShardEnded")
+
+// endShard tells the processor that its shard has ended.
+func (s *shardConsumer) endShard(ctx context.Context) error {
+	if p, is := s.processor.(ShardEnder); is {
+		if err := p.ShardEnded(ctx); err != nil {
+			return err
+		}
+	}
+	if !s.h.tracker.complete(s.h.stored.Load().Checkpoint) {
+		return errUncommitted
+	}
+	return nil
 }
 
 func (s *shardConsumer) interrupted(ctx context.Context) outcome {
@@ -165,6 +215,8 @@ func (s *shardConsumer) process(ctx context.Context, batches <-chan *Batch) (end
 		var b *Batch
 		select {
 		case <-s.c.stopping:
+			return false, nil
+		case <-ctx.Done():
 			return false, nil
 		case next, ok := <-batches:
 			if !ok {
@@ -225,14 +277,7 @@ func (s *shardConsumer) persist(ctx context.Context, call string, f func() error
 			return false
 		}
 		s.failed(call, err)
-		timer := time.NewTimer(processorPolicy.Wait(try, nil))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		case <-s.c.stopping:
-		}
-		timer.Stop()
-		if s.c.isStopping() {
+		if !s.pause(ctx, try) {
 			return false
 		}
 	}
@@ -252,11 +297,11 @@ func (s *shardConsumer) read(ctx context.Context, start Checkpoint, out chan<- *
 	defer close(out)
 	fetch := s.c.newFetcher(s.h, start)
 	defer fetch.close()
-	dec := newDecoder(s.h.shard, start, s.c.cfg.RangePolicy, &s.c.stats.decode)
+	dec := newDecoder(s.shard, start, s.c.cfg.RangePolicy, &s.c.stats.decode)
 	var failures streak
 	for {
 		pg, err := fetch.fetch(ctx)
-		b := &Batch{Shard: s.h.shard}
+		b := &Batch{Shard: s.shard}
 		switch {
 		case ctx.Err() != nil:
 			s.c.budget.release(pg.bytes)

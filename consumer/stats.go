@@ -12,7 +12,7 @@ type counters struct {
 	decode decodeStats
 	fetch  fetchStats
 
-	batches, processorErrors                     atomic.Int64
+	batches, processorErrors, processorRestarts  atomic.Int64
 	leasesTakenFree, leasesTakenExpired          atomic.Int64
 	leasesStolen, leasesLost, leasesExpired      atomic.Int64
 	leasesReleased, leasesCreated, leasesDeleted atomic.Int64
@@ -33,7 +33,8 @@ type Stats struct {
 	AggregatesDropped int64 // aggregated records dropped under RangeDropAggregate
 	CorruptAggregates int64 // aggregated records that could not be taken apart, delivered whole
 
-	ProcessorErrors int64 // failed calls of processors, each followed by another
+	ProcessorErrors   int64 // failed calls of processors, each followed by another
+	ProcessorRestarts int64 // processors given up for a new one, see [Shard.Restart]
 
 	Reads            int64 // GetRecords calls
 	EmptyReads       int64 // those that brought nothing
@@ -87,8 +88,8 @@ func (c *Consumer) Stats() Stats {
 		Batches: s.batches.Load(), RepeatedRecords: d.repeated.Load(),
 		OutOfRangeDropped: d.outOfRangeDropped.Load(), OutOfRangeKept: d.outOfRangeKept.Load(),
 		AggregatesDropped: d.aggregatesDropped.Load(), CorruptAggregates: d.corruptAggregates.Load(),
-		ProcessorErrors: s.processorErrors.Load(),
-		Reads:           f.reads.Load(), EmptyReads: f.empty.Load(), ReadErrors: f.failed.Load(),
+		ProcessorErrors: s.processorErrors.Load(), ProcessorRestarts: s.processorRestarts.Load(),
+		Reads: f.reads.Load(), EmptyReads: f.empty.Load(), ReadErrors: f.failed.Load(),
 		ThrottledReads: f.throttled.Load(), ExpiredIterators: f.iteratorsExpired.Load(),
 		Subscriptions: f.subscriptions.Load(), SubscriptionsInUse: f.subscriptionsInUse.Load(),
 		SubscriptionsLost: f.subscriptionsLost.Load(), SubscriptionsSilent: f.silent.Load(),

@@ -77,6 +77,7 @@ func NewCollector(app, stream string, source Source, cfg Config) *Collector {
 	counter("aggregates_dropped_total", "Aggregated records dropped for one user record out of range.", func(s *consumer.Stats) int64 { return s.AggregatesDropped })
 	counter("corrupt_aggregates_total", "Aggregated records that could not be taken apart.", func(s *consumer.Stats) int64 { return s.CorruptAggregates })
 	counter("processor_errors_total", "Failed calls of processors.", func(s *consumer.Stats) int64 { return s.ProcessorErrors })
+	counter("processor_restarts_total", "Processors given up for a new one that reads from the last checkpoint.", func(s *consumer.Stats) int64 { return s.ProcessorRestarts })
 	counter("reads_total", "GetRecords calls.", func(s *consumer.Stats) int64 { return s.Reads })
 	counter("empty_reads_total", "GetRecords calls that brought nothing.", func(s *consumer.Stats) int64 { return s.EmptyReads })
 	counter("read_errors_total", "Failed calls to Kinesis.", func(s *consumer.Stats) int64 { return s.ReadErrors })
