@@ -115,14 +115,13 @@ func (h *holding) tried(err error) {
 	}
 }
 
-// commit implements [Shard.CommitTo]; gone is closed when the processor is
-// given up.
-func (h *holding) commit(ctx context.Context, gone <-chan struct{}, at Checkpoint) error {
+// commit implements [Shard.CommitTo] for the processor that has s.
+func (h *holding) commit(ctx context.Context, s *Shard, at Checkpoint) error {
 	select {
 	case <-h.over:
 		return h.overBy
-	case <-gone:
-		return ErrRestart
+	case <-s.done:
+		return s.cause()
 	default:
 	}
 	at, err := h.tracker.commit(at, h.stored.Load().Checkpoint)
@@ -145,8 +144,8 @@ func (h *holding) commit(ctx context.Context, gone <-chan struct{}, at Checkpoin
 			}
 		case <-h.over:
 			return h.overBy
-		case <-gone:
-			return ErrRestart
+		case <-s.done:
+			return s.cause()
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

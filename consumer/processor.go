@@ -69,6 +69,7 @@ type Shard struct {
 
 	h       *holding                // nil in a Shard that no consumer has made
 	done    <-chan struct{}         // closed at the end of the processor that has this Shard
+	cause   func() error            // why it ended
 	restart context.CancelCauseFunc // ends that processor for another
 }
 
@@ -93,7 +94,7 @@ func (s *Shard) CommitTo(ctx context.Context, at Checkpoint) error {
 	if s.h == nil {
 		return errNoConsumer
 	}
-	return s.h.commit(ctx, s.done, at)
+	return s.h.commit(ctx, s, at)
 }
 
 // Restart makes the consumer give the processor up that was made for s, and

@@ -259,6 +259,9 @@ func (t *tracker) commit(at, stored Checkpoint) (Checkpoint, error) {
 		break
 	}
 	t.advance()
+	if pos, _ := t.state(); pos.Compare(at) < 0 {
+		at = pos // at lies between two records
+	}
 	return at, nil
 }
 

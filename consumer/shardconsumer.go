@@ -109,15 +109,17 @@ func (s *shardConsumer) consume(ctx context.Context) (outcome, []child) {
 		life, end := context.WithCancelCause(ctx)
 		shard := *s.shard
 		shard.done, shard.restart = life.Done(), end
+		shard.cause = func() error { return context.Cause(life) }
 		s.shard, s.processor = &shard, nil
 		s.h.tracker.restart(start)
 		how, children := s.live(life, start)
 		restart, ok := errors.AsType[*restartError](context.Cause(life))
-		end(nil)
+		end(ErrShutdown)
 		if how == outcomeEnded || !ok {
 			return how, children
 		}
 		s.processor = nil // it is to hear no more
+		s.h.tracker.restart(start)
 		if s.h.position() != start || time.Since(began) > 2*processorPolicy.Max {
 			tries = 0 // it got on
 		}
