@@ -366,3 +366,29 @@ func TestRestart(t *testing.T) {
 		})
 	}
 }
+
+// TestEmptyReads: a processor that wants to is called when nothing comes.
+func TestEmptyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stream, mem := newFakeStream(1, 1), memlease.New()
+		var empty, full int
+		w := startWorker(t, stream, &faultyStore{LeaseStore: mem}, func(_ context.Context, b *consumer.Batch) error {
+			if len(b.Records) == 0 {
+				empty++
+			} else {
+				full++
+			}
+			return nil
+		}, consumer.Config{CallProcessRecordsEvenForEmptyRecordList: true})
+		time.Sleep(time.Minute)
+		_, seq := stream.put("k", []byte("x"))
+		time.Sleep(time.Minute)
+		if empty < 60 || empty > 1000 || full != 1 {
+			t.Errorf("%d empty calls and %d others in two minutes", empty, full)
+		}
+		w.wait(t)
+		if got := leases(t, mem)[firstShard].Checkpoint; got != at(seq, 0) {
+			t.Errorf("stored %v", got)
+		}
+	})
+}

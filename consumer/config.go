@@ -131,6 +131,11 @@ type Config struct {
 	// default, false, stores by itself what is acknowledged.
 	ExplicitCheckpoints bool
 
+	// CallProcessRecordsEvenForEmptyRecordList calls ProcessRecords after reads
+	// that bring nothing as well, with a batch without records, so that a
+	// processor can finish what it has begun by time. Default false.
+	CallProcessRecordsEvenForEmptyRecordList bool
+
 	// ShutdownTimeout bounds the graceful stop, from the end of Run's context.
 	// Default 30s; at least 1ms.
 	ShutdownTimeout time.Duration

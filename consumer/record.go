@@ -141,7 +141,9 @@ func (t *tracker) add(b *Batch) {
 	defer t.mu.Unlock()
 	b.t = t
 	t.inFlight = append(t.inFlight, b)
-	t.delivered = b.end
+	if b.end.Compare(t.delivered) > 0 { // it has none at the end of a shard that is gone
+		t.delivered = b.end
+	}
 }
 
 // begin prepares b for a call of the processor.

@@ -232,7 +232,7 @@ func (s *shardConsumer) process(ctx context.Context, batches <-chan *Batch) (end
 		}
 		t.add(b)
 		s.h.behind.Store(int64(b.BehindLatest))
-		if len(b.Records) > 0 {
+		if len(b.Records) > 0 || s.c.cfg.CallProcessRecordsEvenForEmptyRecordList {
 			ok := s.persist(ctx, "ProcessRecords", func() error {
 				t.begin(b)
 				return s.processor.ProcessRecords(ctx, b)
@@ -331,7 +331,7 @@ func (s *shardConsumer) read(ctx context.Context, start Checkpoint, out chan<- *
 				}
 			}
 		}
-		if b.bytes == 0 && !b.ended && pg.next == "" {
+		if b.bytes == 0 && !b.ended && pg.next == "" && (err != nil || !s.c.cfg.CallProcessRecordsEvenForEmptyRecordList) {
 			s.h.behind.Store(int64(pg.behind))
 			continue
 		}

@@ -17,7 +17,7 @@ func TestParse(t *testing.T) {
 		err      string
 	}{
 		{name: "nothing"},
-		{name: "blank lines and comments", in: "\n  \t\n# one\n  ! two = 2\r\n\r#three\\\na=1", want: []p{{"a", "1", 6}}},
+		{name: "blank lines and comments", in: "\n  \t\n# one\n  ! two = 2\r\n\r#three\\\na=1", want: []p{{"a", "1", 7}}},
 		{name: "separators", in: "a=1\nb:2\nc 3\nd = 4\ne\t:\t5\nf  6 = 7\ng==8\nh", want: []p{
 			{"a", "1", 1}, {"b", "2", 2}, {"c", "3", 3}, {"d", "4", 4}, {"e", "5", 5}, {"f", "6 = 7", 6}, {"g", "=8", 7}, {"h", "", 8},
 		}},
