@@ -181,7 +181,7 @@ var rules = []rule{
 	{
 		pkg: "cmd/...",
 		may: []string{
-			"agent", "consumer", "consumer/deaggregate", "consumer/dynamolease", "consumer/memlease",
+			"agent", "consumer", "consumer/consumerprom", "consumer/deaggregate", "consumer/dynamolease", "consumer/memlease",
 			"logappender", "producer", "streamd", "internal/...", "cmd/...",
 			awsAll + "/...", smithy + "/...", cobra + "/...", prometheus + "/...",
 			yaml + "/...", zap + "/...", xsys + "/...", xterm + "/...", xxhash + "/...",

@@ -124,6 +124,7 @@ func (c *child) readStdout() {
 		switch {
 		case len(line) > maxLine:
 			c.flooded.Store(true)
+			c.counts.floods.Add(1)
 			c.kill()
 			return
 		case errors.Is(err, bufio.ErrBufferFull):
@@ -207,6 +208,9 @@ func (c *child) call(ctx context.Context, action string, line []byte, checkpoint
 			if !ok {
 				return c.died(nil)
 			}
+			if m.kind == kindStatus && m.responseFor != action {
+				return fmt.Errorf("multilang: the child process answered %q where %q was asked", m.responseFor, action)
+			}
 			pending = &m
 		case <-late:
 			c.counts.timeouts.Add(1)
@@ -221,9 +225,6 @@ func (c *child) call(ctx context.Context, action string, line []byte, checkpoint
 		pending = nil
 		switch m.kind {
 		case kindStatus:
-			if m.responseFor != action {
-				return fmt.Errorf("multilang: the child process answered %q where %q was asked", m.responseFor, action)
-			}
 			return nil
 		case kindCheckpoint:
 			answer, err := encodeAnswer(m, checkpoint(m))
@@ -259,7 +260,6 @@ func (c *child) died(cause error) error {
 func (c *child) ended() error {
 	switch {
 	case c.flooded.Load():
-		c.counts.floods.Add(1)
 		return errFlood
 	case c.exit == nil:
 		return errors.New("multilang: the child process exited by itself, with 0")
