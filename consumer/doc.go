@@ -26,7 +26,8 @@
 //
 //	         ┌──────────── lease lost ────────────▶ LeaseLost
 //	taken ─▶ initializing ─▶ processing ─▶ stop ──▶ ShutdownRequested ─▶ checkpoint and release, one write
-//	                             └──▶ shard's end ▶ ShardEnded ─▶ children created ─▶ SHARD_END and release, one write
+//	                             ├──▶ Restart ▶ another processor, initializing
+	                             └──▶ shard's end ▶ ShardEnded ─▶ children created ─▶ SHARD_END and release, one write
 //	                                                                                   └─▶ children taken
 //
 // # Invariants
@@ -70,6 +71,14 @@
 // its partition key. With a planned stop none is delivered twice. After a
 // crash, or when another worker steals a lease for balance, records that were
 // delivered since the last checkpoint are delivered again.
+//
+// # Checkpoints
+//
+// What ProcessRecords has returned nil for is acknowledged, and stored within
+// Config.CheckpointInterval. A processor that works on after its return calls
+// [Batch.Detach], and [Batch.Ack] for each record. One that must know when a
+// checkpoint is stored calls [Shard.Commit] or [Shard.CommitTo]; with
+// Config.ExplicitCheckpoints only these acknowledge.
 //
 // # Sharing the table with the official library
 //

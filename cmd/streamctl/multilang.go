@@ -81,7 +81,7 @@ func (a *app) readProperties(file string) (*multilang.Settings, error) {
 		fmt.Fprintf(a.err, "streamctl: %s: %v\n", file, w)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("properties file %s: %w", file, err)
+		return nil, fmt.Errorf("properties file %s: %s", file, strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	if s.Command[0], err = findProgram(s.Command[0], filepath.Dir(file)); err != nil {
 		return nil, err
@@ -149,6 +149,7 @@ func (a *app) multilangClients(ctx context.Context, s *multilang.Settings) (*kin
 		}
 		return o
 	}
+	a.about.Stream, a.about.Table = s.Stream, s.Table
 	region := s.StreamRegion()
 	cfg, err := endpoint.Load(ctx, options(s.KinesisEndpoint, region, s.Kinesis))
 	if err != nil {

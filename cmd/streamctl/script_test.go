@@ -1,6 +1,10 @@
 package main
 
 import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,7 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"streamctl": main})
+	testscript.Main(m, map[string]func(){"streamctl": main, "kclchild": kclChild})
 }
 
 // TestScripts runs the command lines in testdata/script, each script against a
@@ -39,4 +43,34 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
+}
+
+// kclChild is a record processor of the KCL: it reads three records, and tells
+// its parent to stop when it has.
+func kclChild() {
+	in := bufio.NewScanner(os.Stdin)
+	var texts []string
+	for in.Scan() {
+		var req struct {
+			Action  string
+			Records []struct{ Data []byte }
+		}
+		if err := json.Unmarshal(in.Bytes(), &req); err != nil {
+			os.Exit(1)
+		}
+		for _, r := range req.Records {
+			texts = append(texts, string(r.Data))
+		}
+		switch {
+		case req.Action == "processRecords" && len(texts) == 3:
+			fmt.Fprintln(os.Stderr, strings.Join(texts, ", "))
+			if p, err := os.FindProcess(os.Getppid()); err != nil || p.Signal(os.Interrupt) != nil {
+				os.Exit(1)
+			}
+		case req.Action == "shutdownRequested":
+			fmt.Fprintln(os.Stdout, `{"action":"checkpoint","sequenceNumber":null}`)
+			in.Scan()
+		}
+		fmt.Fprintf(os.Stdout, "{\"action\":\"status\",\"responseFor\":%q}\n", req.Action)
+	}
 }

@@ -40,8 +40,12 @@ func startProcess(ctx context.Context, command []string) (_ *proc, err error) {
 	return &proc{
 		pid: cmd.Process.Pid, stdin: files[1], stdout: files[2], stderr: files[4],
 		wait: func() error {
-			defer reaped.Store(true)
-			return cmd.Wait()
+			err := cmd.Wait()
+			// What it leaves behind would hold its pipes and do its work beside the
+			// next child. The group's id is not given away while it has members.
+			killGroup(cmd)
+			reaped.Store(true)
+			return err
 		},
 		kill: func() {
 			if !reaped.Load() {

@@ -121,7 +121,7 @@ var properties = map[string]property{
 			return nil
 		}
 		return fmt.Errorf("%q is none of DEFAULT, POLLING, FANOUT", v)
-	}, note: "all shards are read by polling, as with POLLING; with the KCL, DEFAULT is FANOUT unless a property of polling is set"},
+	}, note: "all shards are read by polling, as with POLLING; with the KCL, DEFAULT is FANOUT unless a property of polling is set", unless: "POLLING"},
 	"consumerName":                     {note: noteFanOut},
 	"consumerArn":                      {note: noteFanOut},
 	"maxDescribeStreamSummaryRetries":  {note: noteFanOut},
@@ -137,7 +137,7 @@ var properties = map[string]property{
 	"fanoutConfig.retryBackoffMillis":               {note: noteFanOut},
 
 	"validateSequenceNumberBeforeCheckpointing":        {note: noteValidate},
-	"maxActiveThreads":                                 {note: noteThreads},
+	"maxActiveThreads":                                 {note: noteThreads, unless: "0"},
 	"maxGetRecordsThreadPool":                          {note: noteThreads},
 	"retryGetRecordsInSeconds":                         {note: noteRetry},
 	"listShardsBackoffTimeInMillis":                    {note: noteRetry},
@@ -156,13 +156,13 @@ var properties = map[string]property{
 
 	"metricsBufferTimeMillis":  {note: noteMetrics},
 	"metricsMaxQueueSize":      {note: noteMetrics},
-	"metricsLevel":             {note: noteMetrics},
+	"metricsLevel":             {note: noteMetrics, unless: "NONE"},
 	"metricsEnabledDimensions": {note: noteMetrics},
 
 	"initialLeaseTableReadCapacity":  {note: noteCapacity},
 	"initialLeaseTableWriteCapacity": {note: noteCapacity},
-	"billingMode":                    {note: noteCapacity},
-	"leaseTablePitrEnabled":          {note: noteTable},
+	"billingMode":                    {note: noteCapacity, unless: "PAY_PER_REQUEST"},
+	"leaseTablePitrEnabled":          {note: noteTable, unless: "false"},
 
 	"clientVersionConfig":                         {note: "has no effect: the rules are those of the KCL 2.x; beside workers of 3.x these must have CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X"},
 	"coordinatorStateTableName":                   {note: noteTables},

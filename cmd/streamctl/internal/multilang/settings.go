@@ -44,11 +44,12 @@ type Warning struct {
 
 func (w Warning) String() string { return fmt.Sprintf("line %d: %s: %s", w.Line, w.Key, w.Why) }
 
-// property is what a key of a properties file does. Exactly one of its fields
-// is set, or set and note.
+// property is what a key of a properties file does. It has set or note, or
+// both.
 type property struct {
-	set  func(s *Settings, value string) error
-	note string // a warning for those who set it
+	set    func(s *Settings, value string) error
+	note   string // a warning for those who set it
+	unless string // to this value, in any mix of cases, which changes nothing
 }
 
 // ReadSettings reads a properties file. What stands in it and has no meaning
@@ -72,7 +73,7 @@ func ReadSettings(r io.Reader) (*Settings, []Warning, error) {
 		case !ok:
 			warnings = append(warnings, Warning{p.Line, p.Key, unknown(p.Key)})
 			continue
-		case prop.note != "":
+		case prop.note != "" && (prop.unless == "" || !strings.EqualFold(strings.TrimSpace(p.Value), prop.unless)):
 			warnings = append(warnings, Warning{p.Line, p.Key, prop.note})
 		}
 		if prop.set == nil || strings.TrimSpace(p.Value) == "" {

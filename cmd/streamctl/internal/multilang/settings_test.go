@@ -53,9 +53,10 @@ func TestSettings(t *testing.T) {
 			s.Kinesis, s.DynamoDB = multilang.Credentials{AccessKeyID: "id", SecretAccessKey: "secret"}, multilang.Credentials{Profile: "default"}
 		}},
 		{name: "the last one counts", lines: "maxRecords=1\nmaxRecords=2", want: func(s *multilang.Settings) { s.Consumer.MaxRecords = 2 }},
-		{name: "without meaning", lines: "metricsLevel = NONE\nretrievalMode = fanout\nclientVersionConfig=CLIENT_VERSION_CONFIG_3X\nmaxActiveThreads=0", warn: []string{
+		{name: "without meaning", lines: "metricsLevel = SUMMARY\nretrievalMode = fanout\nclientVersionConfig=CLIENT_VERSION_CONFIG_3X\nmaxActiveThreads=5", warn: []string{
 			"line 4: metricsLevel: has no effect: no metrics", "line 5: retrievalMode: all shards are read by polling", "line 6: clientVersionConfig", "line 7: maxActiveThreads",
 		}},
+		{name: "without meaning, and set to what is", lines: "metricsLevel = none\nretrievalMode = POLLING \nmaxActiveThreads = 0\nbillingMode = PAY_PER_REQUEST"},
 		{name: "unknown", lines: "RetrievalMode = POLLING\nfoo = bar", warn: []string{"line 4: RetrievalMode: is not a property; is retrievalMode meant?", "line 5: foo: is not a property of the KCL"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
