@@ -27,7 +27,7 @@
 //	         ┌──────────── lease lost ────────────▶ LeaseLost
 //	taken ─▶ initializing ─▶ processing ─▶ stop ──▶ ShutdownRequested ─▶ checkpoint and release, one write
 //	                             ├──▶ Restart ▶ another processor, initializing
-	                             └──▶ shard's end ▶ ShardEnded ─▶ children created ─▶ SHARD_END and release, one write
+//	                             └──▶ shard's end ▶ ShardEnded ─▶ children created ─▶ SHARD_END and release, one write
 //	                                                                                   └─▶ children taken
 //
 // # Invariants

@@ -39,9 +39,10 @@ func Read(r io.Reader) ([]Property, error) {
 // Parse is Read of data in memory.
 func Parse(data []byte) ([]Property, error) {
 	var props []Property
-	for line, n := 1, 0; len(data) > 0; line += n {
-		var raw []byte
-		raw, data, n = logicalLine(data)
+	for next := 1; len(data) > 0; {
+		line := next
+		raw, rest, n := logicalLine(data)
+		data, next = rest, next+n
 		if len(raw) == 0 {
 			continue
 		}

@@ -40,14 +40,22 @@ func TestEncode(t *testing.T) {
 			`{"data":"PGE+Jv8=","partitionKey":"k<é","sequenceNumber":"7","approximateArrivalTimestamp":1700000000123,"subSequenceNumber":0,"action":"record"},` +
 			`{"data":"","partitionKey":"u","sequenceNumber":"8","approximateArrivalTimestamp":null,"subSequenceNumber":2,"action":"record"}` +
 			`],"millisBehindLatest":1}`},
-		{"processRecords of nothing", func() ([]byte, error) { return multilang.EncodeRecords(&consumer.Batch{}) },
-			`{"action":"processRecords","records":[],"millisBehindLatest":0}`},
-		{"checkpoint", func() ([]byte, error) { return multilang.EncodeAnswer("7", ptr[int64](0), "") },
-			`{"action":"checkpoint","sequenceNumber":"7","subSequenceNumber":0,"error":null}`},
-		{"checkpoint of all", func() ([]byte, error) { return multilang.EncodeAnswer("", nil, "") },
-			`{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null,"error":null}`},
-		{"checkpoint that failed", func() ([]byte, error) { return multilang.EncodeAnswer("7", nil, "ThrottlingException") },
-			`{"action":"checkpoint","sequenceNumber":"7","subSequenceNumber":null,"error":"ThrottlingException"}`},
+		{
+			"processRecords of nothing", func() ([]byte, error) { return multilang.EncodeRecords(&consumer.Batch{}) },
+			`{"action":"processRecords","records":[],"millisBehindLatest":0}`,
+		},
+		{
+			"checkpoint", func() ([]byte, error) { return multilang.EncodeAnswer("7", ptr[int64](0), "") },
+			`{"action":"checkpoint","sequenceNumber":"7","subSequenceNumber":0,"error":null}`,
+		},
+		{
+			"checkpoint of all", func() ([]byte, error) { return multilang.EncodeAnswer("", nil, "") },
+			`{"action":"checkpoint","sequenceNumber":null,"subSequenceNumber":null,"error":null}`,
+		},
+		{
+			"checkpoint that failed", func() ([]byte, error) { return multilang.EncodeAnswer("7", nil, "ThrottlingException") },
+			`{"action":"checkpoint","sequenceNumber":"7","subSequenceNumber":null,"error":"ThrottlingException"}`,
+		},
 		{"leaseLost", func() ([]byte, error) { return multilang.EncodePlain("leaseLost", "") }, `{"action":"leaseLost"}`},
 		{"shardEnded", func() ([]byte, error) { return multilang.EncodePlain("shardEnded", "") }, `{"action":"shardEnded"}`},
 		{"shutdownRequested", func() ([]byte, error) { return multilang.EncodePlain("shutdownRequested", "") }, `{"action":"shutdownRequested"}`},

@@ -33,11 +33,11 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(roleEnv); dir != "" {
 		if err := childMain(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(3) //nolint:forbidigo // this process is a child under test, not the tests
+			os.Exit(3)
 		}
-		os.Exit(0) //nolint:forbidigo // as above
+		os.Exit(0)
 	}
-	os.Exit(m.Run()) //nolint:forbidigo // TestMain's own exit
+	os.Exit(m.Run())
 }
 
 // childMain is a record processor. It notes what it is given, checkpoints at
@@ -87,15 +87,15 @@ func childMain(dir string) error {
 
 // faults are what a child does at records of these texts.
 var faults = map[string]func(){
-	"crash":   func() { os.Exit(7) }, //nolint:forbidigo // the fault
+	"crash":   func() { os.Exit(7) },
 	"hang":    func() { select {} },
-	"rubbish": func() { fmt.Println(`{"action":"status","responseFor":"nothing"}`) }, //nolint:forbidigo // to the bridge
+	"rubbish": func() { fmt.Println(`{"action":"status","responseFor":"nothing"}`) },
 	"flood":   func() { _, _ = io.Copy(os.Stdout, endless{}) },
 	"orphan": func() { // leaves a process behind that holds its pipes
 		cmd := exec.CommandContext(context.Background(), "sleep", "60")
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		_ = cmd.Start()
-		os.Exit(8) //nolint:forbidigo // the fault
+		os.Exit(8)
 	},
 }
 
