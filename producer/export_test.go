@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/streamkit/streamkit/internal/hashkey"
+	"github.com/streamkit/streamkit/internal/javaprops"
 	"github.com/streamkit/streamkit/internal/vfs"
 )
 
@@ -68,9 +69,9 @@ func PlainCall(ctx context.Context, api API, in *kinesis.PutRecordsInput) (*kine
 // ReadProperties opens the reader of properties files to tests: keys and values by
 // turns.
 func ReadProperties(r io.Reader) (all []string, err error) {
-	ps, err := readProperties(r)
+	ps, err := javaprops.Read(r)
 	for _, p := range ps {
-		all = append(all, p.key, p.value)
+		all = append(all, p.Key, p.Value)
 	}
 	return all, err
 }

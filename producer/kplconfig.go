@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/streamkit/streamkit/internal/javaprops"
 )
 
 // A Warning is about a key of a properties file that is of no effect here, or of
@@ -30,35 +32,35 @@ func (w Warning) String() string { return fmt.Sprintf("line %d: %s: %s", w.Line,
 // all that are not, and what [New] would refuse. What the file does not set has the
 // default of [Config], which is not always the KPL's.
 func ConfigFromProperties(r io.Reader) (Config, []Warning, error) {
-	entries, err := readProperties(r)
+	entries, err := javaprops.Read(r)
 	if err != nil {
 		return Config{}, nil, fmt.Errorf("producer: properties: %w", err)
 	}
 	last := make(map[string]int) // of several with one key the last is valid
 	for i, e := range entries {
-		last[e.key] = i
+		last[e.Key] = i
 	}
 	var c Config
 	var warnings []Warning
 	var errs []error
 	for i, e := range entries {
-		if last[e.key] != i {
+		if last[e.Key] != i {
 			continue
 		}
 		warn := func(isDefault bool, message string) {
-			warnings = append(warnings, Warning{Line: e.line, Key: e.key, Message: message, Default: isDefault})
+			warnings = append(warnings, Warning{Line: e.Line, Key: e.Key, Message: message, Default: isDefault})
 		}
-		k, known := kplKeys[e.key]
+		k, known := kplKeys[e.Key]
 		if !known {
 			warn(false, "the KPL has no such key; check the spelling, or take it out")
 			continue
 		}
-		v, err := k.parse(strings.TrimSpace(e.value))
+		v, err := k.parse(strings.TrimSpace(e.Value))
 		if err != nil {
-			errs = append(errs, fmt.Errorf("line %d: %s: %w", e.line, e.key, err))
+			errs = append(errs, fmt.Errorf("line %d: %s: %w", e.Line, e.Key, err))
 			continue
 		}
-		isDefault := strings.TrimSpace(e.value) == k.initial
+		isDefault := strings.TrimSpace(e.Value) == k.initial
 		if k.most > 0 && v.n > k.most {
 			v.n = k.most
 			warn(isDefault, fmt.Sprintf("taken for %d: %s", k.most, k.note))

@@ -31,7 +31,7 @@ func TestProperties(t *testing.T) {
 		{name: "continued by nothing", in: "a = b\\", want: []string{"a", "b"}},
 		{name: "what continues is no comment", in: "a = b\\\n# c", want: []string{"a", "b# c"}},
 		{name: "comments", in: "# a = b\n ! c = d \\\ne = f\n\f#g", want: []string{"e", "f"}},
-		{name: "blank lines", in: "\n \t\n\\\n\na=b", want: []string{"", "", "a", "b"}},
+		{name: "blank lines", in: "\n \t\n\\\n\na=b", want: []string{"a", "b"}},
 		{name: "no value", in: "cheeses\nother =", want: []string{"cheeses", "", "other", ""}},
 		{name: "all line ends", in: "a=1\rb=2\r\nc=3\n\rd=4", want: []string{"a", "1", "b", "2", "c", "3", "d", "4"}},
 		{name: "escapes", in: `a\:b\=c\ d = \t\n\r\f\\\q\"`, want: []string{"a:b=c d", "\t\n\r\f\\q\""}},

@@ -22,6 +22,7 @@ import (
 
 	"github.com/streamkit/streamkit/cmd/internal/endpoint"
 	"github.com/streamkit/streamkit/cmd/streamctl/internal/multilang"
+	"github.com/streamkit/streamkit/consumer"
 	"github.com/streamkit/streamkit/consumer/dynamolease"
 )
 
@@ -56,7 +57,10 @@ besides the protocol goes to this command's log, on standard error.`,
 			if err != nil || check {
 				return err
 			}
-			s.KCL1 = kcl1
+			if s.KCL1 = kcl1; kcl1 {
+				s.Consumer.RetrievalMode = consumer.RetrievalPolling // there was no other
+				s.Consumer.ConsumerName, s.Consumer.ConsumerARN = "", ""
+			}
 			return a.multilang(cmd.Context(), s, metrics)
 		},
 	}

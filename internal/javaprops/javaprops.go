@@ -7,6 +7,7 @@ package javaprops
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -24,14 +25,15 @@ type Property struct {
 const maxSize = 1 << 20
 
 // Read returns the properties of a file in their order. A key that comes twice
-// is there twice; in Java the last one counts.
+// is there twice; in Java the last one counts. The error joins those of all
+// lines that cannot be read.
 func Read(r io.Reader) ([]Property, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxSize+1))
 	if err != nil {
 		return nil, err
 	}
 	if len(data) > maxSize {
-		return nil, fmt.Errorf("javaprops: more than %d bytes; is it a properties file?", maxSize)
+		return nil, fmt.Errorf("more than %d bytes; is it a properties file?", maxSize)
 	}
 	return Parse(data)
 }
@@ -39,6 +41,7 @@ func Read(r io.Reader) ([]Property, error) {
 // Parse is Read of data in memory.
 func Parse(data []byte) ([]Property, error) {
 	var props []Property
+	var errs []error
 	for next := 1; len(data) > 0; {
 		line := next
 		raw, rest, n := logicalLine(data)
@@ -53,12 +56,15 @@ func Parse(data []byte) ([]Property, error) {
 			p.Value, err = unescape(value)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("javaprops: line %d: %w", line, err)
+			errs = append(errs, fmt.Errorf("line %d: %w", line, err))
+			continue
 		}
 		props = append(props, p)
 	}
-	return props, nil
+	return props, errors.Join(errs...)
 }
+
+var errEscape = errors.New(`\u is not followed by four hexadecimal digits`)
 
 func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\f' }
 
@@ -134,11 +140,11 @@ func unescape(raw []byte) (string, error) {
 		i++
 		if raw[i] == 'u' {
 			if i+5 > len(raw) {
-				return "", fmt.Errorf("%q is no \\uXXXX with four hexadecimal digits", raw[i-1:])
+				return "", errEscape
 			}
 			v, err := strconv.ParseUint(string(raw[i+1:i+5]), 16, 16)
 			if err != nil {
-				return "", fmt.Errorf("%q is no \\uXXXX with four hexadecimal digits", raw[i-1:i+5])
+				return "", errEscape
 			}
 			units = append(units, uint16(v))
 			i += 4

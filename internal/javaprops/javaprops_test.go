@@ -32,7 +32,9 @@ func TestParse(t *testing.T) {
 		{name: "unicode escapes", in: `k = \u00e9\u20AC\ud83d\ude00`, want: []p{{"k", "é€😀", 1}}},
 		{name: "latin 1", in: "k=\xe9", want: []p{{"k", "é", 1}}},
 		{name: "twice", in: "a=1\na=2", want: []p{{"a", "1", 1}, {"a", "2", 2}}},
-		{name: "not hexadecimal", in: "a=1\nb=\\u00zz", err: "line 2"},
+		{name: "continued by a blank line", in: "\\\n  \n#x\nc=d", want: []p{{"c", "d", 4}}},
+		{name: "not hexadecimal", in: "a=1\nb=\\u00zz", err: "line 2: \\u is not followed"},
+		{name: "several", in: "a=\\u\nb=1\nc=\\u+123", err: "line 3"},
 		{name: "cut short", in: `b=\u00e`, err: "line 1"},
 		{name: "cut short in a key", in: `\u`, err: "line 1"},
 	} {

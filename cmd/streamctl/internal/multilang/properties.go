@@ -18,7 +18,6 @@ const (
 	noteThreads    = "has no effect: there are no thread pools"
 	noteSync       = "has no effect: shards and leases are compared at every start, and children are created as their parents end"
 	noteRetry      = "has no effect: calls that fail are tried again for as long as it takes, with growing pauses"
-	noteFanOut     = "has no effect: shards are read by polling"
 	noteValidate   = "has no effect: a sequence number is always compared with what was delivered, without a call"
 	noteParents    = "has no effect: children of a shard that ends here are taken at once, others at the next look at the leases"
 	noteBackoff    = "has no effect: a child that fails is restarted after 100 ms at first and 30 s at last"
@@ -106,8 +105,8 @@ var properties = map[string]property{
 	"timeoutInSeconds":                         {set: duration(time.Second, func(s *Settings) *time.Duration { return &s.Timeout })},
 	"shutdownGraceMillis":                      {set: duration(time.Millisecond, func(s *Settings) *time.Duration { return &s.Consumer.ShutdownTimeout })},
 	"failoverTimeMillis":                       {set: duration(time.Millisecond, func(s *Settings) *time.Duration { return &s.Consumer.FailoverTime })},
-	"idleTimeBetweenReadsInMillis":             {set: duration(time.Millisecond, func(s *Settings) *time.Duration { return &s.Consumer.IdleTimeBetweenReads })},
-	"maxRecords":                               {set: number(func(s *Settings) *int { return &s.Consumer.MaxRecords })},
+	"idleTimeBetweenReadsInMillis":             {polling: true, set: duration(time.Millisecond, func(s *Settings) *time.Duration { return &s.Consumer.IdleTimeBetweenReads })},
+	"maxRecords":                               {polling: true, set: number(func(s *Settings) *int { return &s.Consumer.MaxRecords })},
 	"maxLeasesForWorker":                       {set: number(func(s *Settings) *int { return &s.Consumer.MaxLeasesForWorker })},
 	"maxLeasesToStealAtOneTime":                {set: number(func(s *Settings) *int { return &s.Consumer.MaxLeasesToStealAtOneTime })},
 	"maxLeaseRenewalThreads":                   {set: number(func(s *Settings) *int { return &s.Consumer.MaxLeaseRenewalThreads })},
@@ -115,31 +114,32 @@ var properties = map[string]property{
 	"callProcessRecordsEvenForEmptyRecordList": {set: boolean(false, func(s *Settings) *bool { return &s.Consumer.CallProcessRecordsEvenForEmptyRecordList })},
 	"leaseTableDeletionProtectionEnabled":      {set: boolean(false, func(s *Settings) *bool { return &s.TableDeletionProtection })},
 
-	"retrievalMode": {set: func(_ *Settings, v string) error {
-		switch strings.ToUpper(v) {
-		case "DEFAULT", "POLLING", "FANOUT":
-			return nil
+	"retrievalMode": {set: func(s *Settings, v string) error {
+		mode, ok := map[string]retrieval{"DEFAULT": retrievalDefault, "POLLING": retrievalPolling, "FANOUT": retrievalFanOut}[strings.ToUpper(v)]
+		if !ok {
+			return fmt.Errorf("%q is none of DEFAULT, POLLING, FANOUT", v)
 		}
-		return fmt.Errorf("%q is none of DEFAULT, POLLING, FANOUT", v)
-	}, note: "all shards are read by polling, as with POLLING; with the KCL, DEFAULT is FANOUT unless a property of polling is set", unless: "POLLING"},
-	"consumerName":                     {note: noteFanOut},
-	"consumerArn":                      {note: noteFanOut},
-	"maxDescribeStreamSummaryRetries":  {note: noteFanOut},
-	"maxDescribeStreamConsumerRetries": {note: noteFanOut},
-	"registerStreamConsumerRetries":    {note: noteFanOut},
-	"retryBackoffMillis":               {note: noteFanOut},
-	"fanoutConfig.consumerArn":         {note: noteFanOut},
-	"fanoutConfig.consumerName":        {note: noteFanOut},
+		s.retrieval = mode
+		return nil
+	}},
+	"consumerName":                     {set: text(func(s *Settings) *string { return &s.Consumer.ConsumerName })},
+	"consumerArn":                      {set: text(func(s *Settings) *string { return &s.Consumer.ConsumerARN })},
+	"fanoutConfig.consumerName":        {set: text(func(s *Settings) *string { return &s.Consumer.ConsumerName })},
+	"fanoutConfig.consumerArn":         {set: text(func(s *Settings) *string { return &s.Consumer.ConsumerARN })},
+	"maxDescribeStreamSummaryRetries":  {note: noteRetry},
+	"maxDescribeStreamConsumerRetries": {note: noteRetry},
+	"registerStreamConsumerRetries":    {note: noteRetry},
+	"retryBackoffMillis":               {note: noteRetry},
 
-	"fanoutConfig.maxDescribeStreamSummaryRetries":  {note: noteFanOut},
-	"fanoutConfig.maxDescribeStreamConsumerRetries": {note: noteFanOut},
-	"fanoutConfig.registerStreamConsumerRetries":    {note: noteFanOut},
-	"fanoutConfig.retryBackoffMillis":               {note: noteFanOut},
+	"fanoutConfig.maxDescribeStreamSummaryRetries":  {note: noteRetry},
+	"fanoutConfig.maxDescribeStreamConsumerRetries": {note: noteRetry},
+	"fanoutConfig.registerStreamConsumerRetries":    {note: noteRetry},
+	"fanoutConfig.retryBackoffMillis":               {note: noteRetry},
 
 	"validateSequenceNumberBeforeCheckpointing":        {note: noteValidate},
 	"maxActiveThreads":                                 {note: noteThreads, unless: "0"},
-	"maxGetRecordsThreadPool":                          {note: noteThreads},
-	"retryGetRecordsInSeconds":                         {note: noteRetry},
+	"maxGetRecordsThreadPool":                          {polling: true, note: noteThreads},
+	"retryGetRecordsInSeconds":                         {polling: true, note: noteRetry},
 	"listShardsBackoffTimeInMillis":                    {note: noteRetry},
 	"maxListShardsRetryAttempts":                       {note: noteRetry},
 	"maxInitializationAttempts":                        {note: noteRetry},

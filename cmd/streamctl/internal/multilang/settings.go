@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/streamkit/streamkit/consumer"
 	"github.com/streamkit/streamkit/internal/javaprops"
 )
 
@@ -26,6 +27,36 @@ type Settings struct {
 	Kinesis, DynamoDB Credentials
 
 	TableDeletionProtection bool
+
+	retrieval retrieval
+	polled    bool // a property of polling is set
+}
+
+// retrieval is what retrievalMode says.
+type retrieval int
+
+const (
+	retrievalDefault retrieval = iota
+	retrievalPolling
+	retrievalFanOut
+)
+
+// setRetrieval turns retrievalMode into what it comes to.
+func (s *Settings) setRetrieval() {
+	c := &s.Consumer
+	switch {
+	case s.retrieval == retrievalFanOut:
+		c.RetrievalMode = consumer.RetrievalFanOut
+	case s.retrieval == retrievalDefault && !s.polled:
+		// The KCL takes fan-out, and fails where it cannot be had.
+		c.RetrievalMode = consumer.RetrievalMixed
+	default:
+		c.ConsumerName, c.ConsumerARN = "", "" // set, and without meaning
+	}
+	if c.ConsumerARN != "" {
+		c.ConsumerName = "" // the ARN wins
+	}
+	s.retrieval, s.polled = retrievalDefault, false
 }
 
 // Credentials say where credentials come from; the zero value is the default
@@ -50,6 +81,8 @@ type property struct {
 	set    func(s *Settings, value string) error
 	note   string // a warning for those who set it
 	unless string // to this value, in any mix of cases, which changes nothing
+
+	polling bool // setting it makes polling the default retrievalMode
 }
 
 // ReadSettings reads a properties file. What stands in it and has no meaning
@@ -76,6 +109,7 @@ func ReadSettings(r io.Reader) (*Settings, []Warning, error) {
 		case prop.note != "" && (prop.unless == "" || !strings.EqualFold(strings.TrimSpace(p.Value), prop.unless)):
 			warnings = append(warnings, Warning{p.Line, p.Key, prop.note})
 		}
+		s.polled = s.polled || prop.polling && strings.TrimSpace(p.Value) != ""
 		if prop.set == nil || strings.TrimSpace(p.Value) == "" {
 			continue
 		}
@@ -90,6 +124,7 @@ func ReadSettings(r io.Reader) (*Settings, []Warning, error) {
 			errs = append(errs, fmt.Errorf("%s is missing; add it", need.key))
 		}
 	}
+	s.setRetrieval()
 	if s.Table == "" {
 		s.Table = s.Application
 	}

@@ -13,7 +13,8 @@ import (
 )
 
 // least is a file with what no file can do without.
-const least = "executableName = app.py\napplicationName = app\nstreamName = words\n"
+// It polls, which without a word on retrieval would be another matter.
+const least = "executableName = app.py\napplicationName = app\nstreamName = words\nretrievalMode = POLLING\n"
 
 func TestSettings(t *testing.T) {
 	arn := "arn:aws:kinesis:eu-west-1:123456789012:stream/letters"
@@ -45,6 +46,14 @@ func TestSettings(t *testing.T) {
 			c.DisableCleanupLeasesUponShardCompletion, c.CallProcessRecordsEvenForEmptyRecordList = true, true
 			c.ShutdownTimeout, s.Timeout, s.TableDeletionProtection = 15*time.Second, time.Minute, true
 		}},
+		{name: "retrieval by default", lines: "retrievalMode=default", want: func(s *multilang.Settings) { s.Consumer.RetrievalMode = consumer.RetrievalMixed }},
+		{name: "retrieval by default, without a word", lines: "retrievalMode=\nconsumerName=c", want: func(s *multilang.Settings) {
+			s.Consumer.RetrievalMode, s.Consumer.ConsumerName = consumer.RetrievalMixed, "c"
+		}},
+		{name: "retrieval by default, with a property of polling", lines: "retrievalMode=DEFAULT\nmaxRecords=7\nfanoutConfig.consumerName=c", want: func(s *multilang.Settings) { s.Consumer.MaxRecords = 7 }},
+		{name: "retrieval by fan-out", lines: "retrievalMode=Fanout\nmaxRecords=7\nconsumerArn=arn\nconsumerName=c", want: func(s *multilang.Settings) {
+			s.Consumer.RetrievalMode, s.Consumer.MaxRecords, s.Consumer.ConsumerARN = consumer.RetrievalFanOut, 7, "arn"
+		}},
 		{name: "credentials by the chain", lines: "AWSCredentialsProvider = DefaultAWSCredentialsProviderChain"},
 		{name: "credentials of a profile", lines: "AwsCredentialsProvider = software.amazon.awssdk.auth.credentials.ProfileCredentialsProvider|ours", want: func(s *multilang.Settings) {
 			s.Kinesis, s.DynamoDB = multilang.Credentials{Profile: "ours"}, multilang.Credentials{Profile: "ours"}
@@ -53,11 +62,11 @@ func TestSettings(t *testing.T) {
 			s.Kinesis, s.DynamoDB = multilang.Credentials{AccessKeyID: "id", SecretAccessKey: "secret"}, multilang.Credentials{Profile: "default"}
 		}},
 		{name: "the last one counts", lines: "maxRecords=1\nmaxRecords=2", want: func(s *multilang.Settings) { s.Consumer.MaxRecords = 2 }},
-		{name: "without meaning", lines: "metricsLevel = SUMMARY\nretrievalMode = fanout\nclientVersionConfig=CLIENT_VERSION_CONFIG_3X\nmaxActiveThreads=5", warn: []string{
-			"line 4: metricsLevel: has no effect: no metrics", "line 5: retrievalMode: all shards are read by polling", "line 6: clientVersionConfig", "line 7: maxActiveThreads",
+		{name: "without meaning", lines: "metricsLevel = SUMMARY\nmaxGetRecordsThreadPool = 3\nclientVersionConfig=CLIENT_VERSION_CONFIG_3X\nmaxActiveThreads=5", warn: []string{
+			"line 5: metricsLevel: has no effect: no metrics", "line 6: maxGetRecordsThreadPool: has no effect", "line 7: clientVersionConfig", "line 8: maxActiveThreads",
 		}},
-		{name: "without meaning, and set to what is", lines: "metricsLevel = none\nretrievalMode = POLLING \nmaxActiveThreads = 0\nbillingMode = PAY_PER_REQUEST"},
-		{name: "unknown", lines: "RetrievalMode = POLLING\nfoo = bar", warn: []string{"line 4: RetrievalMode: is not a property; is retrievalMode meant?", "line 5: foo: is not a property of the KCL"}},
+		{name: "without meaning, and set to what is", lines: "metricsLevel = none\nmaxActiveThreads = 0\nbillingMode = PAY_PER_REQUEST"},
+		{name: "unknown", lines: "RetrievalMode = POLLING\nfoo = bar", warn: []string{"line 5: RetrievalMode: is not a property; is retrievalMode meant?", "line 6: foo: is not a property of the KCL"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			want := &multilang.Settings{Application: "app", Table: "app", Stream: "words"}
@@ -93,8 +102,8 @@ func TestSettingsErrors(t *testing.T) {
 		{"nothing", "", []string{"executableName is missing", "applicationName is missing", "streamName or streamArn is missing"}},
 		{"all at once", least + "maxRecords=many\nmaxLeasesForWorker=0\nfailoverTimeMillis=-1\ncleanupLeasesUponShardCompletion=perhaps\ninitialPositionInStream=MIDDLE\n" +
 			"initialPositionInStreamExtended=yesterday\nstreamArn=words\nretrievalMode=PUSH\nkinesisEndpoint=://\ntimeoutInSeconds=99999999999999", []string{
-			"line 4: maxRecords", "line 5: maxLeasesForWorker", "line 6: failoverTimeMillis", "line 7: cleanup", "line 8: initialPositionInStream: ",
-			"line 9: initialPositionInStreamExtended", "line 10: streamArn", "line 11: retrievalMode", "line 12: kinesisEndpoint", "line 13: timeoutInSeconds",
+			"line 5: maxRecords", "line 6: maxLeasesForWorker", "line 7: failoverTimeMillis", "line 8: cleanup", "line 9: initialPositionInStream: ",
+			"line 10: initialPositionInStreamExtended", "line 11: streamArn", "line 12: retrievalMode", "line 13: kinesisEndpoint", "line 14: timeoutInSeconds",
 		}},
 		{"credentials", least + "AWSCredentialsProvider=StsAssumeRoleCredentialsProvider|arn:x|me", []string{`"StsAssumeRoleCredentialsProvider" is not known here`, "role_arn"}},
 		{"not a properties file", "a=\\u12", []string{"line 1"}},
