@@ -71,7 +71,7 @@ func openSpool(cfg *Config, stream string) (*spooler, error) {
 	}
 	s := &spooler{store: store, cfg: cfg.Spool, pressure: cfg.MaxBufferedBytes / 5 * 4, stop: make(chan struct{})}
 	// The greatest record fits into half of the budget, but for its overhead.
-	s.share.max = max(cfg.MaxBufferedBytes/2, int64(cfg.MaxUserRecordSize)+recordOverhead)
+	s.share.max = max(cfg.MaxBufferedBytes/2, int64(cfg.MaxUserRecordSize)+aloneOverhead)
 	s.calls.max = cfg.MaxBufferedBytes - s.share.max
 	if n := store.Stats().Records; n > 0 {
 		cfg.Logger.Info("spool holds records of an earlier process; they are sent first",
@@ -104,9 +104,17 @@ func (p *Producer) entry(rec *aggregation.Record, keyless bool) spool.Entry {
 	return spool.Entry{PartitionKey: rec.PartitionKey, Hash: p.hash(rec), Explicit: rec.ExplicitHashKey != "", Data: rec.Data}
 }
 
+var spoolEntries = sync.Pool{New: func() any { return new([]spool.Entry) }}
+
 // spoolBatch puts the records of a PutBatch on disk.
 func (p *Producer) spoolBatch(ctx context.Context, rs []UserRecord, g *group) error {
-	es := make([]spool.Entry, 0, len(rs))
+	pooled := spoolEntries.Get().(*[]spool.Entry)
+	es := (*pooled)[:0]
+	defer func() {
+		clear(es[:cap(es)]) // they are the caller's data
+		*pooled = es[:0]
+		spoolEntries.Put(pooled)
+	}()
 	first, size := 0, 0
 	for i := range rs {
 		rec := asRecord(&rs[i])
@@ -356,6 +364,10 @@ func (p *Producer) unspool(b *spool.Block[spooled]) {
 			index = b.Index(number)
 			m.index = c.base + int32(index)
 		}
+		if len(rec.PartitionKey)+len(rec.Data) > p.maxRecord && b.Old {
+			p.refuseSpooled(number)
+			continue
+		}
 		if !s.acquire(p, recordCost(&rec, p.batches.overhead)) {
 			p.leaveBlock(b, number, c, index)
 			return
@@ -370,6 +382,15 @@ func (p *Producer) unspool(b *spool.Block[spooled]) {
 		}
 		s.handed.Add(1)
 	}
+}
+
+// refuseSpooled gives up a record of an earlier process that was allowed larger
+// ones. It might not even fit into memory.
+func (p *Producer) refuseSpooled(number uint64) {
+	p.stats.recordsFailed.Add(1)
+	p.spool.store.Ack(func(yield func(uint64) bool) { yield(number) })
+	p.log.Error("record of the spool is larger than MaxUserRecordSize and is given up; give every producer on the directory the same MaxUserRecordSize",
+		slog.String("stream", p.stream), slog.String("spool", p.spool.cfg.Dir), slog.Uint64("number", number))
 }
 
 // acquire takes the cost of a record on its way from the disk. It reports false

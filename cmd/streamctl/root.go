@@ -69,7 +69,7 @@ needs neither region nor credentials.`,
 	f.StringVar(&a.opts.Region, "region", "", "AWS region")
 	f.StringVar(&a.opts.Profile, "profile", "", "profile in the AWS config files")
 	cmd.AddCommand(
-		a.newStream(), a.newPut(), a.newTail(), a.newReplay(), a.newLease(), a.newMultilang(), a.newFaults(), a.newDemo(), a.newVersion(),
+		a.newStream(), a.newPut(), a.newTail(), a.newReplay(), a.newSpool(), a.newLease(), a.newMultilang(), a.newFaults(), a.newDemo(), a.newVersion(),
 		a.newDemoWorker(), a.newDemoLogger(),
 	)
 	cmd.CompletionOptions.HiddenDefaultCmd = true

@@ -11,6 +11,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/streamkit/streamkit/internal/hashkey"
+	"github.com/streamkit/streamkit/internal/spool"
 	"github.com/streamkit/streamkit/streamd"
 	"github.com/streamkit/streamkit/streamd/streamdtest"
 )
@@ -36,6 +38,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("AWS_ENDPOINT_URL", srv.Endpoint())
 			env.Setenv("ENDPOINT_HOST", strings.TrimPrefix(srv.Endpoint(), "http://"))
 			env.Setenv("SERVER", srv.Endpoint())
+			if err := leaveSpool(filepath.Join(env.WorkDir, "spool")); err != nil {
+				return err
+			}
 			env.Setenv("AWS_CONFIG_FILE", "/nonexistent")
 			env.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
 			return nil
@@ -73,4 +78,26 @@ func kclChild() {
 		}
 		fmt.Fprintf(os.Stdout, "{\"action\":\"status\",\"responseFor\":%q}\n", req.Action)
 	}
+}
+
+// leaveSpool makes a spool of a producer of the stream "spooled" that is dead: one
+// record is acknowledged, three are not.
+func leaveSpool(dir string) error {
+	s, err := spool.Open[struct{}](dir, spool.Options{Stream: "spooled"})
+	if err != nil {
+		return err
+	}
+	key := func(k, data string) spool.Entry {
+		return spool.Entry{PartitionKey: k, Hash: hashkey.Of(k), Data: []byte(data)}
+	}
+	last := spool.Entry{PartitionKey: "k", Hash: hashkey.Max, Explicit: true, Data: []byte("last")}
+	if err := s.Append([]spool.Entry{key("k", "sent"), key("k", "one"), key("k", "two"), last}, struct{}{}, false); err != nil {
+		return err
+	}
+	b, _, err := s.Next()
+	if err != nil {
+		return err
+	}
+	s.Ack(func(yield func(uint64) bool) { yield(b.First) })
+	return s.Close()
 }

@@ -87,7 +87,7 @@ func (s *Spool[C]) Append(es []Entry, c C, attach bool) error {
 
 // releaseLocked gives back a hold of a group.
 func (s *Spool[C]) releaseLocked(g *group[C]) {
-	if g.refs--; g.refs > 0 || len(s.spare) > maxMemory || cap(g.buf) > 2*s.opt.BlockBytes {
+	if g.refs--; g.refs > 0 || len(s.spare) > 2*maxMemory || cap(g.buf) > 2*s.opt.BlockBytes {
 		return
 	}
 	clear(g.calls)
