@@ -39,8 +39,8 @@ type FailurePolicy int
 const (
 	// FailKeyed fails, with a record, all later ones of its partition key that
 	// are buffered, with [ErrEarlierFailed]: what is stored of a key has no gap
-	// that a record put before the failure was known would hide. With Unordered
-	// it is SkipOne.
+	// that a record put before the failure was known would hide. What is only
+	// in the spool at that moment is not among them. With Unordered it is SkipOne.
 	FailKeyed FailurePolicy = iota
 
 	// SkipOne fails a record alone. Later ones of its key go on.
