@@ -80,6 +80,11 @@ func (p *Producer) suspect() {
 	for _, l := range p.shards.Load().lanes {
 		l.mu.Lock()
 		l.fenced = true
+		// No list of another stream says what belonged to a shard of this one.
+		l.landed = ""
+		for i := range l.disputed {
+			l.disputed[i].shardID = ""
+		}
 		l.mu.Unlock()
 	}
 	p.refreshNow()

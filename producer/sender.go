@@ -314,6 +314,13 @@ func (p *Producer) settle(l *lane, items []item) {
 		bytes += it.batch.cost
 		p.finish(it)
 	}
+	if len(keys) > 0 && len(back) > 0 {
+		// What was not sent with the part that failed follows it, too.
+		l.mu.Lock()
+		l.unshiftLocked(back)
+		l.mu.Unlock()
+		back = nil
+	}
 	for _, it := range p.failFollowers(l, keys) {
 		records += int64(len(it.batch.meta))
 		bytes += it.batch.cost

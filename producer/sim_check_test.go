@@ -19,6 +19,7 @@ type simHistory struct {
 	// Set before the history begins.
 	fails       bool          // records may fail
 	refusals    bool          // a record that is throttled fails
+	onDisk      bool          // records may wait on disk
 	keyed       bool          // and with one that fails the later ones of its key
 	unkept      bool          // the order of keys is not promised
 	poison      bool          // the service refuses some records, and those behind them may fail
@@ -282,7 +283,7 @@ func (s *simService) check(st *producer.Stats) []string {
 		}
 		s.checkReader(h, r, st)
 	}
-	if h.keyed {
+	if h.keyed && !h.onDisk { // on disk a record does not know of an earlier one
 		h.checkGapless()
 	}
 	if h.guarded {

@@ -145,6 +145,7 @@ func simulate(seed uint64) (*simRun, producer.Stats, []string) {
 	h.unkept, h.poison = pl.unkept(), pl.poison
 	h.stamps = pl.cfg.DuplicateStamps
 	h.keyed = pl.cfg.OnFailure == producer.FailKeyed && !pl.unkept()
+	h.onDisk = pl.cfg.Spool.Dir != ""
 	h.anyShard, h.inRangeOnly = pl.modes.auto || pl.modes.turns, pl.cfg.AckInRange
 	h.guarded = pl.cfg.ReorderGuard > 0 && !pl.fails() && !pl.poison && !pl.misnumber
 	s.unkept, s.auto, s.mute, s.aggregatesOnAuto = pl.unkept(), pl.modes.auto, pl.modes.mute, pl.cfg.AggregateOnAuto
