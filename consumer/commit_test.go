@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -89,10 +90,9 @@ func TestCommits(t *testing.T) {
 				_, first := stream.put("k", []byte("first"))
 				_, agg := stream.put("a", aggregate(4))
 				_, last := stream.put("k", []byte("last"))
-				calls := 0
+				var calls atomic.Int64
 				process := func(ctx context.Context, p *puppet, b *consumer.Batch) error {
-					calls++
-					if calls > 1 {
+					if calls.Add(1) > 1 {
 						return nil
 					}
 					if !explicit {
@@ -130,8 +130,8 @@ func TestCommits(t *testing.T) {
 				}
 				w := startFactory(t, stream, &faultyStore{LeaseStore: mem}, puppets(puppet{process: process}), consumer.Config{ExplicitCheckpoints: explicit})
 				time.Sleep(5 * time.Second)
-				if n := w.Stats().BufferedBytes; n != 0 || calls != 1 {
-					t.Errorf("%d bytes held after %d calls", n, calls)
+				if n := w.Stats().BufferedBytes; n != 0 || calls.Load() != 1 {
+					t.Errorf("%d bytes held after %d calls", n, calls.Load())
 				}
 				w.wait(t)
 			})
@@ -170,6 +170,7 @@ func TestExplicitCheckpoints(t *testing.T) {
 			},
 		}), consumer.Config{ExplicitCheckpoints: true})
 		time.Sleep(20 * time.Second)
+		synctest.Wait()
 		if !slices.Equal(got, seqs) {
 			t.Errorf("delivered %q, want %q", got, seqs)
 		}
@@ -264,6 +265,7 @@ func TestCommitWithoutLease(t *testing.T) {
 			},
 		}), consumer.Config{ExplicitCheckpoints: true})
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if !lost || !errors.Is(before, consumer.ErrLeaseLost) || !errors.Is(after, consumer.ErrLeaseLost) {
 			t.Errorf("lost %v: %v, %v", lost, before, after)
 		}
@@ -296,24 +298,29 @@ func TestRestart(t *testing.T) {
 					_, seq := stream.put("k", []byte("x"))
 					seqs = append(seqs, seq)
 				}
+				var mu sync.Mutex // guards made, got and times
 				var made []*puppet
 				var got []string
 				var times []time.Time
-				poisoned := true
+				var healthy atomic.Bool
 				w := startFactory(t, stream, &faultyStore{LeaseStore: mem}, func(s *consumer.Shard) (consumer.Processor, error) {
 					p := &puppet{shard: s}
+					mu.Lock()
+					defer mu.Unlock()
 					made = append(made, p)
 					times = append(times, time.Now())
 					p.process = func(ctx context.Context, p *puppet, b *consumer.Batch) error {
+						seq := b.Records[0].SequenceNumber
+						mu.Lock()
 						if p != made[len(made)-1] {
 							t.Error("a processor was called that was given up")
 						}
-						seq := b.Records[0].SequenceNumber
 						got = append(got, seq)
+						mu.Unlock()
 						if seq == seqs[0] {
 							return p.shard.Commit(ctx)
 						}
-						if seq == seqs[2] && poisoned {
+						if seq == seqs[2] && !healthy.Load() {
 							p.shard.Restart(errFake)
 							if !errors.Is(context.Cause(ctx), consumer.ErrRestart) || !strings.Contains(context.Cause(ctx).Error(), errFake.Error()) {
 								t.Errorf("the context ends with %v", context.Cause(ctx))
@@ -329,7 +336,8 @@ func TestRestart(t *testing.T) {
 				}, consumer.Config{ExplicitCheckpoints: explicit})
 				time.Sleep(5 * time.Minute)
 				synctest.Wait()
-				n := len(made)
+				mu.Lock()
+				n, oldest := len(made), made[0]
 				if st := w.Stats(); n < 8 || int(st.ProcessorRestarts) < n-1 || st.BufferedBytes != 0 {
 					t.Errorf("%d processors, %d restarts, %d bytes", n, st.ProcessorRestarts, st.BufferedBytes)
 				}
@@ -346,17 +354,21 @@ func TestRestart(t *testing.T) {
 						t.Errorf("a new processor starts at %v, want %v", p.start, start)
 					}
 				}
-				made[0].shard.Restart(errors.New("late")) // of one given up
-				poisoned = false
+				mu.Unlock()
+				oldest.shard.Restart(errors.New("late")) // of one given up
+				healthy.Store(true)
 				time.Sleep(time.Minute)
 				restarts := w.Stats().ProcessorRestarts
-				made[0].shard.Restart(errors.New("late"))
+				oldest.shard.Restart(errors.New("late"))
 				time.Sleep(time.Minute)
+				mu.Lock()
+				newest := made[len(made)-1]
 				if w.Stats().ProcessorRestarts != restarts || got[len(got)-1] != seqs[3] {
 					t.Errorf("restarts %d, then %d; last delivered %v", restarts, w.Stats().ProcessorRestarts, got[len(got)-1])
 				}
+				mu.Unlock()
 				// One that is idle can be restarted as well.
-				made[len(made)-1].shard.Restart(errFake)
+				newest.shard.Restart(errFake)
 				time.Sleep(time.Minute)
 				if w.Stats().ProcessorRestarts != restarts+1 {
 					t.Error("an idle processor was not restarted")
@@ -371,20 +383,20 @@ func TestRestart(t *testing.T) {
 func TestEmptyReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stream, mem := newFakeStream(1, 1), memlease.New()
-		var empty, full int
+		var empty, full atomic.Int64
 		w := startWorker(t, stream, &faultyStore{LeaseStore: mem}, func(_ context.Context, b *consumer.Batch) error {
 			if len(b.Records) == 0 {
-				empty++
+				empty.Add(1)
 			} else {
-				full++
+				full.Add(1)
 			}
 			return nil
 		}, consumer.Config{CallProcessRecordsEvenForEmptyRecordList: true})
 		time.Sleep(time.Minute)
 		_, seq := stream.put("k", []byte("x"))
 		time.Sleep(time.Minute)
-		if empty < 60 || empty > 1000 || full != 1 {
-			t.Errorf("%d empty calls and %d others in two minutes", empty, full)
+		if n := empty.Load(); n < 60 || n > 1000 || full.Load() != 1 {
+			t.Errorf("%d empty calls and %d others in two minutes", n, full.Load())
 		}
 		w.wait(t)
 		if got := leases(t, mem)[firstShard].Checkpoint; got != at(seq, 0) {
