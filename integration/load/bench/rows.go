@@ -205,6 +205,11 @@ var Rows = []Row{
 		Limits: []Limit{reading},
 	},
 	{
+		Name: "consumer", Title: "consumer, catch-up 200 B, default settings",
+		Load: gen.Consumer{Records: 400_000}, Server: durable,
+		Limits: []Limit{{Name: "GetRecords with the SDK, bare", Load: gen.Gets{Client: gen.SDK, Records: 400_000}, Share: 0.67}},
+	},
+	{
 		Name: "fanout-delay", Title: "put -> SubscribeToShard delay",
 		Load: gen.Delay{Pause: 2 * time.Millisecond}, Server: durable, Cap: null,
 		Target: Target{P50: time.Millisecond, P99: 5 * time.Millisecond},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/streamkit/streamkit/integration/load/gen"
 	"github.com/streamkit/streamkit/integration/load/nullserver"
+	"github.com/streamkit/streamkit/streamd/streamdtest"
 )
 
 func TestPercentile(t *testing.T) {
@@ -162,5 +163,26 @@ func TestWrongAnswers(t *testing.T) {
 				t.Errorf("not served or not: %v", err)
 			}
 		})
+	}
+}
+
+// TestConsumer reads from a real server: the records of the null server have all
+// one sequence number.
+func TestConsumer(t *testing.T) {
+	srv := streamdtest.New(t, streamdtest.Listen())
+	begin := time.Now()
+	e := &gen.Env{
+		Duration: 60 * time.Millisecond, Shards: 2,
+		Start: func(context.Context, ...string) (*gen.Server, error) {
+			return &gen.Server{
+				Endpoint: srv.Endpoint(), Launch: time.Now(),
+				Usage: func() (gen.Usage, error) { return gen.Usage{CPU: time.Since(begin), RSS: 1, Peak: 2}, nil },
+				Stop:  func(bool) error { return nil },
+			}, nil
+		},
+	}
+	r, err := gen.Consumer{Records: 1000}.Run(t.Context(), e)
+	if err != nil || r.Count <= 0 || r.Elapsed < 60*time.Millisecond || r.CPU <= 0 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
