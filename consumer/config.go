@@ -177,6 +177,18 @@ type Config struct {
 	// bound can be exceeded by one response.
 	MaxBufferedBytes int64
 
+	// Decoder, if not nil, makes of each user record's data what is delivered: the
+	// inverse of the producer's Encoder. Default none.
+	Decoder Decoder
+
+	// DropDuplicates drops copies of user records that a producer has stamped
+	// (its DuplicateStamps), as timeouts and reshards make them. For that the
+	// lease keeps what is known of the producers, up to 16 KiB, and each
+	// checkpoint writes it: DynamoDB asks the price of a write of that size, and
+	// of a read of it for each look at the leases. All workers of an application
+	// should have the same. The default, false, delivers all.
+	DropDuplicates bool
+
 	// RangePolicy says what happens to user records outside their shard's
 	// range. Default RangeAuto.
 	RangePolicy RangePolicy
@@ -234,6 +246,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.RangePolicy < RangeAuto || c.RangePolicy > RangeDropAggregate {
 		errs = append(errs, fmt.Errorf("RangePolicy %d is unknown", c.RangePolicy))
+	}
+	if c.DropDuplicates && c.RangePolicy == RangeDropAggregate {
+		errs = append(errs, errors.New("DropDuplicates cannot go with RangeDropAggregate, which drops records that have left a mark; choose another RangePolicy"))
 	}
 	if c.InitialPosition.Latest && !c.InitialPosition.Time.IsZero() {
 		errs = append(errs, errors.New("InitialPosition has both Latest and Time; set one"))

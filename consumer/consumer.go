@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/streamkit/streamkit/internal/blockrec"
 )
 
 // Consumer is one worker of an application: it reads its share of a stream's
@@ -27,6 +29,7 @@ type Consumer struct {
 	registration *registration // nil if only polling is asked for
 	subscribe    subscribeFunc // likewise
 
+	blocks *blockrec.Decoder
 	budget *budget
 	writes chan struct{} // capacity MaxLeaseRenewalThreads: writes of leases in flight
 	kick   chan struct{} // capacity 1: look at the leases now
@@ -54,6 +57,8 @@ func New(api API, leases LeaseStore, app, stream string, newProcessor func(*Shar
 	if app == "" || stream == "" {
 		err = errors.Join(err, errors.New("application and stream must have a name"))
 	}
+	blocks, blockErr := blockrec.NewDecoder()
+	err = errors.Join(err, blockErr)
 	fanOut, ok := api.(FanOutAPI)
 	if cfg.RetrievalMode != RetrievalPolling && api != nil && !ok {
 		err = errors.Join(err, fmt.Errorf("RetrievalMode %v needs a client that implements FanOutAPI, as *kinesis.Client does; %T does not", cfg.RetrievalMode, api))
@@ -66,6 +71,7 @@ func New(api API, leases LeaseStore, app, stream string, newProcessor func(*Shar
 		newProcessor: newProcessor, cfg: cfg,
 		log:         cfg.Logger.With(slog.String("app", app), slog.String("stream", stream), slog.String("worker", cfg.WorkerID)),
 		incarnation: rand.Text(),
+		blocks:      blocks,
 		budget:      newBudget(cfg.MaxBufferedBytes),
 		writes:      make(chan struct{}, cfg.MaxLeaseRenewalThreads),
 		kick:        make(chan struct{}, 1),

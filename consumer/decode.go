@@ -7,6 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/streamkit/streamkit/internal/aggregation"
+	"github.com/streamkit/streamkit/internal/blockrec"
 	"github.com/streamkit/streamkit/internal/hashkey"
 	"github.com/streamkit/streamkit/internal/seqno"
 )
@@ -33,6 +34,18 @@ type decoder struct {
 
 	perRecord int // user records to a Kinesis record, of the last batch
 
+	blocks *blockrec.Decoder
+	hook   Decoder // nil for none
+
+	// marks, unless nil, know the stamps of what came, up to the last record.
+	// met and expanded tell of the last batch: the stamped records, and the
+	// memory of what was compressed.
+	marks    *aggregation.Marks
+	met      []met
+	expanded int64
+	opened   bool // a block, in the present Kinesis record
+	reader   *blockrec.Reader
+
 	// For the walk over one aggregated record, so that it needs no closure.
 	common  Record // what the user records of one Kinesis record share
 	records []Record
@@ -42,10 +55,10 @@ type decoder struct {
 	outside bool  // one was out of range
 
 	// The last key that was hashed: many neighbours have the same.
-	memoKey string
-	memoIn  bool
+	memoKey  string
+	memoHash hashkey.Key
 
-	yield func(int, aggregation.Record) bool
+	yield func(blockrec.Index, aggregation.Record, *aggregation.Stamp) bool
 }
 
 // decodeStats is what decoders count.
@@ -53,7 +66,7 @@ type decodeStats struct {
 	kinesisRecords, userRecords, bytes   atomic.Int64
 	outOfRangeDropped, outOfRangeKept    atomic.Int64
 	aggregatesDropped, corruptAggregates atomic.Int64
-	repeated                             atomic.Int64
+	repeated, duplicates, undecoded      atomic.Int64
 }
 
 func newDecoder(shard *Shard, start Checkpoint, policy RangePolicy, stats *decodeStats) *decoder {
@@ -75,6 +88,7 @@ func newDecoder(shard *Shard, start Checkpoint, policy RangePolicy, stats *decod
 // moves on a shard that nothing is put into.
 func (d *decoder) batch(in []types.Record, next string) *Batch {
 	b := &Batch{Shard: d.shard}
+	d.met, d.expanded = nil, 0
 	if len(in) > 0 {
 		// A little more than last time, so that the slice seldom grows.
 		d.records = make([]Record, 0, len(in)*d.perRecord+len(in)/8)
@@ -130,7 +144,14 @@ func (d *decoder) one(r *types.Record, seq string) {
 	d.filter = d.policy == RangeDropRecord || d.policy == RangeAuto && d.common.PartitionKey == aggregateKey
 	mark := len(d.records)
 
-	ok, err := aggregation.Walk(r.Data, d.yield)
+	if d.reader == nil {
+		d.reader = blockrec.NewReader(d.blocks)
+	}
+	ok, err := d.reader.Walk(r.Data, d.yield)
+	if d.opened {
+		// What was in the block belongs to the processor now.
+		d.reader, d.opened = nil, false
+	}
 	switch {
 	case err != nil:
 		// The frame fits and the inside does not: whoever wrote it may know
@@ -140,7 +161,7 @@ func (d *decoder) one(r *types.Record, seq string) {
 		fallthrough
 	case !ok:
 		if d.from < 0 {
-			d.records = append(d.records, d.common)
+			d.deliver(d.common)
 		}
 	case d.outside && d.policy == RangeDropAggregate:
 		d.stats.aggregatesDropped.Add(1)
@@ -149,12 +170,22 @@ func (d *decoder) one(r *types.Record, seq string) {
 }
 
 // user takes one user record of an aggregated record.
-func (d *decoder) user(i int, u aggregation.Record) bool {
-	d.sub = int64(i)
+func (d *decoder) user(i blockrec.Index, u aggregation.Record, s *aggregation.Stamp) bool {
+	d.sub = int64(i.User)
+	if i.Block >= 0 {
+		d.opened = true
+		d.expanded += recordOverhead + int64(len(u.Data)+len(u.PartitionKey)+len(u.ExplicitHashKey))
+	}
+	// What is acknowledged leaves its mark all the same: marks stand at the
+	// beginning of an aggregated record.
+	inside, duplicate := d.admit(u, s)
 	if d.sub <= d.from {
 		return true
 	}
-	inside := d.inside(u)
+	if duplicate {
+		d.stats.duplicates.Add(1)
+		return true
+	}
 	if !inside {
 		d.outside = true
 		if d.filter {
@@ -168,21 +199,71 @@ func (d *decoder) user(i int, u aggregation.Record) bool {
 	r := d.common
 	r.Data, r.PartitionKey, r.ExplicitHashKey = u.Data, u.PartitionKey, u.ExplicitHashKey
 	r.SubSequenceNumber, r.Aggregated, r.OutOfRange = d.sub, true, !inside
-	d.records = append(d.records, r)
+	r.BlockIndex = max(i.Block, 0)
+	d.deliver(r)
 	return true
 }
 
-// inside reports whether a user record belongs to the shard.
-func (d *decoder) inside(u aggregation.Record) bool {
-	if d.rng == hashkey.All {
-		return true
+// deliver appends a record to the batch.
+func (d *decoder) deliver(r Record) {
+	d.records = append(d.records, r)
+	if d.hook == nil {
+		return
 	}
+	p := &d.records[len(d.records)-1]
+	data, err := d.hook.call(p)
+	if err != nil {
+		d.stats.undecoded.Add(1)
+		p.DecodeErr = err
+		return
+	}
+	p.Data = data
+}
+
+// admit reports whether a user record belongs to the shard, and if so whether it
+// is a copy of one that came before.
+func (d *decoder) admit(u aggregation.Record, s *aggregation.Stamp) (inside, duplicate bool) {
+	stamped := d.marks != nil && s != nil
+	if d.rng == hashkey.All && !stamped {
+		return true, false
+	}
+	k, ok := d.hash(u)
+	if !ok || !d.rng.Contains(k) {
+		return false, false
+	}
+	if !stamped {
+		return true, false
+	}
+	at := d.common.ApproximateArrivalTime
+	d.met = append(d.met, met{d.common.SequenceNumber, *s, k, at})
+	return true, d.marks.Admit(s, k, at) == aggregation.Duplicate
+}
+
+// hash returns the hash key of a user record, unless it has an explicit one that
+// is none.
+func (d *decoder) hash(u aggregation.Record) (k hashkey.Key, ok bool) {
 	if u.ExplicitHashKey != "" {
 		k, err := hashkey.Parse(u.ExplicitHashKey)
-		return err == nil && d.rng.Contains(k)
+		return k, err == nil
 	}
 	if d.memoKey == "" || u.PartitionKey != d.memoKey {
-		d.memoKey, d.memoIn = u.PartitionKey, d.rng.Contains(hashkey.Of(u.PartitionKey))
+		d.memoKey, d.memoHash = u.PartitionKey, hashkey.Of(u.PartitionKey)
 	}
-	return d.memoIn
+	return d.memoHash, true
+}
+
+// A Decoder turns what is stored into a user record's data. It may return a part
+// of r.Data, or other memory; it must not change r, and may be called at the same
+// time for several shards. A record that it returns an error for is delivered as
+// it came, with the error in Record.DecodeErr: what becomes of it is for the
+// processor to say.
+type Decoder func(r *Record) ([]byte, error)
+
+// call calls the hook. A panic is an error.
+func (f Decoder) call(r *Record) (data []byte, err error) {
+	err = guard(func() error {
+		data, err = f(r)
+		return err
+	})
+	return data, err
 }

@@ -18,7 +18,7 @@
 //
 //	lease store ─ assigner: list, observe, plan ─▶ take ─▶ shard consumer, one for each lease held
 //
-//	shard consumer:  reader ─ fetch, byte budget, de-aggregate, range filter ─▶ batch
+//	shard consumer:  reader ─ fetch, byte budget, de-aggregate, range filter, marks ─▶ batch
 //	                 processor ◀─ one batch at a time       acks ─▶ tracker: contiguous place
 //	                 keeper ─ renewal or checkpoint, one conditional write at a time ─▶ lease store
 //
@@ -72,6 +72,14 @@
 // crash, or when another worker steals a lease for balance, records that were
 // delivered since the last checkpoint are delivered again.
 //
+// Copies that the producer makes are another matter: a request whose answer is
+// lost is sent again, and so are records that a reshard brought to another shard.
+// With Config.DropDuplicates such copies are dropped, if the producer stamps its
+// records. What is known of stamps belongs to a place in the shard; it is written
+// with the checkpoint in one write, and a child begins with what its parents knew
+// at their ends. Marks that do not fit the checkpoint, as after somebody has set
+// it back, are not used: then copies may come, and nothing is lost.
+//
 // # Checkpoints
 //
 // What ProcessRecords has returned nil for is acknowledged, and stored within
@@ -83,6 +91,6 @@
 // # Sharing the table with the official library
 //
 // Leases have the KCL's attributes, and the rules are those of its versions 1
-// and 2; see [ModeKCL2]. Two attributes of this package's own, g_inc and
-// g_latest_since, are ignored by it.
+// and 2; see [ModeKCL2]. The attributes of this package's own, g_inc, g_latest_since
+// and g_marks, are ignored by it.
 package consumer

@@ -38,6 +38,7 @@ type holding struct {
 
 	stored      atomic.Pointer[Lease]     // the lease as it is known to be stored
 	latestSince atomic.Pointer[time.Time] // to be stored, if not nil
+	trail       atomic.Pointer[trail]     // marks to be stored with checkpoints, if not nil
 	behind      atomic.Int64              // time.Duration behind the newest record
 	subscribed  atomic.Bool               // whether the shard is read over a subscription now
 
@@ -62,6 +63,7 @@ func (h *holding) pending() Write {
 	stored := h.stored.Load()
 	if pos, _ := h.tracker.state(); pos.SequenceNumber != "" && pos.Compare(stored.Checkpoint) > 0 {
 		w.Checkpoint = pos
+		h.addMarks(&w)
 	}
 	if t := h.latestSince.Load(); t != nil && !t.Equal(stored.LatestSince) {
 		w.LatestSince = *t

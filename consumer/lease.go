@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -55,6 +56,11 @@ type Lease struct {
 	// and misses nothing. Zero if not known. Milliseconds are kept.
 	LatestSince time.Time
 
+	// Marks is what is known of user records up to the checkpoint, under
+	// Config.DropDuplicates, so that the next owner knows copies: g_marks, an
+	// attribute of ours. A little more than 16 KiB at most; nil if nothing is.
+	Marks []byte
+
 	// Invalid says why what is stored cannot be understood, on a lease that a
 	// store has read; the other fields are then what could be. Such a lease is
 	// nobody's: it is neither taken nor written nor deleted, its shard is not
@@ -66,6 +72,7 @@ type Lease struct {
 func (l Lease) Clone() Lease {
 	l.Parents = slices.Clone(l.Parents)
 	l.Children = slices.Clone(l.Children)
+	l.Marks = slices.Clone(l.Marks)
 	return l
 }
 
@@ -86,13 +93,17 @@ type Write struct {
 	// LatestSince, if not zero, is stored.
 	LatestSince time.Time
 
+	// Marks, if not empty, are stored. They belong to Checkpoint, and come with
+	// one only.
+	Marks []byte
+
 	// Release gives the lease up: the owner is removed.
 	Release bool
 }
 
 // empty reports whether w is only a renewal.
 func (w Write) empty() bool {
-	return w.Checkpoint == Checkpoint{} && len(w.Children) == 0 && w.LatestSince.IsZero() && !w.Release
+	return w.Checkpoint == Checkpoint{} && len(w.Children) == 0 && len(w.Marks) == 0 && w.LatestSince.IsZero() && !w.Release
 }
 
 // Apply returns l as w leaves it.
@@ -106,6 +117,9 @@ func (w Write) Apply(l Lease) Lease {
 	if len(w.Children) > 0 {
 		l.Children = slices.Clone(w.Children)
 	}
+	if len(w.Marks) > 0 {
+		l.Marks = slices.Clone(w.Marks)
+	}
 	if !w.LatestSince.IsZero() {
 		l.LatestSince = w.LatestSince.Truncate(time.Millisecond)
 	}
@@ -118,6 +132,9 @@ func (w Write) Apply(l Lease) Lease {
 // landedIn reports whether l, whose counter has moved on, shows what w stores.
 func (w Write) landedIn(l Lease) bool {
 	if w.Checkpoint != (Checkpoint{}) && l.Checkpoint != w.Checkpoint {
+		return false
+	}
+	if len(w.Marks) > 0 && !bytes.Equal(l.Marks, w.Marks) {
 		return false
 	}
 	if !w.LatestSince.IsZero() && !l.LatestSince.Equal(w.LatestSince.Truncate(time.Millisecond)) {

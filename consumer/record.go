@@ -28,6 +28,15 @@ type Record struct {
 	// Shard is the shard that the record was read from.
 	Shard *Shard
 
+	// BlockIndex is the place of the record in the compressed block that it came
+	// in, from 0. The records of a block share the SubSequenceNumber as well, and
+	// so the place: to commit one of them is to commit all of its block.
+	BlockIndex int
+
+	// DecodeErr is what Config.Decoder has said of a record that it could not
+	// decode; Data is then as it came. nil otherwise.
+	DecodeErr error
+
 	// Aggregated tells that the user record came in an aggregated record.
 	Aggregated bool
 
@@ -197,8 +206,14 @@ func (t *tracker) advance() {
 	for !t.closed && len(t.inFlight) > 0 {
 		b := t.inFlight[0]
 		if !b.done {
-			if b.next > 0 {
-				t.position, moved = b.Records[b.next-1].Checkpoint(), true
+			// A place between two records of one compressed block cannot be
+			// told: there the whole block is still to come.
+			n := b.next
+			for n > 0 && n < len(b.Records) && b.Records[n].Checkpoint() == b.Records[n-1].Checkpoint() {
+				n--
+			}
+			if n > 0 {
+				t.position, moved = b.Records[n-1].Checkpoint(), true
 			}
 			break
 		}

@@ -91,6 +91,7 @@ func (s *shardConsumer) end(ctx context.Context, children []child) outcome {
 	if leaseLost(ctx) {
 		return outcomeLost
 	}
+	s.h.addMarks(&w)
 	if err := s.h.finish(ctx, w, s.c.cfg.trustFor()); err != nil {
 		s.c.log.Warn("end of the shard not stored; it will be read again from the checkpoint", lease(s.h.key), errAttr(err))
 		s.h.lose()
@@ -300,6 +301,10 @@ func (s *shardConsumer) read(ctx context.Context, start Checkpoint, out chan<- *
 	fetch := s.c.newFetcher(s.h, start)
 	defer fetch.close()
 	dec := newDecoder(s.shard, start, s.c.cfg.RangePolicy, &s.c.stats.decode)
+	dec.blocks, dec.hook = s.c.blocks, s.c.cfg.Decoder
+	if !s.startMarks(ctx, dec, start) {
+		return
+	}
 	var failures streak
 	for {
 		pg, err := fetch.fetch(ctx)
@@ -313,7 +318,12 @@ func (s *shardConsumer) read(ctx context.Context, start Checkpoint, out chan<- *
 				s.c.log.Info("reads succeed again", lease(s.h.key), slog.Int("failed", n))
 			}
 			b = dec.batch(pg.records, pg.next)
-			b.bytes, b.BehindLatest = pg.bytes, pg.behind
+			s.c.budget.charge(dec.expanded)
+			b.bytes, b.BehindLatest = pg.bytes+dec.expanded, pg.behind
+			if t := s.h.trail.Load(); t != nil {
+				acked, _ := s.h.tracker.state()
+				t.add(dec.met, acked)
+			}
 		case errors.Is(err, errShardGone):
 			pg.ended = true // if the listing of shards agrees
 		}

@@ -19,6 +19,7 @@ type counters struct {
 	renewals, checkpoints, leaseWriteErrors      atomic.Int64
 	lostReplies, listErrors, shardsEnded         atomic.Int64
 	invalidLeases, prepareErrors                 atomic.Int64
+	marksEvicted                                 atomic.Int64
 }
 
 // Stats is what a [Consumer] has done since it was made. Counts only grow.
@@ -32,6 +33,9 @@ type Stats struct {
 	OutOfRangeKept    int64 // the same, delivered
 	AggregatesDropped int64 // aggregated records dropped under RangeDropAggregate
 	CorruptAggregates int64 // aggregated records that could not be taken apart, delivered whole
+	DuplicatesDropped int64 // copies of stamped user records, dropped under DropDuplicates
+	MarksEvicted      int64 // lanes of producers that were forgotten because there were too many
+	DecodeErrors      int64 // user records that Config.Decoder could not decode, delivered as they were
 
 	ProcessorErrors   int64 // failed calls of processors, each followed by another
 	ProcessorRestarts int64 // processors given up for a new one, see [Shard.Restart]
@@ -88,6 +92,7 @@ func (c *Consumer) Stats() Stats {
 		Batches: s.batches.Load(), RepeatedRecords: d.repeated.Load(),
 		OutOfRangeDropped: d.outOfRangeDropped.Load(), OutOfRangeKept: d.outOfRangeKept.Load(),
 		AggregatesDropped: d.aggregatesDropped.Load(), CorruptAggregates: d.corruptAggregates.Load(),
+		DuplicatesDropped: d.duplicates.Load(), MarksEvicted: s.marksEvicted.Load(), DecodeErrors: d.undecoded.Load(),
 		ProcessorErrors: s.processorErrors.Load(), ProcessorRestarts: s.processorRestarts.Load(),
 		Reads: f.reads.Load(), EmptyReads: f.empty.Load(), ReadErrors: f.failed.Load(),
 		ThrottledReads: f.throttled.Load(), ExpiredIterators: f.iteratorsExpired.Load(),

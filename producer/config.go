@@ -70,8 +70,8 @@ type Config struct {
 	// Compression compresses the user records of an aggregated record together,
 	// as one user record, if that makes it smaller. All sizes here but
 	// MaxUserRecordSize and MaxBufferedBytes are then those of what is stored.
-	// Only readers that know such blocks can read the records; others, the KCL
-	// and, for now, package consumer among them, see one opaque user record.
+	// Only readers that know such blocks can read the records, as package
+	// consumer does; others, the KCL among them, see one opaque user record.
 	// Default CompressionNone; not with DisableAggregation, and without effect
 	// where aggregation is.
 	Compression Compression

@@ -199,6 +199,9 @@ func (s *Store) Update(ctx context.Context, l consumer.Lease, w consumer.Write) 
 	if len(w.Children) > 0 {
 		u.set(attrChildren, ":children", &types.AttributeValueMemberSS{Value: w.Children})
 	}
+	if len(w.Marks) > 0 {
+		u.set(attrMarks, ":marks", &types.AttributeValueMemberB{Value: w.Marks})
+	}
 	if !w.LatestSince.IsZero() {
 		u.set(attrLatestSince, ":since", number(w.LatestSince.UnixMilli()))
 	}

@@ -14,7 +14,7 @@ import (
 // The attributes of a lease. An attribute without a value is absent: DynamoDB
 // has no empty sets, and the official library knows no empty owner.
 //
-// Source: amazon-kinesis-client, DynamoDBLeaseSerializer; the last two are ours.
+// Source: amazon-kinesis-client, DynamoDBLeaseSerializer; those with g_ are ours.
 const (
 	attrKey             = "leaseKey"
 	attrOwner           = "leaseOwner"
@@ -33,6 +33,7 @@ const (
 	attrEntityType      = "entityType"
 	attrIncarnation     = "g_inc"
 	attrLatestSince     = "g_latest_since" // milliseconds since the epoch
+	attrMarks           = "g_marks"
 )
 
 type item = map[string]types.AttributeValue
@@ -74,6 +75,9 @@ func encode(l consumer.Lease) item {
 	if !l.LatestSince.IsZero() {
 		it[attrLatestSince] = number(l.LatestSince.UnixMilli())
 	}
+	if len(l.Marks) > 0 {
+		it[attrMarks] = &types.AttributeValueMemberB{Value: l.Marks}
+	}
 	return it
 }
 
@@ -102,6 +106,10 @@ func decode(it item) consumer.Lease {
 		EndingHashKey:   d.text(attrEndingHashKey),
 		CheckpointOwner: d.text(attrCheckpointOwner),
 		Incarnation:     d.text(attrIncarnation),
+	}
+	// Marks of another type are not ours, and nobody needs any.
+	if b, ok := it[attrMarks].(*types.AttributeValueMemberB); ok && len(b.Value) > 0 {
+		l.Marks = b.Value
 	}
 	if ms := d.number(attrLatestSince); ms != 0 {
 		l.LatestSince = time.UnixMilli(ms)

@@ -136,6 +136,7 @@ func testCreate(t *testing.T, s consumer.LeaseStore) {
 		Key: "all", Owner: "w", Counter: 1 << 40, Checkpoint: consumer.Checkpoint{SequenceNumber: "49590338271490256608559692538361571095921575989136588898", SubSequenceNumber: 12},
 		OwnerSwitches: 3, Parents: []string{"p"}, Children: []string{"c", "d"}, StartingHashKey: "1", EndingHashKey: "2",
 		CheckpointOwner: "v", Incarnation: "i", LatestSince: time.UnixMilli(1_700_000_000_123),
+		Marks: []byte{0, 1, 0xff},
 	}
 	create(t, s, everything)
 	same(t, s, everything, everything)
@@ -174,9 +175,14 @@ func testRenew(t *testing.T, s consumer.LeaseStore) {
 
 func testCheckpoint(t *testing.T, s consumer.LeaseStore) {
 	l := take(t, s, take(t, s, create(t, s, full()), "a"), "b")
-	w := consumer.Write{Checkpoint: consumer.Checkpoint{SequenceNumber: "123", SubSequenceNumber: 4}, LatestSince: time.UnixMilli(99)}
+	w := consumer.Write{Checkpoint: consumer.Checkpoint{SequenceNumber: "123", SubSequenceNumber: 4}, LatestSince: time.UnixMilli(99), Marks: []byte("marks")}
 	got := write(t, s, l, w)
-	l.Counter, l.Checkpoint, l.OwnerSwitches, l.LatestSince = 3, w.Checkpoint, 0, w.LatestSince
+	l.Counter, l.Checkpoint, l.OwnerSwitches, l.LatestSince, l.Marks = 3, w.Checkpoint, 0, w.LatestSince, w.Marks
+	same(t, s, got, l)
+	// A checkpoint without marks leaves those that are there.
+	w.Checkpoint.SequenceNumber, w.Marks = "124", nil
+	got = write(t, s, got, w)
+	l.Counter, l.Checkpoint = 4, w.Checkpoint
 	same(t, s, got, l)
 	if !equal(w.Apply(take(t, s, create(t, s, consumer.Lease{Key: "x", Checkpoint: w.Checkpoint}), "b")),
 		write(t, s, consumer.Lease{Key: "x", Owner: "b", Counter: 1}, w)) {
