@@ -115,6 +115,41 @@ func TestWalkSkipsUnknownFields(t *testing.T) {
 	diff(t, got, []record{rec("b", "", "d1")})
 }
 
+// TestWalkDataLengths: lengths of data in one, two and three bytes, and in three
+// where two would do; and one that says more than there is.
+func TestWalkDataLengths(t *testing.T) {
+	for _, n := range []int{0, 1, 127, 128, 129, 16383, 16384, 20000} {
+		var b aggregation.Builder
+		data := bytes.Repeat([]byte{byte(n)}, n)
+		b.Add(aggregation.Record{PartitionKey: "k", Data: data})
+		got := -1
+		ok, err := aggregation.Walk(b.Seal(nil), func(_ int, r aggregation.Record) bool {
+			if got = len(r.Data); !bytes.Equal(r.Data, data) || cap(r.Data) != n {
+				t.Errorf("%d bytes came out as %d others, with room for %d", n, len(r.Data), cap(r.Data))
+			}
+			return true
+		})
+		if !ok || err != nil || got != n {
+			t.Errorf("%d bytes: %v, %v, got %d", n, ok, err, got)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		rest int // bytes behind a length of 133
+		want bool
+	}{{"long length", 133, true}, {"too little", 130, false}} {
+		record := append([]byte{0x08, 0, 0x1a, 0x85, 0x81, 0}, make([]byte, tt.rest)...)
+		body := append([]byte{0x0a, 1, 'k', 0x1a, byte(len(record)&0x7f | 0x80), byte(len(record) >> 7)}, record...)
+		sum := md5.Sum(body)
+		blob := append(append([]byte(aggregation.Magic), body...), sum[:]...)
+		n := -1
+		ok, err := aggregation.Walk(blob, func(_ int, r aggregation.Record) bool { n = len(r.Data); return true })
+		if ok != tt.want || err != nil || ok && n != 133 {
+			t.Errorf("%s: %v, %v, %d bytes", tt.name, ok, err, n)
+		}
+	}
+}
+
 func TestWalkReportsBrokenIndex(t *testing.T) {
 	for name, last := range map[string]string{
 		"partition key":     "\x1a\x04\x08\x01\x1a\x00",

@@ -82,18 +82,8 @@ func walk(body []byte, first *Stamp, yield func(i int, r Record, s *Stamp) bool)
 		t.stamp = *first
 		stamp = &t.stamp
 	}
-	i := 0
-	for len(body) > 0 {
-		// collect has been over all of it: nothing fails here.
-		num, typ, n := consumeTag(body)
-		body = body[n:]
-		if num<<3|typ != tagRecord {
-			body = body[skipField(body, num, typ, 0):]
-			continue
-		}
-		inner, n := consumeBytes(body)
-		body = body[n:]
-		m, _ := parseRecord(inner)
+	for i := range t.messages {
+		m := &t.messages[i]
 		r := Record{Data: m.data}
 		if m.pk >= uint64(len(t.pks)) {
 			return true, fmt.Errorf("%w: user record %d, partition key %d of %d", ErrIndex, i, m.pk, len(t.pks))
@@ -115,23 +105,32 @@ func walk(body []byte, first *Stamp, yield func(i int, r Record, s *Stamp) bool)
 			return true, nil
 		}
 		t.stamp.Sequence++
-		i++
 	}
 	return true, nil
 }
 
-// tables holds the key tables of one body. They are gathered before the first
-// record is read, because a protocol buffer may order its fields at will.
+// tables holds the key tables and the records of one body. They are gathered
+// before the first record is handed out, because a protocol buffer may order its
+// fields at will, and because all of it must parse.
 type tables struct {
 	pks, ehks []string
+	messages  []message
 	stamped   stampMessage // as it is in the body
 	stamp     Stamp        // of the current record
 }
 
 var tablesPool = sync.Pool{New: func() any { return new(tables) }}
 
+// maxKept is how many records' room is kept for the next body.
+const maxKept = 4096
+
 func (t *tables) clear() {
-	// The strings alias a caller's blob; left here they would keep it alive.
+	if cap(t.messages) > maxKept {
+		t.messages = nil
+	}
+	// All of it aliases a caller's blob; left here it would keep that alive.
+	clear(t.messages)
+	t.messages = t.messages[:0]
 	clear(t.pks)
 	clear(t.ehks)
 	t.pks, t.ehks = t.pks[:0], t.ehks[:0]
@@ -164,9 +163,11 @@ func (t *tables) collect(body []byte) error {
 		case tagExplicitHashKey:
 			t.ehks = append(t.ehks, aliasString(field))
 		case tagRecord:
-			if _, err := parseRecord(field); err != nil {
+			m, err := parseRecord(field)
+			if err != nil {
 				return err
 			}
+			t.messages = append(t.messages, m)
 		case tagStamp:
 			// One that does not parse is somebody else's unknown field.
 			t.stamped.parse(field)
@@ -186,6 +187,21 @@ type message struct {
 // parseRecord decodes a Record. Of a field that occurs twice the last one
 // counts, as the protocol buffer specification has it.
 func parseRecord(b []byte) (m message, err error) {
+	// As most are written: an index below 128, and data to the end, shorter than
+	// 16 KiB.
+	if len(b) >= 4 && b[0] == tagPartitionIndex && b[1] < 0x80 && b[2] == tagData {
+		n, at := int(b[3]), 4
+		switch {
+		case n < 0x80:
+		case len(b) > 4 && b[4] < 0x80:
+			n, at = n&0x7f|int(b[4])<<7, 5
+		default:
+			n = -1
+		}
+		if n == len(b)-at {
+			return message{pk: uint64(b[1]), data: b[at:len(b):len(b)]}, nil
+		}
+	}
 	var hasPK, hasData bool
 	for len(b) > 0 {
 		num, typ, n := consumeTag(b)
