@@ -68,7 +68,7 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 	}
 	// go build writes all of them in one call into a directory that exists.
 	out, err := goCommand("build", "-o", buildDir+string(filepath.Separator),
-		"./cmd/streamd", "./cmd/streamagent", "./cmd/streamctl", "./integration/internal/worker")
+		"./cmd/streamd", "./cmd/streamagent", "./cmd/streamctl", "./integration/internal/worker", "./integration/internal/spooler")
 	if err != nil {
 		return "", fmt.Errorf("build binaries: %w\n%s", err, out)
 	}
