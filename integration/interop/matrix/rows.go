@@ -27,6 +27,19 @@ var fetches = []Fetch{
 	venv("boto3"),
 	venv("awscli"),
 	{
+		Name: "kclpy", Inputs: []string{"integration/interop/python/kclpy.txt"},
+		// Only its source: what it would be installed with is Java.
+		Steps: [][]string{
+			{"mkdir", "-p", "{work}/kclpy"},
+			{"python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-binary", ":all:", "-d", "{work}/kclpy", "-r", "integration/interop/python/kclpy.txt"},
+			{"sh", "-c", "tar xzf {work}/kclpy/amazon_kclpy-*.tar.gz -C {work}/kclpy --strip-components=1"},
+		},
+	},
+	{
+		Name: "streamctl", Inputs: []string{"cmd", "consumer", "internal"},
+		Steps: [][]string{{"go", "build", "-o", "{work}/streamctl", "./cmd/streamctl"}},
+	},
+	{
 		Name:   "node",
 		Inputs: []string{"integration/interop/node/package.json", "integration/interop/node/package-lock.json"},
 		Steps: [][]string{
@@ -74,6 +87,12 @@ var rows = []Row{
 		Name: "awscli2", Needs: []string{"python", "awscli2"},
 		Command: []string{"python3", "integration/interop/python/cli.py"}, Env: []string{"AWS=/usr/bin/aws"},
 		Shards: 2, Records: 20, Limit: 5 * time.Minute, After: []Step{readBack},
+	},
+	{
+		Name: "kclpy", Needs: []string{"python"}, Fetch: []string{"boto3", "kclpy", "streamctl"},
+		Command: []string{"{work}/boto3/bin/python", "integration/interop/python/kclpy.py"},
+		Env:     []string{"KCLPY={work}/kclpy", "STREAMCTL={work}/streamctl"},
+		Shards:  2, Limit: 2 * time.Minute,
 	},
 	{
 		Name: "boto2", Needs: []string{"boto2"},
