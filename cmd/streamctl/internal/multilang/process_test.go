@@ -88,7 +88,7 @@ func childMain(dir string) error {
 // faults are what a child does at records of these texts.
 var faults = map[string]func(){
 	"crash":   func() { os.Exit(7) },
-	"hang":    func() { select {} },
+	"hang":    func() { <-time.After(time.Hour) }, // a timer: without one the runtime sees a deadlock
 	"rubbish": func() { fmt.Println(`{"action":"status","responseFor":"nothing"}`) },
 	"flood":   func() { _, _ = io.Copy(os.Stdout, endless{}) },
 	"orphan": func() { // leaves a process behind that holds its pipes
