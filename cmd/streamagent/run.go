@@ -85,7 +85,7 @@ func producerConfig(f agent.FlowConfig, memory int64, log *slog.Logger) producer
 		CollectionMaxCount:    f.MaxBufferSizeRecords,
 		CollectionMaxSize:     max(f.MaxBufferSizeBytes, leastRequest),
 		MaxBufferedBytes:      max(memory, leastMemory),
-		RecordTTL:             -1, // a record waits in the file for as long as it takes
+		RecordTTL:             -1,               // a record waits in the file for as long as it takes
 		OnFailure:             producer.SkipOne, // what the stream refuses takes no other line with it
 		Logger:                log,
 	}
