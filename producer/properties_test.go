@@ -211,7 +211,7 @@ VerifyCertificate = true
 func TestConfigFromDefaultFile(t *testing.T) {
 	c, warnings, err := producer.ConfigFromProperties(strings.NewReader(defaultFile))
 	want := producer.Config{
-		AggregationMaxCount: 4294967295, AggregationMaxSize: 51200, CollectionMaxCount: 500, CollectionMaxSize: 5242880, MaxConnections: 4,
+		AggregationMaxCount: min(math.MaxUint32, math.MaxInt), AggregationMaxSize: 51200, CollectionMaxCount: 500, CollectionMaxSize: 5242880, MaxConnections: 4,
 		RateLimit: 150, RecordMaxBufferedTime: 100 * time.Millisecond, RecordTTL: 30 * time.Second, RequestTimeout: 6 * time.Second,
 	}
 	if err != nil || !reflect.DeepEqual(c, want) {

@@ -269,7 +269,7 @@ func TestCBORAnswersAreTheSDKs(t *testing.T) {
 			nil,
 		}}),
 		encode(map[string]any{"Other": []any{1, -1, 1.5, true, []byte("x"), map[string]any{"a": nil}}, "Records": []any{}}),
-		encode(map[string]any{"FailedRecordCount": -1}), encode(map[string]any{"FailedRecordCount": 1 << 40}),
+		encode(map[string]any{"FailedRecordCount": -1}), encode(map[string]any{"FailedRecordCount": int64(1 << 40)}),
 		encode(map[string]any{"Records": 1}), encode([]any{}),
 		{},
 		{0xbf},
