@@ -18,12 +18,18 @@ BENCH_ROUNDS  ?= 3
 BENCH_SECONDS ?= 3
 CUTS     ?= 100000
 SEEDS    ?= 10000
+ROUNDS   ?= 30
+MODES    ?= kcl2,native,native+peers
+FAILOVER ?= 10s
 FROM     ?= 1
+OUTAGE   ?= 1s
+FLEET    ?= 2500ms
+RATE     ?= 500000
 ARGS     ?=
 ROWS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race short fuzz bench microbench lint fmt tidy-check cover integration interop interop-smoke interop-tables crash sim ci
+.PHONY: help demo build package test race short fuzz bench microbench lint fmt tidy-check cover integration interop interop-long interop-smoke interop-tables failover outage crash sim ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,8 +43,20 @@ build: ## bin/streamd, bin/streamagent, bin/streamctl
 		CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/$$b ./cmd/$$b || exit 1; \
 	done
 
+# What git describes as a commit alone becomes a version that sorts before all.
+PACKAGE_ARCH    ?= $(shell $(GO) env GOARCH)
+PACKAGE_VERSION ?= $(shell echo '$(VERSION)' | sed -E 's/^v//; /^[0-9]+[.][0-9]/!s/^/0.0.0~git./; s/-/./g')
+
+package: ## bin/package/*.deb and *.rpm of streamagent; PACKAGE_ARCH=arm64 for another processor
+	@mkdir -p bin/package
+	CGO_ENABLED=0 GOOS=linux GOARCH=$(PACKAGE_ARCH) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/package/streamagent ./cmd/streamagent
+	cd agent/javaimport && CGO_ENABLED=0 GOOS=linux GOARCH=$(PACKAGE_ARCH) $(GO) build -trimpath -ldflags '-s -w' -o ../../bin/package/javaimport .
+	@for p in deb rpm; do \
+		PACKAGE_ARCH=$(PACKAGE_ARCH) PACKAGE_VERSION='$(PACKAGE_VERSION)' $(TOOL) nfpm package -f packaging/nfpm.yaml -p $$p -t bin/package || exit 1; \
+	done
+
 test: ## all tests of all modules
-	CGO_ENABLED=0 $(GO) test $(PKG)
+	CGO_ENABLED=0 $(GO) test -timeout 20m $(PKG)
 	@for m in $(TESTED); do \
 		echo "test module $$m"; \
 		(cd $$m && CGO_ENABLED=0 $(GO) test ./...) || exit 1; \
@@ -49,7 +67,7 @@ test: ## all tests of all modules
 # which now and then ends the process with SIGSEGV inside the detector. What it
 # looks for are accesses that nothing orders; it needs no second processor.
 race: ## all tests under the race detector; needs a C compiler
-	CGO_ENABLED=1 $(GO) test -race -cpu 1 $(PKG)
+	CGO_ENABLED=1 $(GO) test -race -cpu 1 -timeout 20m $(PKG)
 
 short: ## the quickest tests, without real processes
 	CGO_ENABLED=0 $(GO) test -short $(PKG)
@@ -89,6 +107,8 @@ lint: ## golangci-lint, and vet for the other systems
 	done
 	GOOS=darwin CGO_ENABLED=0 $(GO) vet $(PKG)
 	GOOS=windows CGO_ENABLED=0 $(GO) vet $(PKG)
+	GOOS=darwin CGO_ENABLED=0 $(GO) test -c -o /dev/null ./agent/... ./cmd/streamagent
+	GOOS=windows CGO_ENABLED=0 $(GO) test -c -o /dev/null ./agent/... ./cmd/streamagent
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet $(PKG)
 	GOOS=linux GOARCH=386 CGO_ENABLED=0 $(GO) vet ./producer/... # 32 bits
 
@@ -111,13 +131,21 @@ cover: ## tests with coverage, total at the end; report in cover.out
 integration: ## real binaries, real clients, killed processes
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 10m ./integration/...
 
+failover: ## time what a fleet does ROUNDS (30) times in MODES (kcl2,native,native+peers): killed, stopped and new workers, splits
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestFailover$$' ./integration -failover-rounds $(ROUNDS) -failover-modes $(MODES) -failover-time $(FAILOVER)
+
+outage: ## log through an outage of OUTAGE (1s) at RATE (500000) bytes a second, and by four programs for FLEET (2500ms)
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestLog(OutlivesAnOutage|sOfManyPrograms)$$' ./integration -log-outage $(OUTAGE) -log-fleet $(FLEET) -log-rate $(RATE)
+
 crash: ## cut the power of streamd's store CUTS times (100000), a quarter more on Pebble's disk
 	cd streamd/internal/crashtest && CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestPowerCut' . -cuts $(CUTS)
 
-sim: ## play SEEDS (10000) histories of the producer from seed FROM (1), and as many of stamps and marks
+sim: ## play SEEDS (10000) histories of the producer, of fleets of consumers and of files under the agent from seed FROM (1), and as many of stamps and marks
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestMarksInHistories$$' ./internal/aggregation -seeds $(SEEDS)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestSimulation$$' ./producer -sim-seeds $(SEEDS) -sim-from $(FROM)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestSpoolHistories$$' ./producer -spool-seeds $(SEEDS)
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestSimulation$$' ./consumer -sim-seeds $(SEEDS) -sim-from $(FROM)
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -run '^TestFilePrograms$$' ./agent -agent-seeds $(SEEDS) -agent-from $(FROM)
 
 INTEROP = CGO_ENABLED=0 $(GO) run ./integration/interop/matrix/cmd/interop
 
@@ -125,6 +153,9 @@ INTEROP = CGO_ENABLED=0 $(GO) run ./integration/interop/matrix/cmd/interop
 # makes a failure of it.
 interop: ## the official clients against streamd, and docs/compatibility.md anew; needs java, maven, python3, node; ROWS=regexp, ARGS=-list, -capture
 	$(INTEROP) -rows '$(value ROWS)' $(ARGS)
+
+interop-long: ## the same with the rows that take longest, above all fleets of several versions in both languages
+	$(INTEROP) -long -rows '$(value ROWS)' $(ARGS)
 
 interop-smoke: ## the short form of it, which writes nothing
 	$(INTEROP) -rows '$(value ROWS)' -smoke -write=false $(ARGS)

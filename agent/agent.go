@@ -12,13 +12,15 @@ import (
 	"time"
 
 	"github.com/streamkit/streamkit/agent/internal/position"
+	"github.com/streamkit/streamkit/agent/internal/tail"
 	"github.com/streamkit/streamkit/internal/seglog"
 	"github.com/streamkit/streamkit/internal/vfs"
+	"github.com/streamkit/streamkit/producer"
 )
 
 // ErrNotDrained is returned by [Agent.Run] if records were still on their way when
 // it ended. They are read again at the next start.
-var ErrNotDrained = errors.New("agent: stopped before all records were acknowledged")
+var ErrNotDrained = errors.New("agent: stopped before all records were acknowledged; they are read again at the next start")
 
 const (
 	persistEvery = time.Second
@@ -27,15 +29,23 @@ const (
 
 // Agent moves the records of files to streams. It is safe for concurrent use.
 type Agent struct {
-	cfg   Config
 	log   *slog.Logger
 	store *position.Store
-	flows []*flow
+	path  string  // of the store
+	first []*flow // those to begin with
 	ran   atomic.Bool
 	soon  chan struct{} // capacity 1: a file was discovered, store that
 
+	memory *tail.Budget[producer.UserRecord] // of what all flows have read
+
+	reloads chan reload   // taken by the goroutine of Run
+	ended   chan struct{} // closed when Run takes no more of them
+
 	mu          sync.Mutex // guards what follows
-	persisted   time.Time  // when all positions were last durable
+	cfg         Config
+	runners     []*runner
+	reloadErr   error     // why the last other configuration was not taken
+	persisted   time.Time // when all positions were last durable
 	persistErr  error
 	persistFail int // in a row
 	kill        bool
@@ -51,7 +61,10 @@ func New(config *Config, open OpenSink) (*Agent, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	store, err := position.Open(cfg.FS, cfg.CheckpointFile)
+	store, err := position.Memory(), error(nil)
+	if !cfg.Ephemeral {
+		store, err = position.Open(cfg.FS, cfg.CheckpointFile)
+	}
 	if errors.Is(err, vfs.ErrLocked) {
 		return nil, fmt.Errorf("agent: the checkpoint file %s is in use by another agent; stop that one, or give this one "+
 			"its own \"checkpointFile\": %w", cfg.CheckpointFile, err)
@@ -63,24 +76,31 @@ func New(config *Config, open OpenSink) (*Agent, error) {
 		return nil, fmt.Errorf("agent: cannot use the checkpoint file %s: %w; set \"checkpointFile\" to a file in a directory "+
 			"that this user may write", cfg.CheckpointFile, err)
 	}
-	a := &Agent{cfg: cfg, log: cfg.Logger, store: store, soon: make(chan struct{}, 1), persisted: time.Now()}
+	a := &Agent{
+		cfg: cfg, log: cfg.Logger, store: store, path: cfg.CheckpointFile, soon: make(chan struct{}, 1), persisted: time.Now(),
+		reloads: make(chan reload), ended: make(chan struct{}),
+	}
 	if n := store.Torn(); n > 0 {
 		a.log.Warn("cut the torn end of the checkpoint file; some records may be sent twice",
 			slog.String("path", cfg.CheckpointFile), slog.Int64("bytes", n))
 	}
 	store.Expire(time.Now().Add(-cfg.CheckpointTimeToLive))
-	share := cfg.MaxMemoryBytes / 2 / int64(len(cfg.Flows))
+	a.memory = tail.NewBudget[producer.UserRecord](cfg.readMemory())
 	for _, fc := range cfg.Flows {
-		sink, err := open(fc, share)
+		sink, err := open(fc, cfg.sinkMemory())
 		if err != nil {
-			for _, fl := range a.flows {
+			for _, fl := range a.first {
 				_ = fl.sink.Close(context.Background()) // nothing was put
 			}
 			return nil, errors.Join(fmt.Errorf("agent: flow %s: %w", fc.ID, err), store.Abandon())
 		}
-		a.flows = append(a.flows, newFlow(fc, &a.cfg, store, sink, share, a.soon))
+		a.first = append(a.first, a.newFlow(fc, &cfg, sink))
 	}
 	return a, nil
+}
+
+func (a *Agent) newFlow(fc FlowConfig, cfg *Config, sink Sink) *flow {
+	return newFlow(fc, cfg, a.store, sink, a.memory, a.soon)
 }
 
 // Run moves records until ctx ends, or with Config.Once until every file is read
@@ -92,19 +112,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.ran.Swap(true) {
 		return errors.New("agent: Run was called before")
 	}
-	sendCtx, stopSending := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopSending()
-
 	var background sync.WaitGroup
 	persistStop := make(chan struct{})
 	background.Go(func() { a.persistLoop(persistStop) })
 
-	drained := make([]bool, len(a.flows))
-	var running sync.WaitGroup
-	for i, fl := range a.flows {
-		running.Go(func() { drained[i] = a.runFlow(ctx, sendCtx, fl) })
-	}
-	running.Wait()
+	drained := a.serve(ctx)
+	close(a.ended)
 	close(persistStop)
 	background.Wait()
 	return a.finish(drained)
@@ -114,12 +127,14 @@ func (a *Agent) Run(ctx context.Context) error {
 func (a *Agent) runFlow(ctx, sendCtx context.Context, fl *flow) bool {
 	sendCtx, cancel := context.WithCancel(sendCtx)
 	defer cancel()
-	if w, err := a.cfg.NewWatcher(); err != nil {
+	cfg := a.config()
+	if w, err := cfg.NewWatcher(); err != nil {
 		fl.log.Warn("no file events; polling", slog.Any("err", err))
 	} else {
 		fl.watcher = w
 	}
 	var helpers sync.WaitGroup
+	fl.startOptions(sendCtx, &helpers)
 	helpers.Go(func() { fl.sender(sendCtx) })
 	helpers.Go(func() { fl.flusher(sendCtx) })
 	fl.run(ctx)
@@ -128,13 +143,13 @@ func (a *Agent) runFlow(ctx, sendCtx context.Context, fl *flow) bool {
 	drainCtx := ctx
 	if ctx.Err() != nil {
 		var done context.CancelFunc
-		drainCtx, done = context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout)
+		drainCtx, done = context.WithTimeout(context.WithoutCancel(ctx), a.config().ShutdownTimeout)
 		defer done()
 	}
 	drained := !a.killed() && fl.drain(drainCtx)
 	if !drained && drainCtx == ctx && !a.killed() {
 		var done context.CancelFunc
-		drainCtx, done = context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownTimeout)
+		drainCtx, done = context.WithTimeout(context.WithoutCancel(ctx), a.config().ShutdownTimeout)
 		defer done()
 		drained = fl.drain(drainCtx)
 	}
@@ -157,7 +172,7 @@ func (a *Agent) persistLoop(stop <-chan struct{}) {
 	defer tick.Stop()
 	expire := time.NewTicker(expireEvery)
 	defer expire.Stop()
-	status := time.NewTicker(a.cfg.StatusPeriod)
+	status := time.NewTimer(a.config().StatusPeriod)
 	defer status.Stop()
 	soon := a.soon
 	again := time.NewTimer(persistEvery)
@@ -166,6 +181,7 @@ func (a *Agent) persistLoop(stop <-chan struct{}) {
 		select {
 		case <-status.C:
 			a.logStatus()
+			status.Reset(a.config().StatusPeriod)
 		case <-tick.C:
 			a.persist()
 		case <-soon:
@@ -177,7 +193,7 @@ func (a *Agent) persistLoop(stop <-chan struct{}) {
 		case <-again.C:
 			soon = a.soon
 		case <-expire.C:
-			a.store.Expire(time.Now().Add(-a.cfg.CheckpointTimeToLive))
+			a.store.Expire(time.Now().Add(-a.config().CheckpointTimeToLive))
 		case <-stop:
 			return
 		}
@@ -186,7 +202,8 @@ func (a *Agent) persistLoop(stop <-chan struct{}) {
 
 // logStatus writes a line for each flow.
 func (a *Agent) logStatus() {
-	for _, fl := range a.flows {
+	for _, r := range a.flows() {
+		fl := r.fl
 		s := fl.status()
 		lost := uint64(0)
 		for _, n := range s.LostBytes {
@@ -203,8 +220,8 @@ func (a *Agent) logStatus() {
 // duplicates after a crash, and a stop would cost the delivery.
 func (a *Agent) persist() {
 	start := time.Now()
-	for _, fl := range a.flows {
-		fl.checkpoint()
+	for _, r := range a.flows() {
+		r.fl.checkpoint()
 	}
 	err := a.store.Persist()
 	a.mu.Lock()
@@ -218,7 +235,7 @@ func (a *Agent) persist() {
 	switch {
 	case err != nil && failed == 0:
 		a.log.Error("cannot store the positions; delivery goes on, a crash now would repeat records",
-			slog.String("path", a.cfg.CheckpointFile), slog.Any("err", err))
+			slog.String("path", a.path), slog.Any("err", err))
 	case err == nil && failed > 0:
 		a.log.Info("the positions are stored again", slog.Int("failures", failed))
 	}
@@ -238,7 +255,7 @@ func (a *Agent) finish(drained []bool) error {
 	a.persist()
 	a.mu.Lock()
 	if a.persistErr != nil {
-		errs = append(errs, fmt.Errorf("agent: store the positions in %s: %w", a.cfg.CheckpointFile, a.persistErr))
+		errs = append(errs, fmt.Errorf("agent: store the positions in %s: %w", a.path, a.persistErr))
 	}
 	a.mu.Unlock()
 	// What could be stored is; Close would only repeat the error.
@@ -255,11 +272,14 @@ func (a *Agent) killed() bool {
 // Status returns the state of every flow and file.
 func (a *Agent) Status() Status {
 	var s Status
-	for _, fl := range a.flows {
-		s.Flows = append(s.Flows, fl.status())
+	for _, r := range a.flows() {
+		s.Flows = append(s.Flows, r.fl.status())
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.reloadErr != nil {
+		s.ConfigError = a.reloadErr.Error()
+	}
 	s.CheckpointAge = time.Since(a.persisted).Seconds()
 	if a.persistErr != nil {
 		s.CheckpointError = a.persistErr.Error()
@@ -298,7 +318,11 @@ func (c *Config) problems() (errs []problem) {
 	if filepath.Base(c.CheckpointFile) == "." || c.CheckpointFile[len(c.CheckpointFile)-1] == filepath.Separator {
 		errs = append(errs, problem{"checkpointFile", "names a directory; name a file in it"})
 	}
-	if (c.AWSAccessKeyID == "") != (c.AWSSecretAccessKey == "") {
+	errs = inRange(errs, "cloudwatch.metricsBufferTimeMillis", c.CloudWatch.Period, time.Second, time.Hour)
+	if s := &c.Service; s.SocketTimeout != 0 {
+		errs = inRange(errs, "socketTimeoutMillis", s.SocketTimeout, 100*time.Millisecond, 10*time.Minute)
+	}
+	if s := &c.Service; (s.AccessKeyID == "") != (s.SecretAccessKey == "") {
 		errs = append(errs, problem{"awsAccessKeyId", "awsAccessKeyId and awsSecretAccessKey belong together; give both or none"})
 	}
 	return errs

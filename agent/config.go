@@ -1,11 +1,13 @@
 package agent
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/streamkit/streamkit/agent/internal/tail"
@@ -23,10 +25,16 @@ const DefaultCheckpointFile = "/var/lib/streamagent/checkpoints"
 type Config struct {
 	Flows []FlowConfig // flows
 
-	KinesisEndpoint    string // kinesis.endpoint; empty for the SDK's choice
-	KinesisRegion      string // kinesis.region; empty for the SDK's choice
-	AWSAccessKeyID     string // awsAccessKeyId; empty for the SDK's chain
-	AWSSecretAccessKey string // awsSecretAccessKey
+	// Service says which services the flows speak to, and how. The agent itself does
+	// not read it: it is for the one who makes the sinks.
+	Service Service
+
+	// CloudWatch says whether and how metrics are written for CloudWatch.
+	CloudWatch CloudWatch
+
+	// LogLevel (log.level) is DEBUG, INFO, WARN or ERROR; empty if the configuration
+	// does not say.
+	LogLevel string
 
 	// CheckpointFile (checkpointFile) keeps the positions. Default
 	// [DefaultCheckpointFile].
@@ -45,10 +53,14 @@ type Config struct {
 	StatusPeriod time.Duration
 
 	// MaxMemoryBytes (maxMemoryBytes, not in the official agent) is the budget for
-	// records that are read and not yet acknowledged. Half of it is for the agent,
-	// the other half for the buffers of its producers; all flows share it in equal
+	// records that are read and not yet acknowledged. Three eighths of it are for the
+	// agent, of all flows together, and half for the buffers of its producers, in equal
 	// parts. Default 16 MiB.
 	MaxMemoryBytes int64
+
+	// Ephemeral keeps the positions in memory alone and begins with none: for trials
+	// that leave no trace.
+	Ephemeral bool
 
 	// Once makes Run return when every file is read to its end and delivered.
 	Once bool
@@ -61,28 +73,108 @@ type Config struct {
 
 	// NewWatcher makes the watcher of a flow; nil is [NewFSWatcher].
 	NewWatcher func() (Watcher, error)
+
+	// NetworkFS returns the kind of the file system of a directory if it is one
+	// whose events and inode numbers are not to be trusted, as NFS is; "" if it is
+	// not. Nil asks the operating system.
+	NetworkFS func(dir string) string
 }
 
-// Ways to choose the partition key of a record.
-const (
-	KeyRandom        = "random"        // the producer spreads the records over the shards
-	KeyDeterministic = "deterministic" // MD5 of the record's bytes
-	KeyFile          = "file"          // one for each file, so that its order is kept
-)
+// Service is how to reach Kinesis and Firehose. Empty fields leave the choice to
+// the AWS SDK.
+type Service struct {
+	KinesisEndpoint  string // kinesis.endpoint
+	KinesisRegion    string // kinesis.region, also of Firehose
+	FirehoseEndpoint string // firehose.endpoint
+
+	AccessKeyID     string // awsAccessKeyId
+	SecretAccessKey string // awsSecretAccessKey
+
+	AssumeRoleARN        string // assumeRoleARN, on top of the other credentials
+	AssumeRoleExternalID string // assumeRoleExternalId
+	STSEndpoint          string // sts.endpoint
+
+	// MaxSendingThreads (maxSendingThreads, or maxSendingThreadsPerCore for each
+	// processor) is the most calls at once, of all flows together. Default 0: as
+	// many as the producers find useful.
+	MaxSendingThreads        int
+	MaxSendingThreadsPerCore int
+	// MaxConnections (maxConnections) bounds the calls at once like
+	// MaxSendingThreads.
+	MaxConnections int
+	// SocketTimeout (socketTimeoutMillis) bounds one call, connecting included.
+	// Default 0: the producer's.
+	SocketTimeout time.Duration
+
+	UserAgent         string // userAgent, put before the SDK's own
+	UserAgentOverride string // userAgentOverride, in place of it
+}
+
+// readMemory is the part of MaxMemoryBytes for what is read.
+func (c *Config) readMemory() int64 { return c.MaxMemoryBytes / 8 * 3 }
+
+// sinkMemory is the part of MaxMemoryBytes for the buffers of each sink.
+func (c *Config) sinkMemory() int64 { return c.MaxMemoryBytes / 2 / int64(len(c.Flows)) }
+
+// CloudWatch is the writing of metrics in CloudWatch's embedded metric format.
+type CloudWatch struct {
+	// Emit (cloudwatch.emitMetrics) writes them. Default false, where the official
+	// agent has true: it sends them itself, and these need somebody who does.
+	Emit bool
+	// Namespace (cloudwatch.namespace) is theirs. Default AWSKinesisAgent.
+	Namespace string
+	// TagInstance (cloudwatch.tagInstance) adds the dimension Instance.
+	TagInstance bool
+	// Period (cloudwatch.metricsBufferTimeMillis) is the time between two reports.
+	// Default 30s; from 1s to 1h.
+	Period time.Duration
+	// File (cloudwatch.metricsFile, not in the official agent) is appended to.
+	// Default: the standard output.
+	File string
+}
 
 // FlowConfig is one flow: the files of a directory whose names match, and the
 // stream that their records go to.
 type FlowConfig struct {
-	ID            string // kinesis:STREAM:DIR/GLOB, the key of the positions
+	// ID (id, not in the official agent) is the key of the positions. Default
+	// kinesis:STREAM:PATTERN or fh:STREAM:PATTERN, the official agent's, under which
+	// a change of the stream or the pattern forgets the positions.
+	ID            string
 	FilePattern   string // filePattern: a directory and a pattern for names
 	KinesisStream string // kinesisStream
+	// DeliveryStream (deliveryStream) sends the records to Amazon Data Firehose. It
+	// wins over KinesisStream.
+	DeliveryStream string
 
 	// Include and Exclude (include, exclude; not in the official agent) are further
-	// patterns for names: a file belongs to the flow if it matches filePattern or
-	// one of Include, and none of Exclude.
+	// patterns: a file belongs to the flow if it matches filePattern or one of
+	// Include, and none of Exclude. One without a directory is for names, in the
+	// directories of filePattern. In all of them a directory may be a pattern too,
+	// and "**" stands for any number of directories.
 	Include, Exclude []string
 
-	// PartitionKey is one of the Key constants. Default KeyRandom.
+	// RotatedDirs (rotatedDirs, not in the official agent) are directories that
+	// rotated files are moved to, seen from the directory of the file if they are not
+	// absolute. The rest of a file that was rotated while the agent did not run is
+	// looked for there. Default none.
+	RotatedDirs []string
+
+	// SkipRotatedGzip (readRotatedGzip false, not in the official agent) gives up the
+	// rest of a file that was compressed before it was read. The default, false,
+	// reads it from the compressed file.
+	SkipRotatedGzip bool
+
+	// IgnoreOlder (ignoreOlderSeconds, not in the official agent) leaves out files
+	// that are found for the first time and were not written for so long. Default 0,
+	// none is.
+	IgnoreOlder time.Duration
+
+	// CloseDeletedAfter (closeDeletedAfterSeconds, not in the official agent) is how
+	// long a deleted file is held open without any progress in reading it; what is
+	// unread then is counted as lost. Default 15m; negative is for ever.
+	CloseDeletedAfter time.Duration
+
+	// PartitionKey (partitionKey) is one of the Key constants. Default KeyRandom.
 	PartitionKey string
 
 	// StartOfFile (initialPosition) reads the files that are there at the first
@@ -92,8 +184,42 @@ type FlowConfig struct {
 	SkipHeaderLines int            // skipHeaderLines; default 0
 	MultiLineStart  *regexp.Regexp // multiLineStartPattern; nil: a record is a line
 	// MultiLineFlush (multiLineFlushMillis, not in the official agent) closes the
-	// last record of a file that did not grow for this long. Default 1s.
+	// last record of a file that did not grow for this long, and a line of a container
+	// whose last part did not come. Default 1s.
 	MultiLineFlush time.Duration
+	// MultiLineMaxBytes (multiLineMaxBytes, not in the official agent) closes a record
+	// of several lines before the line with which it would be longer. Default what
+	// MaxRecordBytes allows.
+	MultiLineMaxBytes int
+	// FlushPartial (flushPartialAfterMillis, not in the official agent) takes a last
+	// line without a newline for whole when its file did not grow for this long.
+	// Default 0: it waits until it is, or the file is rotated.
+	FlushPartial time.Duration
+	// FileFooter (fileFooterPattern) matches records, without blanks around them, that
+	// are left out.
+	FileFooter *regexp.Regexp
+
+	// Encoding (encoding, not in the official agent) is how the characters of the files
+	// are written: bytes, utf-8, utf-16, utf-16le, utf-16be, iso-8859-1, windows-1252,
+	// or auto for what a byte order mark says. What arrives is UTF-8. Default bytes: as
+	// they are.
+	Encoding string
+	// Container (container, not in the official agent) is one of the Container
+	// constants if the files are the logs of containers. What arrives is what the
+	// process wrote. Default none.
+	Container string
+
+	// OnOversize (onOversize, not in the official agent) is one of the Oversize
+	// constants. Default OversizeTruncate.
+	OnOversize string
+	// OnParseError (onParseError, not in the official agent) is one of the ParseError
+	// constants. Default as the official agent has it: a line that LOGTOJSON does not
+	// match is left out, a record that another option cannot convert is sent as it is.
+	OnParseError string
+	// DeadLetterFile (deadLetterFile, not in the official agent) is the file that
+	// OversizeDeadLetter and ParseErrorDeadLetter append records to, a line each. They
+	// are on the disk before the position that lies behind them.
+	DeadLetterFile string
 
 	TruncatedRecordTerminator string // truncatedRecordTerminator; default "\n"
 	// MaxRecordBytes (maxRecordBytes, not in the official agent) is where a record is
@@ -102,31 +228,76 @@ type FlowConfig struct {
 
 	MaxBufferAge         time.Duration // maxBufferAgeMillis; default 60s
 	MaxBufferSizeRecords int           // maxBufferSizeRecords; default 500
-	MaxBufferSizeBytes   int           // maxBufferSizeBytes; default 5 MiB
+	MaxBufferSizeBytes   int           // maxBufferSizeBytes; default 5 MiB, with DeliveryStream 4 MiB
+
+	// AggregatedRecordSizeBytes (aggregatedRecordSizeBytes), with DeliveryStream and
+	// without MultiLineStart, packs whole lines in records of up to this size.
+	// Default 0: a line is a record; at most 1024000.
+	AggregatedRecordSizeBytes int
 
 	// Aggregation (aggregation, not in the official agent) packs records as the KPL
 	// does. Default false: a consumer of the official agent's records need not know
 	// the packed form.
 	Aggregation bool
 
-	PollInterval     time.Duration // minTimeBetweenFilePollsMillis; default 100ms
-	ScanInterval     time.Duration // maxTimeBetweenFileTrackerRefreshMillis; default 10s
-	RotateWait       time.Duration // rotateWaitSeconds; default 5s
-	RetryInitial     time.Duration // retryInitialBackoffMillis; default 100ms
-	RetryMax         time.Duration // retryMaxBackoffMillis; default 10s
-	MaxOpenFiles     int           // maxOpenFiles; default 1024
-	DataProcessing   *transform.Chain
-	include, exclude []*tail.Glob
+	PollInterval   time.Duration // minTimeBetweenFilePollsMillis; default 100ms
+	ScanInterval   time.Duration // maxTimeBetweenFileTrackerRefreshMillis; default 10s
+	RotateWait     time.Duration // rotateWaitSeconds; default 5s
+	RetryInitial   time.Duration // retryInitialBackoffMillis; default 100ms
+	RetryMax       time.Duration // retryMaxBackoffMillis; default 10s
+	DataProcessing *transform.Chain
+
+	// MaxOpenFiles (maxOpenFiles) is how many files the flow has open when all are
+	// read; those that are not stay open. Default 4096, or half of what the system
+	// allows the process, for all flows together.
+	MaxOpenFiles int
+
+	patterns     []*tail.Path
+	exclude      []*tail.Glob
+	excludePaths []*tail.Path
+
+	definition string // as the configuration has it, to tell a changed flow
+}
+
+// Firehose reports whether the flow delivers to a delivery stream.
+func (f *FlowConfig) Firehose() bool { return f.DeliveryStream != "" }
+
+// Stream returns the name of the stream or delivery stream.
+func (f *FlowConfig) Stream() string {
+	if f.Firehose() {
+		return f.DeliveryStream
+	}
+	return f.KinesisStream
+}
+
+// Destination returns the official agent's name of where the flow's records go,
+// which is the dimension of its metrics: KinesisStream:NAME or DeliveryStream:NAME.
+func (f *FlowConfig) Destination() string {
+	if f.Firehose() {
+		return "DeliveryStream:" + f.DeliveryStream
+	}
+	return "KinesisStream:" + f.KinesisStream
 }
 
 const (
 	maxRecord  = 1 << 20
 	keyReserve = 64 // bytes of a record that its partition key may take
 	maxBatch   = 5 << 20
+
+	// Source: Amazon Data Firehose API Reference, PutRecordBatch.
+	maxDeliveryRecord = 1000 << 10
+	maxDeliveryBatch  = 4 << 20
+
+	maxDeliveryAggregate = 1024000 // the official agent's bound
 )
 
 // flowID is the official agent's id of a flow, by which it knows its checkpoints.
-func flowID(stream, pattern string) string { return "kinesis:" + stream + ":" + pattern }
+func (f *FlowConfig) flowID() string {
+	if f.Firehose() {
+		return "fh:" + f.DeliveryStream + ":" + f.FilePattern
+	}
+	return "kinesis:" + f.KinesisStream + ":" + f.FilePattern
+}
 
 func def[T comparable](p *T, v T) {
 	var zero T
@@ -141,6 +312,8 @@ func (c *Config) setDefaults() {
 	def(&c.ShutdownTimeout, 10*time.Second)
 	def(&c.StatusPeriod, 30*time.Second)
 	def(&c.MaxMemoryBytes, 16<<20)
+	def(&c.CloudWatch.Namespace, "AWSKinesisAgent")
+	def(&c.CloudWatch.Period, 30*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -150,26 +323,31 @@ func (c *Config) setDefaults() {
 	if c.NewWatcher == nil {
 		c.NewWatcher = NewFSWatcher
 	}
+	if c.NetworkFS == nil {
+		c.NetworkFS = tail.Network
+	}
 	for i := range c.Flows {
 		c.Flows[i].setDefaults()
+		def(&c.Flows[i].MaxOpenFiles, max(16, min(4096, tail.OpenLimit()/2)/len(c.Flows)))
 	}
 }
 
 func (f *FlowConfig) setDefaults() {
-	def(&f.ID, flowID(f.KinesisStream, f.FilePattern))
+	def(&f.ID, f.flowID())
 	def(&f.PartitionKey, KeyRandom)
 	def(&f.MultiLineFlush, time.Second)
 	def(&f.TruncatedRecordTerminator, "\n")
-	def(&f.MaxRecordBytes, maxRecord)
+	def(&f.MaxRecordBytes, f.recordLimit())
+	f.setFormatDefaults()
 	def(&f.MaxBufferAge, time.Minute)
 	def(&f.MaxBufferSizeRecords, 500)
-	def(&f.MaxBufferSizeBytes, maxBatch)
+	def(&f.MaxBufferSizeBytes, f.batchLimit())
 	def(&f.PollInterval, 100*time.Millisecond)
 	def(&f.ScanInterval, 10*time.Second)
 	def(&f.RotateWait, 5*time.Second)
 	def(&f.RetryInitial, 100*time.Millisecond)
 	def(&f.RetryMax, 10*time.Second)
-	def(&f.MaxOpenFiles, 1024)
+	def(&f.CloseDeletedAfter, 15*time.Minute)
 }
 
 // problem is one thing wrong with a configuration: the key and what to do.
@@ -187,8 +365,8 @@ func inRange[T int | int64 | time.Duration](errs []problem, key string, v, lo, h
 // validate returns all that is wrong with a flow whose defaults are set.
 func (f *FlowConfig) validate() (errs []problem) {
 	const day = 24 * time.Hour
-	if f.KinesisStream == "" {
-		errs = append(errs, problem{"kinesisStream", "missing; name the stream that the records go to"})
+	if f.Stream() == "" {
+		errs = append(errs, problem{"kinesisStream", "missing; name the stream that the records go to, or the deliveryStream"})
 	}
 	dir, name := filepath.Split(f.FilePattern)
 	switch {
@@ -200,79 +378,113 @@ func (f *FlowConfig) validate() (errs []problem) {
 	case dir == "":
 		errs = append(errs, problem{"filePattern", fmt.Sprintf("%q has no directory; write it with its whole path", f.FilePattern)})
 	}
-	f.include, f.exclude = nil, nil
-	glob := func(key, pattern string, list *[]*tail.Glob) {
-		g, err := tail.ParseGlob(pattern)
+	f.patterns, f.exclude, f.excludePaths = nil, nil, nil
+	include := func(key, pattern string) {
+		p, err := tail.ParsePath(pattern)
 		if err != nil {
 			errs = append(errs, problem{key, err.Error()})
 			return
 		}
-		*list = append(*list, g)
+		f.patterns = append(f.patterns, p)
 	}
-	glob("filePattern", name, &f.include)
+	include("filePattern", f.FilePattern)
 	for _, p := range f.Include {
-		glob("include", p, &f.include)
+		if filepath.Base(p) == p {
+			p = filepath.Join(dir, p)
+		}
+		include("include", p)
 	}
 	for _, p := range f.Exclude {
-		glob("exclude", p, &f.exclude)
+		if filepath.Base(p) != p {
+			path, err := tail.ParsePath(p)
+			if err != nil {
+				errs = append(errs, problem{"exclude", err.Error()})
+				continue
+			}
+			f.excludePaths = append(f.excludePaths, path)
+			continue
+		}
+		g, err := tail.ParseGlob(p)
+		if err != nil {
+			errs = append(errs, problem{"exclude", err.Error()})
+			continue
+		}
+		f.exclude = append(f.exclude, g)
 	}
-	switch f.PartitionKey {
-	case KeyRandom, KeyDeterministic, KeyFile:
-	default:
-		errs = append(errs, problem{"partitionKey", fmt.Sprintf("%q is none of %s, %s, %s",
-			f.PartitionKey, KeyRandom, KeyDeterministic, KeyFile)})
+	if _, err := newKeyer(f.PartitionKey); err != nil {
+		errs = append(errs, problem{"partitionKey", err.Error()})
 	}
 	errs = inRange(errs, "skipHeaderLines", f.SkipHeaderLines, 0, 1<<30)
 	errs = inRange(errs, "multiLineFlushMillis", f.MultiLineFlush, time.Millisecond, time.Hour)
-	errs = inRange(errs, "maxRecordBytes", f.MaxRecordBytes, 1024, maxRecord)
+	errs = inRange(errs, "maxRecordBytes", f.MaxRecordBytes, 1024, f.recordLimit())
 	if len(f.TruncatedRecordTerminator) >= f.MaxRecordBytes-keyReserve {
 		errs = append(errs, problem{"truncatedRecordTerminator", "longer than a record may be"})
 	}
 	errs = inRange(errs, "maxBufferAgeMillis", f.MaxBufferAge, 10*time.Millisecond, 15*time.Minute)
 	errs = inRange(errs, "maxBufferSizeRecords", f.MaxBufferSizeRecords, 1, 500)
-	errs = inRange(errs, "maxBufferSizeBytes", f.MaxBufferSizeBytes, 1, maxBatch)
+	errs = inRange(errs, "maxBufferSizeBytes", f.MaxBufferSizeBytes, 1, f.batchLimit())
+	errs = inRange(errs, "aggregatedRecordSizeBytes", f.AggregatedRecordSizeBytes, 0, maxDeliveryAggregate)
 	errs = inRange(errs, "minTimeBetweenFilePollsMillis", f.PollInterval, time.Millisecond, time.Hour)
 	errs = inRange(errs, "maxTimeBetweenFileTrackerRefreshMillis", f.ScanInterval, time.Millisecond, day)
 	errs = inRange(errs, "rotateWaitSeconds", f.RotateWait, time.Millisecond, day)
 	errs = inRange(errs, "retryInitialBackoffMillis", f.RetryInitial, time.Millisecond, time.Hour)
 	errs = inRange(errs, "retryMaxBackoffMillis", f.RetryMax, f.RetryInitial, time.Hour)
-	errs = inRange(errs, "maxOpenFiles", f.MaxOpenFiles, 1, 1<<20)
-	return errs
+	errs = inRange(errs, "maxOpenFiles", f.MaxOpenFiles, 0, 1<<20)
+	errs = inRange(errs, "ignoreOlderSeconds", f.IgnoreOlder, 0, 36500*day)
+	errs = inRange(errs, "closeDeletedAfterSeconds", f.CloseDeletedAfter, -36500*day, 36500*day)
+	return f.validateFormat(errs)
 }
 
-// Files returns the names of the flow's files that are there now.
+// recordLimit is the most bytes of a record that the service takes.
+func (f *FlowConfig) recordLimit() int {
+	if f.Firehose() {
+		return maxDeliveryRecord
+	}
+	return maxRecord
+}
+
+// batchLimit is the most bytes of a request that the service takes.
+func (f *FlowConfig) batchLimit() int {
+	if f.Firehose() {
+		return maxDeliveryBatch
+	}
+	return maxBatch
+}
+
+// Files returns the paths of the flow's files that are there now.
 func (f FlowConfig) Files() ([]string, error) {
 	f.setDefaults()
 	if errs := f.validate(); len(errs) > 0 {
 		return nil, errs[0]
 	}
-	entries, err := os.ReadDir(filepath.Dir(f.FilePattern))
-	if err != nil {
-		return nil, err
+	var (
+		names  []string
+		failed error
+	)
+	for _, p := range f.patterns {
+		p.Walk(vfs.OS, func(dir string) {
+			entries, err := os.ReadDir(dir)
+			if err != nil {
+				failed = cmp.Or(failed, err)
+				return
+			}
+			for _, e := range entries {
+				path := filepath.Join(dir, e.Name())
+				if !e.IsDir() && p.Name.Match(e.Name()) && !f.leftOut(path) {
+					names = append(names, path)
+				}
+			}
+		}, func(string) {}, func(_ string, err error) { failed = cmp.Or(failed, err) })
 	}
-	var names []string
-	for _, e := range entries {
-		if !e.IsDir() && f.matches(e.Name()) {
-			names = append(names, e.Name())
-		}
-	}
-	return names, nil
+	slices.Sort(names)
+	return slices.Compact(names), failed
 }
 
-// matches reports whether a name in the flow's directory belongs to the flow.
-func (f *FlowConfig) matches(name string) bool {
-	if tail.Compressed(name) {
-		return false
-	}
-	for _, g := range f.exclude {
-		if g.Match(name) {
-			return false
-		}
-	}
-	for _, g := range f.include {
-		if g.Match(name) {
-			return true
-		}
-	}
-	return false
+// leftOut reports whether a file that one of the flow's patterns matches does not
+// belong to the flow all the same.
+func (f *FlowConfig) leftOut(path string) bool {
+	name := filepath.Base(path)
+	return tail.Compressed(name) ||
+		slices.ContainsFunc(f.exclude, func(g *tail.Glob) bool { return g.Match(name) }) ||
+		slices.ContainsFunc(f.excludePaths, func(p *tail.Path) bool { return p.Match(path) })
 }

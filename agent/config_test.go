@@ -38,16 +38,20 @@ func TestLoadConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(cfg.Flows) != 1 || cfg.Flows[0].KinesisStream != "yourkinesisstream" || cfg.Flows[0].PartitionKey != agent.KeyRandom ||
-		cfg.Flows[0].StartOfFile || cfg.KinesisEndpoint != "" {
+		cfg.Flows[0].StartOfFile || cfg.Service.KinesisEndpoint != "" {
 		t.Errorf("configuration %+v", cfg)
 	}
-	if len(warnings) != 1 || warnings[0].Line != 2 {
-		t.Errorf("warnings %v, want one for CloudWatch", warnings)
+	if len(warnings) != 0 || !cfg.CloudWatch.Emit {
+		t.Errorf("warnings %v, metrics for CloudWatch %v, want none, true", warnings, cfg.CloudWatch.Emit)
 	}
 
 	cfg, warnings, err = load(t, `{ // a comment
   "awsAccessKeyId": "AK", "awsSecretAccessKey": "SK", "kinesis.endpoint": "http://127.0.0.1:4567",
   "kinesis.region": "eu-west-1", "checkpointFile": "/var/lib/x/checkpoints", "checkpointTimeToLiveDays": "3",
+  "assumeRoleARN": "arn:aws:iam::1:role/r", "assumeRoleExternalId": "x", "sts.endpoint": "http://sts", "firehose.endpoint": "http://fh",
+  "maxSendingThreads": 7, "maxSendingThreadsPerCore": 3, "maxConnections": "20", "socketTimeoutMillis": 4000, "userAgent": "ua",
+  "userAgentOverride": "uo", "cloudwatch.emitMetrics": "T", "cloudwatch.namespace": "N", "cloudwatch.tagInstance": 1,
+  "cloudwatch.metricsBufferTimeMillis": 10000, "cloudwatch.metricsFile": "/m", "log.level": "debug",
   "shutdownTimeoutMillis": 5000, "log.statusReportingPeriodSeconds": 60, "maxMemoryBytes": 33554432, /* and
   another " */
   "flows": [{
@@ -56,7 +60,8 @@ func TestLoadConfig(t *testing.T) {
     "maxBufferSizeBytes": 100000, "truncatedRecordTerminator": "//\"x", "multiLineStartPattern": "^\\[",
     "aggregation": "yes", "include": ["a*"], "exclude": ["b*"], "minTimeBetweenFilePollsMillis": 20,
     "maxTimeBetweenFileTrackerRefreshMillis": 1000, "retryInitialBackoffMillis": 10, "retryMaxBackoffMillis": 1000,
-    "maxRecordBytes": 2048, "rotateWaitSeconds": 1, "multiLineFlushMillis": 10, "maxOpenFiles": 9,
+    "maxRecordBytes": 2048, "rotateWaitSeconds": 1, "rotatedDirs": ["old"], "readRotatedGzip": "no", "ignoreOlderSeconds": 60,
+    "closeDeletedAfterSeconds": -1, "multiLineFlushMillis": 10, "maxOpenFiles": 9,
     "dataProcessingOptions": [{"optionName": "SINGLELINE", "parseOptions": ["NO_TRIM"]},
       {"optionName": "CSVTOJSON", "customFieldNames": ["a"], "delimiter": "\\t", "jsonFormat": "PRETTYPRINT"},
       {"optionName": "ADDMETADATA", "metadata": {"k": [1, "é", null, true]}, "timestamp": "true"}]
@@ -65,8 +70,8 @@ func TestLoadConfig(t *testing.T) {
 	if err != nil || len(warnings) > 0 {
 		t.Fatal(err, warnings)
 	}
-	f := cfg.Flows[0]
-	if f.MultiLineStart.String() != `^\[` || len(f.DataProcessing.Options) != 3 {
+	f := agent.Bare(cfg.Flows[0])
+	if !f.MultiLineStart.MatchString("[x\n") || f.MultiLineStart.MatchString(" [") || len(f.DataProcessing.Options) != 3 {
 		t.Errorf("flow %+v", f)
 	}
 	f.MultiLineStart, f.DataProcessing = nil, nil
@@ -75,6 +80,7 @@ func TestLoadConfig(t *testing.T) {
 		MaxBufferAge: time.Second, MaxBufferSizeRecords: 100, MaxBufferSizeBytes: 100000, TruncatedRecordTerminator: `//"x`,
 		Aggregation: true, Include: []string{"a*"}, Exclude: []string{"b*"}, PollInterval: 20 * time.Millisecond,
 		ScanInterval: time.Second, RetryInitial: 10 * time.Millisecond, RetryMax: time.Second, MaxRecordBytes: 2048,
+		RotatedDirs: []string{"old"}, SkipRotatedGzip: true, IgnoreOlder: time.Minute, CloseDeletedAfter: -1,
 		RotateWait: time.Second, MultiLineFlush: 10 * time.Millisecond, MaxOpenFiles: 9,
 	}
 	if !reflect.DeepEqual(f, want) {
@@ -82,7 +88,14 @@ func TestLoadConfig(t *testing.T) {
 	}
 	cfg.Flows = nil
 	if want := (agent.Config{
-		AWSAccessKeyID: "AK", AWSSecretAccessKey: "SK", KinesisEndpoint: "http://127.0.0.1:4567", KinesisRegion: "eu-west-1",
+		Service: agent.Service{
+			AccessKeyID: "AK", SecretAccessKey: "SK", KinesisEndpoint: "http://127.0.0.1:4567", KinesisRegion: "eu-west-1",
+			FirehoseEndpoint: "http://fh", AssumeRoleARN: "arn:aws:iam::1:role/r", AssumeRoleExternalID: "x", STSEndpoint: "http://sts",
+			MaxSendingThreads: 7, MaxSendingThreadsPerCore: 3, MaxConnections: 20, SocketTimeout: 4 * time.Second,
+			UserAgent: "ua", UserAgentOverride: "uo",
+		},
+		CloudWatch:     agent.CloudWatch{Emit: true, Namespace: "N", TagInstance: true, Period: 10 * time.Second, File: "/m"},
+		LogLevel:       "DEBUG",
 		CheckpointFile: "/var/lib/x/checkpoints", CheckpointTimeToLive: 72 * time.Hour, ShutdownTimeout: 5 * time.Second,
 		StatusPeriod: time.Minute, MaxMemoryBytes: 32 << 20,
 	}); !reflect.DeepEqual(*cfg, want) {
@@ -95,14 +108,21 @@ func flow(members string) string {
 	return `{"flows": [{"filePattern": "/l/*.log", "kinesisStream": "s", ` + members + `}]}`
 }
 
+// delivery is flow for a delivery stream.
+func delivery(members string) string {
+	return `{"flows": [{"filePattern": "/l/*.log", "deliveryStream": "d", ` + members + `}]}`
+}
+
 func TestLoadConfigErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"empty file", "", "the file is empty"},
-		{"comma before a brace", "{\n\"flows\": [],\n}", ":2: no JSON: a comma stands before a closing brace"},
+		{"comma before a brace", "{\n\"flows\": [],\n}", ":2:12: no JSON: a comma stands before a closing brace"},
 		{"comma missing", "{\n\"kinesis.region\": \"x\"\n\"flows\": []}", "a comma is missing"},
+		{"colon missing", "{\n\"flows\" []}", "agent.json:2:9: no JSON: a colon is missing between a key and its value"},
+		{"single quotes", "{'flows': []}", "agent.json:1:2: no JSON: texts stand in double quotes"},
 		{"brace missing", "{\"flows\": [{}", "the text ends early"},
 		{"quote missing", "{\"flows: []}", "the text ends early"},
-		{"open comment", "{\n/* \"flows\": []}", ":2: no JSON: a comment that begins here is not closed"},
+		{"open comment", "{\n/* \"flows\": []}", ":2:1: no JSON: a comment that begins here is not closed"},
 		{"second value", "{\"flows\": []} x", "something follows the closing brace"},
 		{"no object", "[]", "must hold an object"},
 		{"no flows", "{}", `no flows; add "flows"`},
@@ -113,7 +133,6 @@ func TestLoadConfigErrors(t *testing.T) {
 		{"a directory", `{"flows": [{"kinesisStream": "s", "filePattern": "/l/"}]}`, `add a pattern for file names, as in "/l/*"`},
 		{"no directory", `{"flows": [{"kinesisStream": "s", "filePattern": "*.log"}]}`, "has no directory"},
 		{"bad pattern", `{"flows": [{"kinesisStream": "s", "filePattern": "/l/[a"}]}`, "a bracket is not closed"},
-		{"Firehose", `{"flows": [{"filePattern": "/l/*", "deliveryStream": "d"}]}`, "deliveryStream: Firehose delivery streams are not supported; send to a Kinesis stream"},
 		{"range", flow(`"maxBufferSizeRecords": 501`), "flows[0].maxBufferSizeRecords: 501 is outside [1, 500]"},
 		{"zero", flow(`"maxBufferSizeRecords": 0`), "flows[0].maxBufferSizeRecords: 0 must be more than 0"},
 		{"no number", flow(`"maxBufferAgeMillis": "1s"`), "must be a whole number"},
@@ -121,14 +140,35 @@ func TestLoadConfigErrors(t *testing.T) {
 		{"case of a word", flow(`"initialPosition": "start_of_file"`), "none of START_OF_FILE, END_OF_FILE"},
 		{"wrong key option", flow(`"partitionKeyOption": "HASH"`), "none of RANDOM, DETERMINISTIC"},
 		{"wrong key", flow(`"partitionKey": "host"`), "none of random, deterministic, file"},
-		{"Java pattern", flow(`"multiLineStartPattern": "(?=x)"`), "of Java do not exist here"},
+		{"Java pattern", flow(`"multiLineStartPattern": "(?=x)"`), "lookaround does not exist here"},
 		{"given twice", flow(`"aggregation": true, "aggregation": true`), "flows[0].aggregation: given twice, first in line 1"},
 		{"options no list", flow(`"dataProcessingOptions": {"optionName": "SINGLELINE"}`), "put the object into brackets"},
-		{"refused option", flow(`"dataProcessingOptions": [{"optionName": "LOGTOJSON", "logFormat": "SYSLOG"}]`), "LOGTOJSON: not supported yet"},
-		{"unknown option", flow(`"dataProcessingOptions": [{"optionName": "CSV"}]`), `"CSV" is none of SINGLELINE, CSVTOJSON, ADDMETADATA`},
+		{"refused option", flow(`"dataProcessingOptions": [{"optionName": "USINGPLUGGIN", "className": "x"}]`), "Java classes cannot be loaded"},
+		{"unknown option", flow(`"dataProcessingOptions": [{"optionName": "CSV"}]`), `"CSV" is none of ADDBRACKETS, ADDEC2METADATA`},
 		{"CSV without names", flow(`"dataProcessingOptions": [{"optionName": "CSVTOJSON"}]`), "customFieldNames: missing"},
-		{"footer", flow(`"fileFooterPattern": "x"`), "fileFooterPattern: not supported"},
-		{"role", `{"assumeRoleARN": "x", "flows": []}`, "assumeRoleARN: not supported; put role_arn into a profile"},
+		{"footer", flow(`"fileFooterPattern": "a++"`), "fileFooterPattern: ++ at character 2 of the pattern: possessive"},
+		{"log format", flow(`"dataProcessingOptions": [{"optionName": "LOGTOJSON", "matchPattern": "(a)(b)", "customFieldNames": ["a"]}]`), "1 names for 2 groups"},
+		{"encoding", flow(`"encoding": "big5"`), `encoding: "big5" is none of bytes, utf-8`},
+		{"container", flow(`"container": "docker"`), `container: "docker" is none of auto, cri, json-file`},
+		{"container and encoding", flow(`"container": "cri", "encoding": "utf-8"`), "encoding: has no place beside container"},
+		{"oversize", flow(`"onOversize": "drop"`), `"drop" is none of truncate, split, skip, deadletter`},
+		{"parse error", flow(`"onParseError": "skip"`), `"skip" is none of drop, raw, deadletter`},
+		{"dead letters without a file", flow(`"onParseError": "deadletter"`), "deadLetterFile: missing"},
+		{"a file without dead letters", flow(`"deadLetterFile": "/x/y"`), "deadLetterFile: nothing goes there"},
+		{"dead letters among the logs", flow(`"onOversize": "deadletter", "deadLetterFile": "/l/dead"`), "lies in the flow's own directory"},
+		{"partition key", flow(`"partitionKey": "hash"`), `"hash" is none of random, deterministic, file, const:KEY`},
+		{"partition key of nothing", flow(`"partitionKey": "field:"`), "nothing follows"},
+		{"partition key with two groups", flow(`"partitionKey": "regex:(a)(b)"`), "must have one group"},
+		{"long partition key", flow(`"partitionKey": "const:` + strings.Repeat("k", 65) + `"`), "has 65 bytes"},
+		{"multi-line limit", flow(`"multiLineMaxBytes": 2000000`), "multiLineMaxBytes: 2000000 is outside [1, 1048576]"},
+		{"no field to keep", flow(`"dataProcessingOptions": [{"optionName": "JSONFIELDS"}]`), "keep: missing"},
+		{"nothing to look for", flow(`"dataProcessingOptions": [{"optionName": "GREP"}]`), "include: missing"},
+		{"GREP pattern", flow(`"dataProcessingOptions": [{"optionName": "GREP", "include": ["a\\1"]}]`), `include: \1 at character 2`},
+		{"plug-in", `{"userDefinedCredentialsProvider.classname": "x", "flows": []}`, "put credential_process into a profile"},
+		{"log level", `{"log.level": "loud", "flows": []}`, "none of TRACE, DEBUG, INFO, WARN, ERROR, FATAL"},
+		{"id twice", `{"flows": [{"filePattern": "/l/*", "kinesisStream": "s", "id": "i"}, {"filePattern": "/m/*", "kinesisStream": "s", "id": "i"}]}`, "give one of them another"},
+		{"size of a delivery", delivery(`"maxBufferSizeBytes": 4194305`), "maxBufferSizeBytes: 4194305 is outside [1, 4194304]"},
+		{"packed size", delivery(`"aggregatedRecordSizeBytes": 1024001`), "is outside [0, 1024000]"},
 		{"half a credential", `{"awsAccessKeyId": "x", "flows": [{"filePattern": "/l/*", "kinesisStream": "s"}]}`, "give both or none"},
 		{"same flow twice", `{"flows": [{"filePattern": "/l/*", "kinesisStream": "s"}, {"filePattern": "/l/*", "kinesisStream": "s"}]}`, "remove one of them"},
 		{"memory", `{"maxMemoryBytes": 1, "flows": [{"filePattern": "/l/*", "kinesisStream": "s"}]}`, "maxMemoryBytes: 1 is outside"},
@@ -166,6 +206,13 @@ func TestLoadConfigWarnings(t *testing.T) {
 		{"flow key above", `{"aggregation": true, "flows": [{"filePattern": "/l/*", "kinesisStream": "s"}]}`, "it belongs into a flow"},
 		{"agent key in a flow", flow(`"kinesis.endpoint": "x"`), "it belongs to the top level"},
 		{"option key in a flow", flow(`"logFormat": "SYSLOG"`), "it belongs into an entry of dataProcessingOptions"},
+		{"key of another option", flow(`"dataProcessingOptions": [{"optionName": "SINGLELINE", "delimiter": ","}]`), "delimiter: no effect with SINGLELINE"},
+		{"delimiter that is an expression", flow(`"dataProcessingOptions": [{"optionName": "CSVTOJSON", "customFieldNames": ["a"], "delimiter": "|"}]`), `write "\\|" for that`},
+		{
+			"pattern for a prefix", flow(`"dataProcessingOptions": [{"optionName": "LOGTOJSON", "matchPattern": "(a) (\\d+)", "customFieldNames": ["a", "b"]}]`),
+			"must match the whole line",
+		},
+		{"metadata of nothing", flow(`"dataProcessingOptions": [{"optionName": "ADDMETADATA", "timestamp": true}]`), "metadata: missing; null is added"},
 		{"null", flow(`"skipHeaderLines": null`), "null has no effect"},
 		{"no effect", flow(`"publishQueueCapacity": 5`), "memory is bounded by maxMemoryBytes"},
 		{"memory file system", `{"checkpointFile": "/var/run/x", "flows": [{"filePattern": "/l/*", "kinesisStream": "s"}]}`, "lost with a reboot"},
@@ -204,7 +251,7 @@ func TestDropInDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(cfg.Flows) != 2 || cfg.Flows[0].FilePattern != "/a/*" || cfg.Flows[1].FilePattern != "/b/*" || cfg.KinesisRegion != "r" {
+	if len(cfg.Flows) != 2 || cfg.Flows[0].FilePattern != "/a/*" || cfg.Flows[1].FilePattern != "/b/*" || cfg.Service.KinesisRegion != "r" {
 		t.Errorf("configuration %+v", cfg)
 	}
 	if len(warnings) != 1 || warnings[0].File != filepath.Join(drop, "a") {
@@ -213,7 +260,7 @@ func TestDropInDirectory(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(drop, "f.json"), []byte(`{`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := agent.LoadConfig(filepath.Join(dir, "agent.json")); err == nil || !strings.Contains(err.Error(), "f.json:1: no JSON") {
+	if _, _, err := agent.LoadConfig(filepath.Join(dir, "agent.json")); err == nil || !strings.Contains(err.Error(), "f.json:1:2: no JSON") {
 		t.Errorf("error %v, want one that names the broken file", err)
 	}
 }

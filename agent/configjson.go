@@ -8,14 +8,14 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
-// A node is a value of a JSON text and where it is.
+// A node is a value of a JSON or YAML text and where it is.
 type node struct {
-	line   int
-	value  any // nil, bool, string, json.Number, []*node, or fields
-	fields fields
-	text   []byte // as written, without comments
+	line, col int
+	value     any    // nil, bool, string, json.Number or []*node
+	fields    fields // not nil: an object, and value is nil
 }
 
 // fields are the members of an object in their order.
@@ -27,13 +27,15 @@ type field struct {
 	value *node
 }
 
-// A syntaxError is a place where a text is no JSON.
+// A syntaxError is a place where a text is no JSON, or no YAML.
 type syntaxError struct {
-	line int
-	text string
+	line, col int
+	text      string
 }
 
-func (e *syntaxError) Error() string { return fmt.Sprintf("line %d: %s", e.line, e.text) }
+func (e *syntaxError) Error() string {
+	return fmt.Sprintf("line %d, column %d: %s", e.line, e.col, e.text)
+}
 
 // blankComments replaces // and /* */ comments by blanks, which the official
 // agent allows, so that offsets stay what they are.
@@ -54,7 +56,7 @@ func blankComments(src []byte) ([]byte, error) {
 		case bytes.HasPrefix(out[i:], []byte("/*")):
 			n := bytes.Index(out[i+2:], []byte("*/"))
 			if n < 0 {
-				return nil, &syntaxError{lineAt(src, int64(i)), "a comment that begins here is not closed"}
+				return nil, syntaxAt(src, int64(i), "a comment that begins here is not closed")
 			}
 			for end := i + n + 4; i < end; i++ {
 				if out[i] != '\n' {
@@ -67,8 +69,16 @@ func blankComments(src []byte) ([]byte, error) {
 	return out, nil
 }
 
-func lineAt(src []byte, off int64) int {
-	return 1 + bytes.Count(src[:min(off, int64(len(src)))], []byte("\n"))
+// lineAt returns the line and the column, in characters from 1, of an offset.
+func lineAt(src []byte, off int64) (line, col int) {
+	before := src[:min(off, int64(len(src)))]
+	start := bytes.LastIndexByte(before, '\n') + 1
+	return 1 + bytes.Count(before, []byte("\n")), 1 + utf8.RuneCount(before[start:])
+}
+
+func syntaxAt(src []byte, off int64, text string) *syntaxError {
+	line, col := lineAt(src, off)
+	return &syntaxError{line, col, text}
 }
 
 // parseJSON returns the one value of a text.
@@ -83,7 +93,9 @@ func parseJSON(src []byte) (*node, error) {
 	n, err := p.value()
 	if err == nil {
 		if _, more := p.dec.Token(); !errors.Is(more, io.EOF) {
-			err = &syntaxError{lineAt(text, p.dec.InputOffset()), "something follows the closing brace; remove it"}
+			off := p.dec.InputOffset()
+			off += int64(len(text[off:]) - len(bytes.TrimLeft(text[off:], " \t\r\n")))
+			err = syntaxAt(text, off, "something follows the closing brace; remove it")
 		}
 	}
 	if err != nil {
@@ -116,9 +128,10 @@ func (p *parser) value() (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &node{line: lineAt(p.src, off), value: t}
+	n := &node{value: t}
+	n.line, n.col = lineAt(p.src, off)
 	if p.depth++; p.depth > maxDepth {
-		return nil, &syntaxError{n.line, "nested too deeply"}
+		return nil, &syntaxError{n.line, n.col, "nested too deeply"}
 	}
 	switch t {
 	case json.Delim('{'):
@@ -134,7 +147,8 @@ func (p *parser) value() (*node, error) {
 				return nil, err
 			}
 			k, _ := key.(string)
-			n.fields = append(n.fields, field{k, lineAt(p.src, at), v})
+			line, _ := lineAt(p.src, at)
+			n.fields = append(n.fields, field{k, line, v})
 		}
 	case json.Delim('['):
 		list := []*node{}
@@ -147,7 +161,6 @@ func (p *parser) value() (*node, error) {
 		}
 		n.value = list
 	default:
-		n.text = p.src[off:p.dec.InputOffset()]
 		p.depth--
 		return n, nil
 	}
@@ -155,7 +168,6 @@ func (p *parser) value() (*node, error) {
 	if _, _, err := p.next(); err != nil {
 		return nil, err
 	}
-	n.text = p.src[off:p.dec.InputOffset()]
 	return n, nil
 }
 
@@ -170,24 +182,34 @@ func (p *parser) explain(err error) error {
 	if je, ok := errors.AsType[*json.SyntaxError](err); ok {
 		off = max(off, je.Offset-1)
 	}
-	e := &syntaxError{line: lineAt(p.src, off)}
+	// What is wrong is the token there, not the blanks before it.
+	if at := min(off, int64(len(p.src))); at > 0 {
+		off = at + int64(len(p.src[at:])-len(bytes.TrimLeft(p.src[at:], " \t\r\n")))
+	}
+	e := syntaxAt(p.src, off, "")
 	rest := bytes.TrimLeft(p.src[min(off, int64(len(p.src))):], " \t\r\n")
 	before := bytes.TrimRight(p.src[:min(off, int64(len(p.src)))], " \t\r\n")
 	switch {
 	case len(bytes.TrimSpace(p.src)) == 0:
 		e.text = "the file is empty; it must hold an object with \"flows\""
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || len(rest) == 0:
-		e.line = lineAt(p.src, int64(len(p.src)))
+		e.line, e.col = lineAt(p.src, int64(len(bytes.TrimRight(p.src, " \t\r\n"))))
 		e.text = "the text ends early; a brace, a bracket or a quote is not closed"
 	case bytes.HasSuffix(before, []byte(",")) && (rest[0] == '}' || rest[0] == ']'):
-		e.line = lineAt(p.src, int64(len(before)))
+		e.line, e.col = lineAt(p.src, int64(len(before)-1))
 		e.text = trailingComma
 	case rest[0] == ',' && len(bytes.TrimLeft(rest[1:], " \t\r\n")) > 0 && strings.IndexByte("}]", bytes.TrimLeft(rest[1:], " \t\r\n")[0]) >= 0:
 		e.text = trailingComma
+	case strings.IndexByte("}]", rest[0]) >= 0 && bytes.ContainsAny(before[len(before)-min(1, len(before)):], ":[{"):
+		e.text = "a value is missing before this bracket or brace"
+	case strings.HasSuffix(err.Error(), "after object key"):
+		e.text = "a colon is missing between a key and its value"
+	case rest[0] == '\'':
+		e.text = "texts stand in double quotes"
 	case rest[0] == '"':
 		e.text = "a comma is missing before this line's key or value"
 	default:
-		e.text = err.Error()
+		e.text = err.Error() + "; correct it here or just before"
 	}
 	return e
 }

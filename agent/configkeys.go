@@ -1,9 +1,8 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
-	"regexp"
+	"strings"
 	"time"
 )
 
@@ -71,22 +70,56 @@ func idle[T any](why string) key[T]   { return key[T]{idle: why} }
 func refuse[T any](why string) key[T] { return key[T]{refuse: why} }
 
 const (
-	noCloudWatch = "there is no CloudWatch reporting; run with --status-addr and read /metrics there"
-	noPool       = "the producer needs no pool of sending threads"
-	sdkHTTP      = "the HTTP client has fixed settings"
-	noQueue      = "memory is bounded by maxMemoryBytes, not by queues"
-	useProfile   = "not supported; put role_arn into a profile of ~/.aws/config and name it in AWS_PROFILE"
-	useProcess   = "Java classes cannot be loaded; put credential_process into a profile of ~/.aws/config instead"
-	noFirehose   = "Firehose delivery streams are not supported; send to a Kinesis stream with kinesisStream, and let Firehose read from that"
+	noQueueOfMetrics = "metrics are written as they are read, without a queue"
+	onSocket         = "all counters are on /metrics of the status socket, and in the status line"
+	noPool           = "the producer needs no pool of sending threads"
+	sdkHTTP          = "the HTTP client has fixed settings"
+	noQueue          = "memory is bounded by maxMemoryBytes, not by queues"
+	useProcess       = "Java classes cannot be loaded; put credential_process into a profile of ~/.aws/config instead"
 )
+
+// setLogLevel takes the levels of log4j, which the official agent's users know.
+func setLogLevel(c *Config, n *node) error {
+	s, err := n.asString()
+	if err != nil {
+		return err
+	}
+	level, ok := logLevels[strings.ToUpper(s)]
+	if !ok {
+		return fmt.Errorf("%q is none of TRACE, DEBUG, INFO, WARN, ERROR, FATAL", s)
+	}
+	c.LogLevel = level
+	return nil
+}
+
+var logLevels = map[string]string{
+	"TRACE": "DEBUG", "DEBUG": "DEBUG", "INFO": "INFO", "WARN": "WARN", "ERROR": "ERROR", "FATAL": "ERROR",
+}
 
 // agentKeys are the keys at the top of the configuration, all of the official
 // agent's and our own. "flows" is read apart.
 var agentKeys = map[string]key[Config]{
-	"awsAccessKeyId":           text(func(c *Config) *string { return &c.AWSAccessKeyID }),
-	"awsSecretAccessKey":       text(func(c *Config) *string { return &c.AWSSecretAccessKey }),
-	"kinesis.endpoint":         text(func(c *Config) *string { return &c.KinesisEndpoint }),
-	"kinesis.region":           text(func(c *Config) *string { return &c.KinesisRegion }),
+	"awsAccessKeyId":           text(func(c *Config) *string { return &c.Service.AccessKeyID }),
+	"awsSecretAccessKey":       text(func(c *Config) *string { return &c.Service.SecretAccessKey }),
+	"assumeRoleARN":            text(func(c *Config) *string { return &c.Service.AssumeRoleARN }),
+	"assumeRoleExternalId":     text(func(c *Config) *string { return &c.Service.AssumeRoleExternalID }),
+	"sts.endpoint":             text(func(c *Config) *string { return &c.Service.STSEndpoint }),
+	"kinesis.endpoint":         text(func(c *Config) *string { return &c.Service.KinesisEndpoint }),
+	"kinesis.region":           text(func(c *Config) *string { return &c.Service.KinesisRegion }),
+	"firehose.endpoint":        text(func(c *Config) *string { return &c.Service.FirehoseEndpoint }),
+	"maxSendingThreads":        positive(func(c *Config) *int { return &c.Service.MaxSendingThreads }),
+	"maxSendingThreadsPerCore": positive(func(c *Config) *int { return &c.Service.MaxSendingThreadsPerCore }),
+	"maxConnections":           positive(func(c *Config) *int { return &c.Service.MaxConnections }),
+	"socketTimeoutMillis":      span64(time.Millisecond, func(c *Config) *time.Duration { return &c.Service.SocketTimeout }),
+	"userAgent":                text(func(c *Config) *string { return &c.Service.UserAgent }),
+	"userAgentOverride":        text(func(c *Config) *string { return &c.Service.UserAgentOverride }),
+	"cloudwatch.emitMetrics":   truth(func(c *Config) *bool { return &c.CloudWatch.Emit }),
+	"cloudwatch.namespace":     text(func(c *Config) *string { return &c.CloudWatch.Namespace }),
+	"cloudwatch.tagInstance":   truth(func(c *Config) *bool { return &c.CloudWatch.TagInstance }),
+	"cloudwatch.metricsFile":   text(func(c *Config) *string { return &c.CloudWatch.File }),
+	"cloudwatch.metricsBufferTimeMillis": span64(time.Millisecond,
+		func(c *Config) *time.Duration { return &c.CloudWatch.Period }),
+	"log.level":                {set: setLogLevel},
 	"checkpointFile":           text(func(c *Config) *string { return &c.CheckpointFile }),
 	"checkpointTimeToLiveDays": span64(24*time.Hour, func(c *Config) *time.Duration { return &c.CheckpointTimeToLive }),
 	"shutdownTimeoutMillis":    span64(time.Millisecond, func(c *Config) *time.Duration { return &c.ShutdownTimeout }),
@@ -99,47 +132,36 @@ var agentKeys = map[string]key[Config]{
 		return err
 	}},
 
-	"assumeRoleARN":                            refuse[Config](useProfile),
-	"assumeRoleExternalId":                     refuse[Config](useProfile),
 	"userDefinedCredentialsProvider.classname": refuse[Config](useProcess),
 	"userDefinedCredentialsProvider.location":  refuse[Config](useProcess),
 
-	"sts.endpoint":                       idle[Config]("no role is assumed; AWS_ENDPOINT_URL_STS is honoured"),
-	"firehose.endpoint":                  idle[Config]("there is no Firehose delivery"),
-	"cloudwatch.endpoint":                idle[Config](noCloudWatch),
-	"cloudwatch.emitMetrics":             idle[Config](noCloudWatch),
-	"cloudwatch.namespace":               idle[Config](noCloudWatch),
-	"cloudwatch.tagInstance":             idle[Config](noCloudWatch),
-	"cloudwatch.metricsBufferTimeMillis": idle[Config](noCloudWatch),
-	"cloudwatch.metricsQueueSize":        idle[Config](noCloudWatch),
-	"log.emitMetrics":                    idle[Config]("metrics are on /metrics, with --status-addr"),
-	"log.emitInternalMetrics":            idle[Config]("metrics are on /metrics, with --status-addr"),
-	"log.level":                          idle[Config]("the flag --log-level sets it"),
-	"log.file":                           idle[Config]("the log goes to the standard error output"),
-	"checkpoints.queryTimeoutSeconds":    idle[Config]("the checkpoint file is no SQLite database"),
+	"cloudwatch.endpoint": idle[Config]("metrics are written as lines, which the CloudWatch agent or the log driver " +
+		"of a container takes to CloudWatch"),
+	"cloudwatch.metricsQueueSize":     idle[Config](noQueueOfMetrics),
+	"log.emitMetrics":                 idle[Config](onSocket),
+	"log.emitInternalMetrics":         idle[Config](onSocket),
+	"log.file":                        idle[Config]("the log goes to the standard error output"),
+	"checkpoints.queryTimeoutSeconds": idle[Config]("the checkpoint file is no SQLite database"),
 	"checkpoints.connectionTimeoutSeconds": idle[Config](
 		"the checkpoint file is no SQLite database"),
-	"maxSendingThreadsPerCore":      idle[Config](noPool),
-	"maxSendingThreads":             idle[Config](noPool),
 	"sendingThreadsKeepAliveMillis": idle[Config](noPool),
 	"sendingThreadsMaxQueueSize":    idle[Config](noPool),
-	"maxConnections":                idle[Config](sdkHTTP),
-	"connectionTimeoutMillis":       idle[Config](sdkHTTP),
-	"socketTimeoutMillis":           idle[Config](sdkHTTP),
+	"connectionTimeoutMillis":       idle[Config]("socketTimeoutMillis bounds a whole call, connecting included"),
 	"connectionTTLMillis":           idle[Config](sdkHTTP),
 	"useTcpKeepAlive":               idle[Config](sdkHTTP),
 	"useHttpGzip":                   idle[Config](sdkHTTP),
-	"userAgent":                     idle[Config](sdkHTTP),
-	"userAgentOverride":             idle[Config](sdkHTTP),
 }
 
 // flowKeys are the keys of a flow. "dataProcessingOptions" is read apart.
 var flowKeys = map[string]key[FlowConfig]{
-	"filePattern":   text(func(f *FlowConfig) *string { return &f.FilePattern }),
-	"kinesisStream": text(func(f *FlowConfig) *string { return &f.KinesisStream }),
-	"include":       texts(func(f *FlowConfig) *[]string { return &f.Include }),
-	"exclude":       texts(func(f *FlowConfig) *[]string { return &f.Exclude }),
-	"partitionKey":  text(func(f *FlowConfig) *string { return &f.PartitionKey }),
+	"filePattern":               text(func(f *FlowConfig) *string { return &f.FilePattern }),
+	"kinesisStream":             text(func(f *FlowConfig) *string { return &f.KinesisStream }),
+	"deliveryStream":            text(func(f *FlowConfig) *string { return &f.DeliveryStream }),
+	"id":                        text(func(f *FlowConfig) *string { return &f.ID }),
+	"aggregatedRecordSizeBytes": whole(func(f *FlowConfig) *int { return &f.AggregatedRecordSizeBytes }),
+	"include":                   texts(func(f *FlowConfig) *[]string { return &f.Include }),
+	"exclude":                   texts(func(f *FlowConfig) *[]string { return &f.Exclude }),
+	"partitionKey":              text(func(f *FlowConfig) *string { return &f.PartitionKey }),
 	"partitionKeyOption": {set: func(f *FlowConfig, n *node) error {
 		switch s, err := n.asString(); {
 		case err != nil:
@@ -160,24 +182,8 @@ var flowKeys = map[string]key[FlowConfig]{
 		}
 		return err
 	}},
-	"skipHeaderLines": whole(func(f *FlowConfig) *int { return &f.SkipHeaderLines }),
-	"multiLineStartPattern": {set: func(f *FlowConfig, n *node) error {
-		s, err := n.asString()
-		if err != nil {
-			return err
-		}
-		if f.MultiLineStart, err = regexp.Compile(s); err != nil {
-			return fmt.Errorf("%w; lookaround, back-references and possessive quantifiers of Java do not exist here", err)
-		}
-		return nil
-	}},
+	"skipHeaderLines":      whole(func(f *FlowConfig) *int { return &f.SkipHeaderLines }),
 	"multiLineFlushMillis": span64(time.Millisecond, func(f *FlowConfig) *time.Duration { return &f.MultiLineFlush }),
-	"truncatedRecordTerminator": {set: func(f *FlowConfig, n *node) (err error) {
-		if f.TruncatedRecordTerminator, err = n.asString(); err == nil && f.TruncatedRecordTerminator == "" {
-			err = errors.New("must have at least one character")
-		}
-		return err
-	}},
 	"maxRecordBytes":       positive(func(f *FlowConfig) *int { return &f.MaxRecordBytes }),
 	"maxBufferAgeMillis":   span64(time.Millisecond, func(f *FlowConfig) *time.Duration { return &f.MaxBufferAge }),
 	"maxBufferSizeRecords": positive(func(f *FlowConfig) *int { return &f.MaxBufferSizeRecords }),
@@ -192,14 +198,38 @@ var flowKeys = map[string]key[FlowConfig]{
 	"retryMaxBackoffMillis":     span64(time.Millisecond, func(f *FlowConfig) *time.Duration { return &f.RetryMax }),
 	"maxOpenFiles":              positive(func(f *FlowConfig) *int { return &f.MaxOpenFiles }),
 
-	"deliveryStream": refuse[FlowConfig](noFirehose),
-	"fileFooterPattern": refuse[FlowConfig](
-		"not supported; a footer would be sent as a record: let its consumer drop it, and remove the key"),
+	"rotatedDirs":        texts(func(f *FlowConfig) *[]string { return &f.RotatedDirs }),
+	"ignoreOlderSeconds": span64(time.Second, func(f *FlowConfig) *time.Duration { return &f.IgnoreOlder }),
+	"readRotatedGzip": {set: func(f *FlowConfig, n *node) error {
+		read, err := n.asBool()
+		f.SkipRotatedGzip = !read
+		return err
+	}},
+	"closeDeletedAfterSeconds": {set: func(f *FlowConfig, n *node) error {
+		v, err := n.asInt()
+		if err == nil && (v == 0 || v > 36500*86400) {
+			err = fmt.Errorf("%d must be more than 0, or -1 for ever", v)
+		}
+		if f.CloseDeletedAfter = time.Duration(v) * time.Second; v < 0 {
+			f.CloseDeletedAfter = -1
+		}
+		return err
+	}},
 
-	"aggregatedRecordSizeBytes":    idle[FlowConfig]("it belongs to Firehose flows; aggregation packs records for Kinesis"),
+	"multiLineStartPattern":     {set: setMultiLineStart},
+	"multiLineMaxBytes":         positive(func(f *FlowConfig) *int { return &f.MultiLineMaxBytes }),
+	"flushPartialAfterMillis":   span64(time.Millisecond, func(f *FlowConfig) *time.Duration { return &f.FlushPartial }),
+	"fileFooterPattern":         {set: setFileFooter},
+	"truncatedRecordTerminator": {set: setTerminator},
+	"encoding":                  text(func(f *FlowConfig) *string { return &f.Encoding }),
+	"container":                 text(func(f *FlowConfig) *string { return &f.Container }),
+	"onOversize":                text(func(f *FlowConfig) *string { return &f.OnOversize }),
+	"onParseError":              text(func(f *FlowConfig) *string { return &f.OnParseError }),
+	"deadLetterFile":            text(func(f *FlowConfig) *string { return &f.DeadLetterFile }),
+
 	"publishQueueCapacity":         idle[FlowConfig](noQueue),
 	"waitOnFullPublishQueueMillis": idle[FlowConfig](noQueue),
 	"waitOnEmptyPublishQueueMillis": idle[FlowConfig](
 		noQueue),
-	"log.emitInternalMetrics": idle[FlowConfig]("metrics are on /metrics, with --status-addr"),
+	"log.emitInternalMetrics": idle[FlowConfig](onSocket),
 }

@@ -41,15 +41,16 @@
 //
 //   - G1. A byte that was readable through a handle or a path that the agent had
 //     discovered is delivered at least once, or counted as lost under a reason:
-//     truncated, missing, oversize, hole.
+//     truncated, missing, deleted, oversize, hole, unparsed.
 //   - G2. A stored position never passes a record that is not acknowledged, left
 //     out by configuration, or dropped by an explicit rule.
 //   - G3. After a kill, records are repeated that were acknowledged since the last
 //     checkpoint, a second by default, or were on their way. After a graceful stop
 //     with a stream that answers, none.
 //   - G4. Memory is bounded by Config.MaxMemoryBytes, whatever the number of files,
-//     the length of lines, or the state of the stream. A single record larger than
-//     a flow's share is read all the same.
+//     the length of lines, or the state of the stream. Flows share it: each has room
+//     for two chunks of its own, the rest is for who needs it. A single record larger
+//     than what a flow may have is read all the same.
 //   - G5. No error in a file or a flow stops another.
 //
 // With KeyFile the records of a file have one partition key, which survives
@@ -74,10 +75,35 @@
 // the same 64 bytes before the reading position cannot be told from one that
 // grew, by this or any other tailer.
 //
+// # Where the rest of a file is looked for
+//
+// A file that lost its name is read through its open handle, wherever it went. One
+// that was rotated while the agent did not run, or truncated before it was read, is
+// looked for by its content for RotateWait: among the files of the flow, under names
+// like its own in the same directory and in RotatedDirs, and in compressed files
+// (.gz), which are read from the place that was reached. What is not found is counted
+// and logged.
+//
+// # Directories and events
+//
+// Patterns may name many directories, and new ones. A scan of them is what counts;
+// the system's file events only make it come sooner, and a directory that gives none
+// is polled: on network file systems, when the system has no more watches, when
+// events are lost. On a network file system files are closed once they are read, and
+// are what their path and content say.
+//
+// Of the files that are read to their end, those that have been quiet for longest are
+// closed when more than MaxOpenFiles are open. A deleted file of which nothing is
+// read for CloseDeletedAfter is closed, so that a stream that never answers does not
+// fill the disk; what is lost by that is counted as deleted.
+//
 // # Limits
 //
-// Compressed files are not read, so what was unread when a file was compressed in
-// place counts as missing once its handle is gone, after a restart. A flow has one
-// directory; its pattern is for names. LOGTOJSON and a few other options are
-// refused with a message.
+// A file that came, was filled and compressed while the agent did not run is not
+// read: only the rest of a known one is. The target of a symbolic link is followed by
+// its handle; targets that are swapped faster than the agent looks, 50 ms with file
+// events, are not noticed unless their own names match. On Windows a file is known by
+// its path and content alone.
+// Regular expressions of the configuration are Java's as far as Go can do them;
+// what it cannot do is refused by name.
 package agent

@@ -36,25 +36,29 @@ type file struct {
 	prefix   tail.Print
 	idleSize int64 // size at which there was no whole record behind read; -1 if unknown
 
+	content    fileCut
 	headerLeft int
 	nul        bool  // made by a truncation: NUL bytes at its start are a hole
 	long       *long // the over-long line that is being skipped; nil if none
 
 	grew      time.Time // when it was first seen or last grew
 	polled    time.Time
-	queued    bool // in flow.ready
-	listed    bool // found by the last scan
-	misses    int  // scans in a row that did not find it
-	rotated   bool // another file has its name, or it has none
+	progress  time.Time // when something of it was read since it was deleted
+	queued    bool      // in flow.ready
+	listed    bool      // found by the last scan
+	misses    int       // scans in a row that did not find it
+	rotated   bool      // another file has its name, or it has none
 	rotatedAt time.Time
 	final     bool // read the rest even without a newline
 	deleted   bool // it has no name at all
 	ended     bool // rotated and read to its end
+	remote    bool // on a file system that is not to be trusted with open files
 
 	// An orphan is a generation whose file is not at hand. Until the window ends, a
 	// file with its content continues it.
-	window time.Time // zero: only its inode is looked for
-	reason lossReason
+	window   time.Time // zero: only its inode is looked for
+	reason   lossReason
+	orphaned uint64 // order among the orphans
 
 	readNow atomic.Int64 // read, for Status
 
@@ -78,7 +82,14 @@ func newUID(id tail.ID, birth int64, attempt uint64) uint64 {
 	return xxhash.Sum64(b[:])
 }
 
+// startedUID is that of the entry which says that a flow has looked for files
+// before. It names no file.
+const startedUID = 0
+
 func fileKey(uid uint64) string { return fmt.Sprintf("%016x", uid) }
+
+// blank reports whether nothing is known of the content, which then fits any file.
+func (g *file) blank() bool { return g.read == 0 && g.prefix.Len == 0 }
 
 // marker returns the print of the bytes before read.
 func (g *file) marker() tail.Print {
@@ -133,6 +144,7 @@ type span struct {
 	end        int64  // offset; it begins where the one before ends
 	marker     tail.Print
 	headerLeft int
+	born       time.Time // when it was cut
 
 	chunk  *chunk
 	recs   []producer.UserRecord
@@ -161,14 +173,18 @@ func (s *span) free() {
 // result is the callback of a batch. It runs on the sink's goroutines.
 func (s *span) result(res producer.BatchResult) {
 	fl := s.g.flow
+	fl.stats.attempts.Add(uint64(len(s.recs)))
 	if len(res.Failed) == 0 {
 		fl.stats.acked.Add(uint64(len(s.recs)))
+		fl.stats.ackedBytes.Add(dataBytes(s.recs))
+		fl.stats.latency.observe(time.Since(s.born))
 		fl.recovered()
 		s.complete()
 		return
 	}
 	// Keep the failed ones, in order.
 	n := 0
+	before := dataBytes(s.recs)
 	for _, f := range res.Failed {
 		if f.Index >= n && f.Index < len(s.recs) {
 			s.recs[n] = s.recs[f.Index]
@@ -177,7 +193,16 @@ func (s *span) result(res producer.BatchResult) {
 	}
 	fl.stats.acked.Add(uint64(len(s.recs) - n))
 	s.recs = s.recs[:n]
+	fl.stats.ackedBytes.Add(before - dataBytes(s.recs))
+	fl.stats.failedRecords.Add(uint64(n))
 	fl.retryLater(s, res.Err())
+}
+
+func dataBytes(recs []producer.UserRecord) (n uint64) {
+	for i := range recs {
+		n += uint64(len(recs[i].Data))
+	}
+	return n
 }
 
 // complete marks the span and commits the leading run of completed spans: what

@@ -3,8 +3,6 @@ package agent
 import (
 	"context"
 	"log/slog"
-	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,36 +27,44 @@ const (
 // for anything but its select. A second goroutine, sender, gives the spans to the
 // sink and may wait there; a third, flusher, asks the sink to hurry.
 type flow struct {
-	cfg   FlowConfig
-	log   *slog.Logger
-	fs    vfs.FS
-	store *position.Store
-	sink  Sink
-	once  bool
-	soon  chan struct{} // capacity 1: store the positions before their time
-	dir   string
+	cfg     FlowConfig
+	log     *slog.Logger
+	fs      vfs.FS
+	store   *position.Store
+	sink    Sink
+	once    bool
+	soon    chan struct{} // capacity 1: store the positions before their time
+	network func(dir string) string
 
 	// Owned by run.
 	watcher  Watcher // nil: poll
-	dirID    tail.ID // of the directory that is watched
+	dirs     map[string]*directory
+	denied   map[string]bool // paths that the last scan could not open
+	polled   bool            // events do not come for each of dirs
 	byID     map[tail.ID]*file
-	orphans  []*file // the oldest first
+	uids     map[uint64]struct{} // of all generations that are known
 	suspects map[tail.ID]*suspect
-	ready    []*file // to be read, in turns
-	chunk    *chunk
-	pending  *span // cut, waiting for room at the sender
-	starved  bool  // no memory for a chunk
-	hungry   time.Time
-	fresh    bool // no position was known at the start, and no scan has been made
-	scanned  bool
-	scanAt   time.Time
-	lastScan time.Time
-	scanCost time.Duration
-	seq      uint64
-	scratch  []byte // of skip
-	conv     []byte // of the record options
-	head     tail.Head
-	notes    notes
+	ready    queue // to be read, in turns
+
+	orphans    map[*file]struct{}
+	orphanByID map[tail.ID][]*file
+	seeking    map[*file]struct{} // orphans whose window is open
+
+	chunk      *chunk
+	pending    *span // cut, waiting for room at the sender
+	starved    bool  // no memory for a chunk
+	hungry     time.Time
+	fresh      bool // no position was known at the start, and no scan has been made
+	scanned    bool
+	scannedAll bool // the last scan left no question
+	scanAt     time.Time
+	lastScan   time.Time
+	scanCost   time.Duration
+	seq        uint64
+	scratch    []byte // of skip
+	cutter     cutter
+	head       tail.Head
+	notes      notes
 
 	pool  *tail.Pool[producer.UserRecord]
 	wake  chan struct{} // capacity 1: memory came back or a span was completed
@@ -72,7 +78,9 @@ type flow struct {
 	failures  int
 	lastErr   error
 	retryAt   time.Time
+	blockedAt time.Time // of the first failure in a row
 	logged    time.Time
+	deadLog   time.Time     // when the last trouble with the dead letters was logged
 	retryWake chan struct{} // capacity 1: retry changed
 
 	outstanding atomic.Int64 // spans that are cut and not completed
@@ -80,21 +88,27 @@ type flow struct {
 	stats       counters
 }
 
-func newFlow(cfg FlowConfig, c *Config, store *position.Store, sink Sink, memory int64, soon chan struct{}) *flow {
+func newFlow(cfg FlowConfig, c *Config, store *position.Store, sink Sink, memory *tail.Budget[producer.UserRecord], soon chan struct{}) *flow {
 	fl := &flow{
 		cfg: cfg, fs: c.FS, store: store, sink: sink, once: c.Once, soon: soon,
-		log:       c.Logger.With(slog.String("flow", cfg.ID)),
-		dir:       filepath.Dir(cfg.FilePattern),
-		byID:      make(map[tail.ID]*file),
-		suspects:  make(map[tail.ID]*suspect),
-		scratch:   make([]byte, 64<<10),
-		wake:      make(chan struct{}, 1),
-		sendC:     make(chan *span, 2),
-		flush:     make(chan struct{}, 1),
-		listed:    make(map[*file]struct{}),
-		retryWake: make(chan struct{}, 1),
+		log:        c.Logger.With(slog.String("flow", cfg.ID)),
+		network:    c.NetworkFS,
+		dirs:       make(map[string]*directory),
+		byID:       make(map[tail.ID]*file),
+		uids:       make(map[uint64]struct{}),
+		orphans:    make(map[*file]struct{}),
+		orphanByID: make(map[tail.ID][]*file),
+		seeking:    make(map[*file]struct{}),
+		suspects:   make(map[tail.ID]*suspect),
+		scratch:    make([]byte, 64<<10),
+		wake:       make(chan struct{}, 1),
+		sendC:      make(chan *span, 2),
+		flush:      make(chan struct{}, 1),
+		listed:     make(map[*file]struct{}),
+		retryWake:  make(chan struct{}, 1),
 	}
-	fl.pool = tail.NewPool[producer.UserRecord](memory, fl.signal)
+	fl.cutter = newCutter(&fl.cfg, fl.log, fl.fs)
+	fl.pool = memory.Pool(fl.signal)
 	fl.progress.Store(time.Now().UnixNano())
 	return fl
 }
@@ -121,9 +135,21 @@ func (fl *flow) checkpoint() {
 	fl.dirty = nil
 	fl.mu.Unlock()
 	now := time.Now().Unix()
-	for _, g := range dirty {
-		e, drop := g.take()
-		if drop {
+	entries := make([]position.Entry, len(dirty))
+	drops := make([]bool, len(dirty))
+	for i, g := range dirty {
+		entries[i], drops[i] = g.take()
+	}
+	// What the positions pass must be on the disk before they are.
+	if err := fl.cutter.dead.store(); err != nil {
+		fl.deadTrouble(err)
+		for _, g := range dirty {
+			g.update(func(*position.Entry) {})
+		}
+		return
+	}
+	for i, e := range entries {
+		if drops[i] {
 			fl.store.Delete(e.Flow, e.UID)
 			continue
 		}
@@ -136,7 +162,7 @@ func (fl *flow) checkpoint() {
 func (fl *flow) run(ctx context.Context) {
 	fl.restore()
 	defer fl.stopReading()
-	events := fl.watch()
+	events := fl.events()
 
 	scan, poll := time.NewTimer(0), time.NewTimer(fl.cfg.PollInterval)
 	defer scan.Stop()
@@ -150,7 +176,7 @@ func (fl *flow) run(ctx context.Context) {
 		if fl.pending != nil {
 			send = fl.sendC
 		}
-		if fl.pending == nil && !fl.starved && len(fl.ready) > 0 {
+		if fl.pending == nil && !fl.starved && fl.ready.len() > 0 {
 			select {
 			case ev := <-events:
 				fl.noticed(ev)
@@ -180,41 +206,19 @@ func (fl *flow) run(ctx context.Context) {
 	}
 }
 
-// watch starts the watcher and returns its events; nil if there is none.
-func (fl *flow) watch() <-chan WatchEvent {
+// events returns the watcher's events; nil if there is none.
+func (fl *flow) events() <-chan WatchEvent {
 	if fl.watcher == nil {
 		return nil
 	}
-	if err := fl.watcher.Add(fl.dir); err != nil {
-		fl.log.Warn("no file events for the directory; polling it", slog.String("dir", fl.dir), slog.Any("err", err))
-		fl.stopWatching()
-		return nil
-	}
-	fl.dirID = fl.directory()
 	return fl.watcher.Events()
-}
-
-// directory returns the identity of the flow's directory, zero if there is none.
-func (fl *flow) directory() tail.ID {
-	fi, err := fl.fs.Stat(fl.dir)
-	if err != nil {
-		return tail.ID{}
-	}
-	return tail.IDOf(fl.dir, fi)
-}
-
-func (fl *flow) stopWatching() {
-	if fl.watcher == nil {
-		return
-	}
-	if err := fl.watcher.Close(); err != nil {
-		fl.log.Warn("cannot close the file watcher", slog.Any("err", err))
-	}
-	fl.watcher = nil
 }
 
 // noticed reacts to an event: a scan soon, or a look at a file that slept.
 func (fl *flow) noticed(ev WatchEvent) {
+	if ev.Lost {
+		fl.stats.overflows.Add(1)
+	}
 	if ev.Names {
 		fl.scanSoon(scanAfter)
 	}
@@ -222,10 +226,22 @@ func (fl *flow) noticed(ev WatchEvent) {
 		return
 	}
 	now := time.Now()
+	written := make(map[string]bool, len(ev.Written))
+	for _, path := range ev.Written {
+		written[path] = true
+		if fl.denied[path] {
+			fl.scanSoon(scanAfter) // it may be readable now
+		}
+	}
 	for _, g := range fl.byID {
 		// Those that are looked at in each poll need no event.
-		if g.f != nil && now.Sub(g.grew) > activeFor && slices.Contains(ev.Written, g.path) {
+		if now.Sub(g.grew) <= activeFor && g.f != nil || !written[g.path] {
+			continue
+		}
+		if g.f != nil {
 			fl.look(g, now)
+		} else {
+			fl.scanSoon(scanAfter) // opens it
 		}
 	}
 }
@@ -239,7 +255,7 @@ func (fl *flow) scanSoon(d time.Duration) {
 
 // finished reports, with once, whether every file is read to its end.
 func (fl *flow) finished() bool {
-	if !fl.scanned || fl.pending != nil || len(fl.ready) > 0 {
+	if !fl.scanned || fl.pending != nil || fl.ready.len() > 0 || !fl.scannedAll {
 		return false
 	}
 	for _, g := range fl.byID {
@@ -248,7 +264,7 @@ func (fl *flow) finished() bool {
 			fl.enqueue(g)
 		}
 	}
-	return len(fl.ready) == 0
+	return fl.ready.len() == 0
 }
 
 // stopReading ends the loop's work: what was cut and not handed over is read
@@ -262,10 +278,39 @@ func (fl *flow) stopReading() {
 		fl.chunk.Release()
 		fl.chunk = nil
 	}
-	fl.stopWatching()
+	if fl.watcher != nil {
+		if err := fl.watcher.Close(); err != nil {
+			fl.log.Warn("cannot close the file watcher", slog.Any("err", err))
+		}
+		fl.watcher = nil
+	}
 	for _, g := range fl.byID {
 		fl.closeFile(g)
 	}
+}
+
+// A queue holds the files that wait for their turn.
+type queue struct {
+	files []*file
+	first int
+}
+
+func (q *queue) len() int { return len(q.files) - q.first }
+
+func (q *queue) push(g *file) {
+	if q.first > len(q.files)/2 { // most of it is gone
+		n := copy(q.files, q.files[q.first:])
+		clear(q.files[n:])
+		q.files, q.first = q.files[:n], 0
+	}
+	q.files = append(q.files, g)
+}
+
+func (q *queue) pop() *file {
+	g := q.files[q.first]
+	q.files[q.first] = nil
+	q.first++
+	return g
 }
 
 // discard gives up a span that was not sent. It stays in its file's list and holds

@@ -23,8 +23,10 @@ type Warning struct {
 func (w Warning) String() string { return fmt.Sprintf("%s:%d: %s", w.File, w.Line, w.Text) }
 
 // LoadConfig reads an agent.json of the official Kinesis Agent as it is: flat keys
-// with dots, comments, scalars in quotes. Beside it, the flows of every file in a
-// directory agent.d are read too, in order of name.
+// with dots, comments, scalars in quotes. A file whose name ends in .yaml or .yml
+// holds the same in YAML, where a key with dots may also be mappings in mappings,
+// and where records are aggregated unless aggregation is false. Beside it, the
+// flows of every file in a directory agent.d are read too, in order of name.
 //
 // A key that is unknown, or that has no effect here, is a warning. A key whose
 // effect would be missed in what arrives is an error. The error joins everything
@@ -34,22 +36,46 @@ func (w Warning) String() string { return fmt.Sprintf("%s:%d: %s", w.File, w.Lin
 // AgentConfiguration.java, tailing/FileFlow.java, for keys and coercions.
 func LoadConfig(path string) (*Config, []Warning, error) {
 	l := &loader{cfg: &Config{}, bad: make(map[string]bool)}
-	src, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil, fmt.Errorf("agent: there is no configuration file %s; name it with -c, or write one with "+
-			`{"flows": [{"filePattern": "/var/log/app/*.log", "kinesisStream": "NAME"}]}`, path)
-	case err != nil:
-		return nil, nil, fmt.Errorf("agent: cannot read the configuration file: %w; run as a user that may", err)
+	src, err := readConfig(path)
+	if err != nil {
+		return nil, nil, err
 	}
 	l.main(path, src)
-	l.dropIns(filepath.Join(filepath.Dir(path), "agent.d"))
+	l.dropIns(DropInDir(path))
 	l.file = path
 	l.whole()
 	if len(l.errs) > 0 {
 		return nil, l.warnings, errors.Join(l.errs...)
 	}
 	return l.cfg, l.warnings, nil
+}
+
+// DropInDir returns the directory whose files add flows to the configuration at
+// path.
+func DropInDir(path string) string { return filepath.Join(filepath.Dir(path), "agent.d") }
+
+func readConfig(path string) ([]byte, error) {
+	src, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("agent: there is no configuration file %s; name it with -c, or write one with "+
+			`{"flows": [{"filePattern": "/var/log/app/*.log", "kinesisStream": "NAME"}]}`, path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("agent: cannot read the configuration file: %w; run as a user that may", err)
+	case err != nil:
+		return nil, fmt.Errorf("agent: cannot read the configuration file: %w; name another with -c", err)
+	}
+	return src, nil
+}
+
+// parseConfig parses the text of a file, and says in what language it is.
+func parseConfig(path string, src []byte) (*node, string, error) {
+	if isYAML(path) {
+		n, err := parseYAML(src)
+		return n, "YAML", err
+	}
+	n, err := parseJSON(src)
+	return n, "JSON", err
 }
 
 type loader struct {
@@ -73,10 +99,10 @@ func (l *loader) warn(line int, format string, args ...any) {
 // parse returns the fields of the object that a file holds; nil if it holds none.
 func (l *loader) parse(path string, src []byte) fields {
 	l.file = path
-	n, err := parseJSON(src)
+	n, language, err := parseConfig(path, src)
 	if err != nil {
 		se, _ := errors.AsType[*syntaxError](err)
-		l.fail(se.line, "no JSON: %s", se.text)
+		l.errs = append(l.errs, fmt.Errorf("%s:%d:%d: no %s: %s", path, se.line, se.col, language, se.text))
 		return nil
 	}
 	if n.fields == nil {
@@ -87,7 +113,7 @@ func (l *loader) parse(path string, src []byte) fields {
 }
 
 func (l *loader) main(path string, src []byte) {
-	object := l.parse(path, src)
+	object := flatten(l.parse(path, src), agentKeys)
 	known := append(slices.Sorted(maps.Keys(agentKeys)), "flows")
 	apply(l, object, "", l.cfg, agentKeys, known, func(f field) bool {
 		if f.key == "flows" {
@@ -153,10 +179,13 @@ func (l *loader) flows(f field) {
 			l.fail(n.line, "flows[%d] must be an object, in braces", i)
 			continue
 		}
-		var fc FlowConfig
+		fc := FlowConfig{Aggregation: isYAML(l.file), definition: string(n.appendJSON(nil))}
+		if isYAML(l.file) {
+			fc.definition = "yaml" + fc.definition // its defaults differ
+		}
 		l.bad = make(map[string]bool)
 		// partitionKey is our own and wins over the official partitionKeyOption.
-		ordered := slices.Clone(n.fields)
+		ordered := slices.Clone(flatten(n.fields, flowKeys))
 		slices.SortStableFunc(ordered, func(a, b field) int {
 			return cmp.Compare(btoi(b.key == "partitionKey"), btoi(a.key == "partitionKey"))
 		})
@@ -189,20 +218,46 @@ func (l *loader) checkFlow(n *node, i int, fc FlowConfig) {
 				line = f.line
 			}
 		}
-		if l.bad[p.key] || p.key == "kinesisStream" && l.bad["deliveryStream"] {
+		if l.bad[p.key] {
 			continue // reported already
 		}
 		l.fail(line, "flows[%d].%s: %s", i, p.key, p.text)
 	}
+	l.idleInFlow(n, i, &fc)
 	for j, other := range l.cfg.Flows {
-		if other.KinesisStream == fc.KinesisStream && other.FilePattern == fc.FilePattern {
+		if fc.ID == "" && other.ID == "" && other.flowID() == fc.flowID() {
 			l.fail(n.line, "flows[%d] has the stream and the file pattern of the flow in %s:%d; remove one of them",
 				i, l.files[j], l.lines[j])
+		} else if cmp.Or(fc.ID, fc.flowID()) == cmp.Or(other.ID, other.flowID()) {
+			l.fail(n.line, "flows[%d].id: %q is that of the flow in %s:%d; give one of them another",
+				i, cmp.Or(fc.ID, fc.flowID()), l.files[j], l.lines[j])
 		}
 	}
 	l.cfg.Flows = append(l.cfg.Flows, fc)
 	l.lines = append(l.lines, n.line)
 	l.files = append(l.files, l.file)
+}
+
+// idleInFlow warns of keys that have no effect with where the records go.
+func (l *loader) idleInFlow(n *node, i int, fc *FlowConfig) {
+	of, why := "kinesisStream", "it belongs to flows with deliveryStream; aggregation packs records for Kinesis"
+	if fc.Firehose() {
+		of, why = "deliveryStream", "deliveryStream takes its place, and has no partition keys"
+	}
+	for _, f := range n.fields {
+		if idleWith[of][f.key] {
+			l.warn(f.line, "flows[%d].%s: no effect: %s", i, f.key, why)
+		}
+		if f.key == "aggregatedRecordSizeBytes" && fc.Firehose() && fc.MultiLineStart != nil && fc.AggregatedRecordSizeBytes > 0 {
+			l.warn(f.line, "flows[%d].%s: no effect: records of several lines are not packed", i, f.key)
+		}
+	}
+}
+
+// idleWith are the keys of a flow without effect, by the key of where it goes.
+var idleWith = map[string]map[string]bool{
+	"kinesisStream":  {"aggregatedRecordSizeBytes": true},
+	"deliveryStream": {"kinesisStream": true, "partitionKeyOption": true, "partitionKey": true, "aggregation": true},
 }
 
 // whole checks what concerns all flows together.

@@ -1,6 +1,10 @@
 package agent
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // A metric is one line of what a collector exports.
 type metric struct {
@@ -31,6 +35,15 @@ func NewCollector(a *Agent) prometheus.Collector {
 	gauge("behind_bytes", "Bytes of all files that are not acknowledged.", func(s *FlowStatus) float64 { return float64(s.BehindBytes) })
 	gauge("budget_used_bytes", "Memory of records that are not acknowledged.", func(s *FlowStatus) float64 { return float64(s.MemoryBytes) })
 	gauge("consecutive_errors", "Batches refused in a row.", func(s *FlowStatus) float64 { return float64(s.ConsecutiveErrors) })
+	counter("watch_overflows_total", "Times that file events were lost; a scan follows.", func(s *FlowStatus) uint64 { return s.WatchOverflows })
+	counter("scans_total", "Scans of directories.", func(s *FlowStatus) uint64 { return s.Scans })
+	add("scan_seconds_total", "Time in scans of directories.", prometheus.CounterValue, func(s *FlowStatus) float64 { return s.ScanSeconds })
+	gauge("watched_directories", "Directories whose changes the system tells.", func(s *FlowStatus) float64 { return float64(s.WatchedDirs) })
+	gauge("polled_directories", "Directories that are looked at again and again.", func(s *FlowStatus) float64 { return float64(s.PolledDirs) })
+	gauge("behind_files", "Files with bytes that are not acknowledged.", func(s *FlowStatus) float64 { return float64(s.BehindFiles) })
+	gauge("oldest_unacked_seconds", "Time that the oldest unacknowledged records have waited.", func(s *FlowStatus) float64 { return s.OldestUnacked })
+	counter("acked_bytes_total", "Data of acknowledged records.", func(s *FlowStatus) uint64 { return s.AckedBytes })
+	counter("record_failures_total", "Records that failed, counted each time; they are sent again.", func(s *FlowStatus) uint64 { return s.RecordFailures })
 	gauge("blocked", "1 while the stream refuses records.", func(s *FlowStatus) float64 {
 		if s.State == "blocked" {
 			return 1
@@ -43,14 +56,27 @@ func NewCollector(a *Agent) prometheus.Collector {
 	c.records = prometheus.NewDesc("streamagent_records_total", "Records by what became of them.", []string{"flow", "result"}, nil)
 	c.lost = prometheus.NewDesc("streamagent_lost_bytes_total", "Bytes of files that were not delivered, by reason.", []string{"flow", "reason"}, nil)
 	c.rotations = prometheus.NewDesc("streamagent_rotations_total", "Rotations seen, by kind.", []string{"flow", "kind"}, nil)
+	c.options = prometheus.NewDesc("streamagent_option_records_total", "Records by what an option made of them.",
+		[]string{"flow", "position", "option", "result"}, nil)
+	c.ack = prometheus.NewDesc("streamagent_read_to_ack_seconds", "Time from the reading of records to their acknowledgement.", []string{"flow"}, nil)
+	c.state = prometheus.NewDesc("streamagent_flow_state", "1 for the state that the flow is in.", []string{"flow", "state"}, nil)
+	c.reload = prometheus.NewDesc("streamagent_config_reload_success", "0 if the last change of the configuration was not taken.", nil, nil)
 	c.age = prometheus.NewDesc("streamagent_checkpoint_age_seconds", "Time since all positions were durable.", nil, nil)
 	return c
 }
 
 type collector struct {
-	agent                         *Agent
-	metrics                       []metric
-	records, lost, rotations, age *prometheus.Desc
+	agent                                  *Agent
+	metrics                                []metric
+	records, lost, rotations, options, age *prometheus.Desc
+	ack, state, reload                     *prometheus.Desc
+}
+
+func flag(on bool) float64 {
+	if on {
+		return 1
+	}
+	return 0
 }
 
 // Describe implements [prometheus.Collector].
@@ -58,7 +84,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range c.metrics {
 		ch <- m.desc
 	}
-	for _, d := range []*prometheus.Desc{c.records, c.lost, c.rotations, c.age} {
+	for _, d := range []*prometheus.Desc{c.records, c.lost, c.rotations, c.options, c.age, c.ack, c.state, c.reload} {
 		ch <- d
 	}
 }
@@ -67,6 +93,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	status := c.agent.Status()
 	ch <- prometheus.MustNewConstMetric(c.age, prometheus.GaugeValue, status.CheckpointAge)
+	ch <- prometheus.MustNewConstMetric(c.reload, prometheus.GaugeValue, flag(status.ConfigError == ""))
 	for i := range status.Flows {
 		s := &status.Flows[i]
 		for _, m := range c.metrics {
@@ -74,11 +101,21 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for result, n := range map[string]uint64{
 			"sent": s.AckedRecords, "filtered": s.FilteredRecords, "parse_failed": s.UnparsedRecords, "oversize": s.OversizeRecords,
+			"dead_letter": s.DeadLetters,
 		} {
 			ch <- prometheus.MustNewConstMetric(c.records, prometheus.CounterValue, float64(n), s.ID, result)
 		}
+		ch <- prometheus.MustNewConstHistogram(c.ack, s.ReadToAck.Count, s.ReadToAck.Sum, s.ReadToAck.Counts, s.ID)
+		for _, state := range []string{"running", "blocked"} {
+			ch <- prometheus.MustNewConstMetric(c.state, prometheus.GaugeValue, flag(state == s.State), s.ID, state)
+		}
 		for reason, n := range s.LostBytes {
 			ch <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(n), s.ID, reason)
+		}
+		for i, o := range s.Options {
+			for result, n := range map[string]uint64{"converted": o.Out, "skipped": o.Skipped, "failed": o.Failed} {
+				ch <- prometheus.MustNewConstMetric(c.options, prometheus.CounterValue, float64(n), s.ID, strconv.Itoa(i), o.Option, result)
+			}
 		}
 		for kind, n := range s.Rotations {
 			ch <- prometheus.MustNewConstMetric(c.rotations, prometheus.CounterValue, float64(n), s.ID, kind)

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"cmp"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,74 +42,203 @@ func (fl *flow) truncated(g *file, size int64, now time.Time) {
 
 // detach makes an orphan of g: its file is no longer its own.
 func (fl *flow) detach(g *file, reason lossReason, now time.Time) {
-	delete(fl.byID, g.id)
-	fl.mu.Lock()
-	delete(fl.listed, g)
-	fl.mu.Unlock()
+	fl.delist(g)
 	g.id, g.birth = tail.ID{}, 0
 	g.window, g.reason = now.Add(fl.cfg.RotateWait), reason
 	g.update(func(e *position.Entry) { e.ID, e.Birth = g.id, 0 })
 	fl.orphan(g)
 }
 
+// orphan adds g to the orphans and forgets the oldest if they are too many.
+func (fl *flow) orphan(g *file) {
+	fl.addOrphan(g)
+	if len(fl.orphans) <= maxOrphans {
+		return
+	}
+	// Some at once, so that the search for them is seldom.
+	all := slices.SortedFunc(maps.Keys(fl.orphans), func(a, b *file) int { return cmp.Compare(a.orphaned, b.orphaned) })
+	for _, old := range all[:maxOrphans/8] {
+		fl.giveUp(old)
+		fl.removeOrphan(old)
+		delete(fl.uids, old.entry.UID)
+		old.end(true)
+	}
+}
+
+func (fl *flow) addOrphan(g *file) {
+	fl.seq++
+	g.orphaned = fl.seq
+	fl.orphans[g] = struct{}{}
+	if g.id != (tail.ID{}) {
+		fl.orphanByID[g.id] = append(fl.orphanByID[g.id], g)
+	}
+	if !g.window.IsZero() {
+		fl.seeking[g] = struct{}{}
+	}
+}
+
+func (fl *flow) removeOrphan(o *file) {
+	delete(fl.orphans, o)
+	delete(fl.seeking, o)
+	fl.forgetID(o)
+}
+
+// forgetID takes the inode from o's marks.
+func (fl *flow) forgetID(o *file) {
+	rest := slices.DeleteFunc(fl.orphanByID[o.id], func(g *file) bool { return g == o })
+	if len(rest) == 0 {
+		delete(fl.orphanByID, o.id)
+	} else {
+		fl.orphanByID[o.id] = rest
+	}
+}
+
 // adopt gives files to the orphans whose content they hold, first by inode, then
 // by content, and returns the files that are left.
-func (fl *flow) adopt(found []*candidate, now time.Time) []*candidate {
+func (fl *flow) adopt(s *sweep) []*candidate {
 	if len(fl.orphans) == 0 {
-		return found
+		return fl.dropGzips(s.found)
 	}
-	left := found[:0]
-	for _, c := range found {
+	var left []*candidate
+	for _, c := range s.found {
 		if o := fl.byInode(c); o != nil {
-			fl.resume(o, c, now)
+			if fl.measured(o, c, s) {
+				fl.resume(o, c, s.now)
+			}
 			continue
 		}
 		left = append(left, c)
+	}
+	if len(left) == 0 {
+		return nil
 	}
 	// The newest file first: content that several files share is most likely
 	// continued by it.
-	slices.SortStableFunc(left, func(a, b *candidate) int { return int(min(max(b.mtime-a.mtime, -1), 1)) })
-	found, left = left, nil
-	for _, c := range found {
-		if o := fl.byContent(c); o != nil {
-			fl.resume(o, c, now)
+	slices.SortStableFunc(left, func(a, b *candidate) int { return cmp.Compare(b.mtime, a.mtime) })
+	index := fl.indexContent()
+	rest := left[:0]
+	for _, c := range left {
+		if o := index.find(fl, c); o != nil {
+			if fl.measured(o, c, s) {
+				fl.resume(o, c, s.now)
+			}
 			continue
 		}
-		left = append(left, c)
+		rest = append(rest, c)
 	}
-	return left
+	return fl.dropGzips(rest)
+}
+
+// dropGzips lets go of the compressed files: they are read for orphans alone.
+func (fl *flow) dropGzips(found []*candidate) []*candidate {
+	return slices.DeleteFunc(found, func(c *candidate) bool {
+		if c.gz != nil {
+			fl.drop(c)
+		}
+		return c.gz != nil
+	})
+}
+
+// measured finds out how long the content of a compressed file is. It reports
+// whether the file can be read for o; one that is still being written will be.
+func (fl *flow) measured(o *file, c *candidate, s *sweep) bool {
+	if c.gz == nil {
+		return true
+	}
+	size, err := c.gz.Measure()
+	if err != nil || size < o.read {
+		fl.drop(c)
+		if err != nil && !o.window.IsZero() {
+			o.window = s.now.Add(fl.cfg.RotateWait)
+			s.again = true
+		}
+		return false
+	}
+	c.size = size
+	return true
 }
 
 // byInode returns the orphan that c is, as its inode and content say.
 func (fl *flow) byInode(c *candidate) *file {
-	for _, o := range fl.orphans {
-		if o.id != c.id || o.birth != 0 && c.birth != 0 && o.birth != c.birth {
+	var others []*file
+	defer func() {
+		for _, o := range others {
+			// The inode was given to another file, or the file has other content now.
+			fl.forgetID(o)
+			o.id, o.birth, o.reason = tail.ID{}, 0, lossTruncated
+			o.update(func(e *position.Entry) { e.ID, e.Birth = o.id, 0 })
+		}
+	}()
+	for _, o := range fl.orphanByID[c.id] {
+		if o.birth != 0 && c.birth != 0 && o.birth != c.birth {
 			continue
 		}
-		if c.size >= o.read && c.head.Has(o.prefix) && fl.marked(c, o) {
+		if o.blank() {
+			continue // there is nothing to tell it by, and nothing to go on from
+		}
+		if (c.gz != nil || c.size >= o.read) && c.head.Has(o.prefix) && fl.marked(c, o) {
 			return o
 		}
-		// The inode was given to another file, or the file has other content now.
-		o.id, o.birth, o.reason = tail.ID{}, 0, lossTruncated
-		o.update(func(e *position.Entry) { e.ID, e.Birth = o.id, 0 })
+		others = append(others, o)
 	}
 	return nil
 }
 
-// byContent returns the orphan that c is a copy of, or the moved file. One that was
-// read to its end and done with is only taken for the same file restored.
-func (fl *flow) byContent(c *candidate) *file {
+// A contentIndex finds orphans by how their files begin.
+type contentIndex struct {
+	lens     map[int]bool // of the prefixes
+	byPrefix map[tail.Print][]*file
+	restored map[string][]*file // by path
+}
+
+// indexContent returns the index of the orphans that look for their content. One
+// that was read to its end and done with is only taken for the same file restored,
+// at the start.
+func (fl *flow) indexContent() *contentIndex {
+	x := &contentIndex{lens: make(map[int]bool), byPrefix: make(map[tail.Print][]*file), restored: make(map[string][]*file)}
+	for o := range fl.seeking {
+		x.lens[o.prefix.Len] = true
+		x.byPrefix[o.prefix] = append(x.byPrefix[o.prefix], o)
+	}
+	if fl.scanned {
+		return x
+	}
+	for o := range fl.orphans {
+		if o.ended && o.reason == lossMissing {
+			x.restored[o.path] = append(x.restored[o.path], o)
+		}
+	}
+	return x
+}
+
+// find returns the orphan that c is a copy of, or the moved file.
+func (x *contentIndex) find(fl *flow, c *candidate) *file {
 	var best *file
-	for _, o := range fl.orphans {
-		restored := o.ended && o.reason == lossMissing && !fl.scanned &&
-			o.path == c.path && o.size == c.size && o.mtime == c.mtime
+	better := func(o *file) bool {
+		if best == nil || (o.path == c.path) != (best.path == c.path) {
+			return best == nil || o.path == c.path
+		}
+		return o.orphaned < best.orphaned // an order, whatever the map's is
+	}
+	fits := func(o *file) bool {
 		// A few bytes say little, unless they are all there was and the names agree too.
 		enough := o.prefix.Len >= tail.PrefixMin || o.read > 0 && int64(o.prefix.Len) >= o.read &&
 			o.reason == lossTruncated && strings.HasPrefix(c.path, o.path)
-		if o.window.IsZero() && !restored || !enough || c.size < o.read {
+		return enough && (c.gz != nil || c.size >= o.read) && fl.marked(c, o)
+	}
+	for n := range x.lens {
+		p, ok := c.head.First(n)
+		if !ok {
 			continue
 		}
-		if c.head.Has(o.prefix) && fl.marked(c, o) && (best == nil || o.path == c.path) {
+		for _, o := range x.byPrefix[p] {
+			if _, still := fl.seeking[o]; still && better(o) && fits(o) {
+				best = o
+			}
+		}
+	}
+	for _, o := range x.restored[c.path] {
+		if _, still := fl.orphans[o]; still && o.size == c.size && o.mtime == c.mtime && c.head.Has(o.prefix) && better(o) && fits(o) {
 			best = o
 		}
 	}
@@ -116,7 +247,7 @@ func (fl *flow) byContent(c *candidate) *file {
 
 // resume makes a live generation of the orphan o again, on the file c.
 func (fl *flow) resume(o *file, c *candidate, now time.Time) {
-	fl.orphans = slices.DeleteFunc(fl.orphans, func(g *file) bool { return g == o })
+	fl.removeOrphan(o)
 	o.f, o.id, o.birth, o.listed, o.misses, o.idleSize = c.f, c.id, c.birth, true, 0, -1
 	o.prevPath = ""
 	if c.path != o.path {
@@ -126,10 +257,15 @@ func (fl *flow) resume(o *file, c *candidate, now time.Time) {
 	if b, err := tail.Before(c.f, o.read, &o.before); err == nil {
 		o.nbefore = len(b)
 	}
+	o.remote = fl.remote(c.path)
 	copied := o.reason == lossTruncated && !o.window.IsZero()
 	o.window, o.grew, o.long = time.Time{}, now, nil
 	if (copied || c.sibling) && !o.rotated {
-		fl.rotate(o, now, "copy")
+		kind := "copy"
+		if c.gz != nil {
+			kind = "compress"
+		}
+		fl.rotate(o, now, kind)
 	}
 	o.rotatedAt = now
 	if o.ended && c.size > o.read {
@@ -149,25 +285,31 @@ func (fl *flow) resume(o *file, c *candidate, now time.Time) {
 // closeWindows ends the search for the orphans whose time is over and counts what
 // they had not read. It reports whether others still wait.
 func (fl *flow) closeWindows(now time.Time) (waiting bool) {
-	for _, o := range fl.orphans {
-		if o.window.IsZero() {
-			continue
-		}
+	for o := range fl.seeking {
 		if now.Before(o.window) {
 			waiting = true
 			continue
 		}
-		o.window = time.Time{}
-		lost := max(0, o.size-o.read)
-		if lost > 0 {
-			fl.lost(o.reason, lost)
-			fl.log.Warn("bytes were gone before they were read",
-				slog.String("path", o.path), slog.Int64("bytes", lost), slog.String("reason", o.reason.String()))
-		}
-		o.update(func(e *position.Entry) { e.Lost = lost > 0 })
-		o.end(false)
+		fl.giveUp(o)
 	}
 	return waiting
+}
+
+// giveUp ends the search of an orphan.
+func (fl *flow) giveUp(o *file) {
+	if o.window.IsZero() {
+		return
+	}
+	o.window = time.Time{}
+	delete(fl.seeking, o)
+	lost := max(0, o.size-o.read)
+	if lost > 0 {
+		fl.lost(o.reason, lost)
+		fl.log.Warn("bytes were gone before they were read",
+			slog.String("path", o.path), slog.Int64("bytes", lost), slog.String("reason", o.reason.String()))
+	}
+	o.update(func(e *position.Entry) { e.Lost = lost > 0 })
+	o.end(false)
 }
 
 // suspicious reports whether c may be a copy in the making of a live file. It is
@@ -203,7 +345,11 @@ func (fl *flow) originalOf(c *candidate) *file {
 		if g.f == nil || g.read == 0 || g.rotated && !g.deleted {
 			continue
 		}
-		if !g.deleted && len(filepath.Base(g.path)) >= len(filepath.Base(c.path)) {
+		name := len(filepath.Base(g.path))
+		if g.prevPath != "" {
+			name = min(name, len(filepath.Base(g.prevPath)))
+		}
+		if !g.deleted && name >= len(filepath.Base(c.path)) {
 			continue // a copy has the longer name
 		}
 		// The hash tells even when the original has other content by now; the content

@@ -2,15 +2,12 @@ package agent
 
 import (
 	"bytes"
-	"crypto/md5"
-	"encoding/hex"
 	"errors"
 	"io"
 	"time"
 
 	"github.com/streamkit/streamkit/agent/internal/position"
 	"github.com/streamkit/streamkit/agent/internal/tail"
-	"github.com/streamkit/streamkit/agent/internal/transform"
 	"github.com/streamkit/streamkit/producer"
 )
 
@@ -91,10 +88,14 @@ func (fl *flow) look(g *file, now time.Time) {
 			fl.rotate(g, now, "delete")
 		}
 	}
+	if g.deleted && g.read < size && fl.cfg.CloseDeletedAfter >= 0 && now.Sub(g.readAt()) >= fl.cfg.CloseDeletedAfter {
+		fl.abandon(g, now)
+		return
+	}
 	switch {
 	case g.read < size && g.idleSize != size:
 		fl.enqueue(g)
-	case g.read < size && fl.cfg.MultiLineStart != nil && now.Sub(g.grew) >= fl.cfg.MultiLineFlush:
+	case g.read < size && fl.overdue(g):
 		fl.enqueue(g)
 	}
 	if g.rotated && !g.ended && now.Sub(g.grew) >= fl.cfg.RotateWait && now.Sub(g.rotatedAt) >= fl.cfg.RotateWait {
@@ -105,6 +106,27 @@ func (fl *flow) look(g *file, now time.Time) {
 		}
 		fl.ended(g, now)
 	}
+}
+
+// readAt returns when the file last made progress: when something of it was read,
+// when it grew, or when it lost its name.
+func (g *file) readAt() time.Time {
+	last := g.grew
+	for _, at := range []time.Time{g.progress, g.rotatedAt} {
+		if at.After(last) {
+			last = at
+		}
+	}
+	return last
+}
+
+// abandon closes a deleted file that takes up the disk and is not read.
+func (fl *flow) abandon(g *file, now time.Time) {
+	fl.closeFile(g)
+	fl.delist(g)
+	g.window, g.reason = now, lossDeleted
+	fl.orphan(g)
+	fl.giveUp(g)
 }
 
 // ended lets go of a rotated file that is read to its end.
@@ -119,7 +141,7 @@ func (fl *flow) ended(g *file, now time.Time) {
 	}
 	g.end(g.deleted)
 	if !g.listed {
-		fl.forget(g)
+		fl.forget(g, now)
 	}
 }
 
@@ -142,16 +164,13 @@ func (fl *flow) checkPrefix(g *file, size int64) bool {
 func (fl *flow) enqueue(g *file) {
 	if !g.queued {
 		g.queued = true
-		fl.ready = append(fl.ready, g)
+		fl.ready.push(g)
 	}
 }
 
 // step gives the next ready file its turn.
 func (fl *flow) step() {
-	g := fl.ready[0]
-	rest := copy(fl.ready, fl.ready[1:])
-	fl.ready[rest] = nil
-	fl.ready = fl.ready[:rest]
+	g := fl.ready.pop()
 	g.queued = false
 	if g.f == nil {
 		return
@@ -297,8 +316,8 @@ func (fl *flow) skip(g *file) (more bool, err error) {
 		return false, nil
 	}
 	end := int64(-1)
-	if i := bytes.IndexByte(fl.scratch[:want], '\n'); i >= 0 {
-		end = l.scan + int64(i) + 1
+	if n := fl.lineEnd(g, fl.scratch[:want], l.scan); n > 0 {
+		end = l.scan + int64(n)
 	} else if l.scan += want; l.scan == g.size {
 		if !g.final {
 			g.idleSize = g.size
@@ -317,132 +336,11 @@ func (fl *flow) skip(g *file) (more bool, err error) {
 	s := newSpan()
 	s.chunk = l.chunk // the span takes over the line's share
 	size := int(end - g.read)
-	s.recs = fl.emit(s, s.chunk.Recs[:0], g, l.data, size)
+	s.recs = fl.emit(s, s.chunk.Recs[:0], g, piece{data: l.data, off: g.read, missing: size - len(l.data), inChunk: true})
 	g.read, g.nbefore = end, len(b)
 	fl.stats.read.Add(uint64(size))
 	fl.queue(g, s, tail.PrintOf(b))
 	return g.read < g.size, nil
-}
-
-// maxData is the most bytes of a record without its partition key.
-func (fl *flow) maxData() int { return fl.cfg.MaxRecordBytes - keyReserve }
-
-// cut cuts the whole records out of data, and with g.final at the end of the file
-// the rest too. It returns how many bytes that took.
-func (fl *flow) cut(g *file, c *chunk, data []byte, atEnd bool) (*span, int) {
-	s := newSpan()
-	start := len(c.Recs)
-	recs := c.Recs
-	pos := 0
-	if g.nul && g.read == 0 {
-		pos = len(data) - len(bytes.TrimLeft(data, "\x00"))
-		g.nul = pos == len(data) && atEnd && !g.final
-		fl.lost(lossHole, int64(pos))
-	}
-	raw := fl.cfg.DataProcessing == nil && fl.cfg.PartitionKey != KeyDeterministic
-	limit := fl.maxData()
-	for pos < len(data) && len(recs) < cap(recs) {
-		n := fl.boundary(g, data[pos:], atEnd)
-		if n == 0 {
-			break
-		}
-		rec := data[pos : pos+n]
-		pos += n
-		switch {
-		case g.headerLeft > 0:
-			g.headerLeft--
-			fl.stats.filtered.Add(1)
-		case raw && n <= limit:
-			recs = append(recs, producer.UserRecord{PartitionKey: g.key, Data: rec})
-		default:
-			recs = fl.emit(s, recs, g, rec, n)
-		}
-	}
-	c.Recs = recs
-	s.recs = recs[start:len(recs):len(recs)]
-	s.chunk = c
-	return s, pos
-}
-
-// boundary returns the length of the record at the start of data, or 0 if its end
-// is not there yet.
-func (fl *flow) boundary(g *file, data []byte, atEnd bool) int {
-	if fl.cfg.MultiLineStart != nil && g.headerLeft == 0 {
-		return fl.multiLine(g, data, atEnd)
-	}
-	if i := bytes.IndexByte(data, '\n'); i >= 0 {
-		return i + 1
-	}
-	if atEnd && g.final {
-		return len(data)
-	}
-	return 0
-}
-
-// multiLine is boundary where a record ends before the next line that starts one.
-func (fl *flow) multiLine(g *file, data []byte, atEnd bool) int {
-	pos := 0
-	for {
-		i := bytes.IndexByte(data[pos:], '\n')
-		if i < 0 {
-			break
-		}
-		end := pos + i + 1
-		if pos > 0 {
-			if loc := fl.cfg.MultiLineStart.FindIndex(data[pos:end]); loc != nil && loc[0] == 0 {
-				return pos
-			}
-			if end > fl.maxData() {
-				return pos // too long: closed at the last line that fits
-			}
-		}
-		pos = end
-	}
-	switch {
-	case atEnd && g.final:
-		return len(data)
-	case atEnd && time.Since(g.grew) >= fl.cfg.MultiLineFlush:
-		return pos
-	case len(data) >= fl.maxData():
-		return pos
-	}
-	return 0
-}
-
-// emit appends the record rec, of which size bytes are in the file, converted, cut
-// and with its key.
-func (fl *flow) emit(s *span, recs []producer.UserRecord, g *file, rec []byte, size int) []producer.UserRecord {
-	if fl.cfg.DataProcessing != nil {
-		start := len(s.arena)
-		var res transform.Result
-		s.arena, fl.conv, res = fl.cfg.DataProcessing.Append(s.arena, rec, fl.conv)
-		switch res {
-		case transform.Skipped:
-			fl.stats.filtered.Add(1)
-			return recs
-		case transform.Failed:
-			fl.stats.unparsed.Add(1)
-		case transform.Converted:
-		}
-		size += len(s.arena) - start - len(rec)
-		rec = s.arena[start:len(s.arena):len(s.arena)]
-	}
-	if limit := fl.maxData(); len(rec) > limit || size > len(rec) {
-		// A copy: the bytes of the chunk are still needed as they are in the file.
-		term := fl.cfg.TruncatedRecordTerminator
-		keep := min(limit, len(rec)) - len(term)
-		fl.stats.oversize.Add(1)
-		fl.lost(lossOversize, int64(size-keep))
-		rec = append(bytes.Clone(rec[:keep]), term...)
-	}
-	key := g.key
-	if fl.cfg.PartitionKey == KeyDeterministic {
-		sum := md5.Sum(rec)
-		var b [2 * md5.Size]byte
-		hex.Encode(b[:], sum[:])
-		key = string(b[:])
-	}
-	return append(recs, producer.UserRecord{PartitionKey: key, Data: rec})
 }
 
 // finishCut moves g past the bytes that went into s and queues s.
@@ -465,7 +363,11 @@ func (fl *flow) finishCut(g *file, s *span, used []byte) {
 func (fl *flow) queue(g *file, s *span, marker tail.Print) {
 	fl.seq++
 	s.g, s.seq, s.end, s.marker, s.headerLeft = g, fl.seq, g.read, marker, g.headerLeft
+	s.born = time.Now()
 	g.idleSize = -1
+	if g.deleted {
+		g.progress = time.Now()
+	}
 	g.readNow.Store(g.read)
 	fl.outstanding.Add(1)
 	fl.stats.records.Add(uint64(len(s.recs)))

@@ -2,7 +2,6 @@ package agent_test
 
 import (
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -28,106 +27,6 @@ func TestTail(t *testing.T) {
 			t.Errorf("Run: %v", err)
 		}
 	})
-}
-
-// TestRotation runs each way of rotation three times: with the agent running, with
-// it stopped, and with it killed meanwhile.
-func TestRotation(t *testing.T) {
-	for _, tt := range []struct {
-		name   string
-		flow   agent.FlowConfig
-		rotate func(w *world)
-	}{
-		{name: "rename_create", rotate: func(w *world) {
-			w.rename("app.log", "app.log.1")
-			w.lines("app.log", 10)
-		}},
-		{name: "rename_create_plain_filename", flow: agent.FlowConfig{FilePattern: "app.log"}, rotate: func(w *world) {
-			w.rename("app.log", "app.log.1")
-			w.lines("app.log", 10)
-		}},
-		{name: "rename_write_create", rotate: func(w *world) {
-			w.rename("app.log", "app.log.1")
-			w.lines("app.log.1", 10) // the writer has not noticed yet
-			w.lines("app.log", 10)
-		}},
-		{name: "rename_chain", rotate: func(w *world) {
-			w.rename("app.log", "app.log.1")
-			w.lines("app.log", 10)
-			w.rename("app.log.1", "app.log.2")
-			w.rename("app.log", "app.log.1")
-			w.lines("app.log", 10)
-		}},
-		{name: "dateext_create", rotate: func(w *world) {
-			w.rename("app.log", "app.log-20260101")
-			w.lines("app.log", 10)
-		}},
-		{name: "copytruncate_copy_in_pattern", rotate: func(w *world) {
-			w.copyFile("app.log", "app.log.1")
-			w.truncate("app.log")
-			w.lines("app.log", 10)
-		}},
-		{name: "copytruncate_copy_out_of_pattern", flow: agent.FlowConfig{FilePattern: "app.log"}, rotate: func(w *world) {
-			w.copyFile("app.log", "app.log.1")
-			w.truncate("app.log")
-			w.lines("app.log", 10)
-		}},
-		{name: "truncate_refill_larger", rotate: func(w *world) {
-			w.copyFile("app.log", "app.log.1")
-			w.truncate("app.log")
-			w.lines("app.log", 3000)
-		}},
-		{name: "slow_copytruncate", rotate: func(w *world) {
-			w.copyFile("app.log", "app.log.1")
-			w.settle(3 * time.Second)
-			w.truncate("app.log")
-			w.lines("app.log", 10)
-		}},
-		{name: "atomic_replace", rotate: func(w *world) {
-			w.copyFile("app.log", "app.log.1") // as a backup, or the old content is gone
-			w.lines("other", 10)
-			w.rename("other", "app.log")
-		}},
-	} {
-		for _, while := range []string{"running", "stopped", "killed"} {
-			t.Run(tt.name+"/"+while, func(t *testing.T) {
-				bubble(t, tt.flow, func(w *world) {
-					w.lines("app.log", 500)
-					w.start()
-					w.settle(2 * time.Second)
-					w.lines("app.log", 20)
-					duplicates := 0
-					switch while {
-					case "stopped":
-						w.settle(2 * time.Second)
-						if err := w.stop(); err != nil {
-							t.Fatal(err)
-						}
-						w.lines("app.log", 20)
-					case "killed":
-						w.settle(150 * time.Millisecond)
-						w.kill()
-						duplicates = 20
-						w.lines("app.log", 20)
-					}
-					tt.rotate(w)
-					if while != "running" {
-						w.start()
-					}
-					w.settle(30 * time.Second)
-					w.lines("app.log", 10)
-					w.settle(30 * time.Second)
-					w.verify(duplicates)
-					if s := w.status(); s.LostBytes["truncated"]+s.LostBytes["missing"] != 0 {
-						t.Errorf("lost bytes %v, but nothing was lost", s.LostBytes)
-					}
-					if err := w.stop(); err != nil {
-						t.Errorf("Run: %v", err)
-					}
-				})
-			})
-		}
-	}
 }
 
 func TestDeleteUnread(t *testing.T) {
@@ -230,25 +129,6 @@ func TestUnterminatedLastLine(t *testing.T) {
 		w.lines("app.log", 1)
 		w.settle(30 * time.Second)
 		w.verify(0)
-		if err := w.stop(); err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	})
-}
-
-func TestRotateTenPerSecond(t *testing.T) {
-	bubble(t, agent.FlowConfig{PartitionKey: agent.KeyFile}, func(w *world) {
-		w.start()
-		for i := range 60 {
-			w.lines("app.log", 20)
-			w.settle(100 * time.Millisecond)
-			w.rename("app.log", "app.log."+strings.Repeat("i", i+1))
-		}
-		w.settle(time.Minute)
-		w.verify(0)
-		if s := w.status(); s.OpenFiles > 2 {
-			t.Errorf("%d files are open long after", s.OpenFiles)
-		}
 		if err := w.stop(); err != nil {
 			t.Errorf("Run: %v", err)
 		}

@@ -20,10 +20,11 @@ type candidate struct {
 	path    string
 	id      tail.ID
 	birth   int64
-	size    int64
+	size    int64 // of a compressed file, 0 until it is measured
 	mtime   int64
 	head    tail.Head
-	sibling bool // its name is not the flow's, only like one of it
+	sibling bool       // its name is not the flow's, only like one of it
+	gz      *tail.Gzip // what f is, if the file is compressed
 }
 
 // A suspect is a file that begins as a live one does: it may become the copy that
@@ -33,6 +34,43 @@ type suspect struct {
 	since, grew time.Time
 }
 
+// A sweep is what one scan has seen.
+type sweep struct {
+	now    time.Time
+	byPath map[string]tail.ID
+	unseen map[string]bool // paths and directories that could not be looked at
+	found  []*candidate
+	ids    map[tail.ID]bool // of found
+	later  []sighting
+	sought *names
+	again  bool // a question is left that another scan answers
+	full   bool // no more files can be opened
+}
+
+// A sighting is a file that must be opened, once all are known that need not be:
+// some of those may have to be closed for it.
+type sighting struct {
+	path string
+	fi   fs.FileInfo
+	ours bool
+	g    *file // what it is if it was closed and has changed; nil if it is not known
+}
+
+// blind reports whether the sweep could not see what is at path.
+func (s *sweep) blind(path string) bool {
+	if len(s.unseen) == 0 {
+		return false
+	}
+	for !s.unseen[path] {
+		up := filepath.Dir(path)
+		if up == path {
+			return false
+		}
+		path = up
+	}
+	return true
+}
+
 // restore makes orphans of what the store knows: the first scan looks for their
 // files.
 func (fl *flow) restore() {
@@ -40,6 +78,10 @@ func (fl *flow) restore() {
 	fl.fresh = len(entries) == 0
 	window := time.Now().Add(fl.cfg.RotateWait)
 	for _, e := range entries {
+		fl.uids[e.UID] = struct{}{}
+		if e.UID == startedUID {
+			continue
+		}
 		g := &file{
 			flow: fl, entry: e, path: e.Path, id: e.ID, birth: e.Birth, read: e.Committed, size: e.Size, mtime: e.ModTime,
 			prefix: e.Prefix, idleSize: -1, headerLeft: e.HeaderLeft, rotated: e.Rotated, ended: e.Done, reason: lossMissing,
@@ -50,19 +92,33 @@ func (fl *flow) restore() {
 		if !e.Done && !e.Lost {
 			g.window = window
 		}
-		fl.orphans = append(fl.orphans, g)
+		fl.addOrphan(g)
 	}
 }
 
-// scan compares the directory with what is known. It is the truth; events only
+// started stores that the flow has looked for files once, even if there was none:
+// those that come later are read from their start, whatever happens in between.
+func (fl *flow) started() {
+	if !fl.fresh {
+		return
+	}
+	fl.fresh = false
+	fl.uids[startedUID] = struct{}{}
+	fl.store.Put(position.Entry{Flow: fl.cfg.ID, UID: startedUID, Updated: time.Now().Unix()})
+	poke(fl.soon)
+}
+
+// scan compares the directories with what is known. It is the truth; events only
 // make it come sooner.
 func (fl *flow) scan() {
 	start := time.Now()
-	again := fl.scanDir(start)
+	again := fl.sweep(start)
 	fl.lastScan = time.Now()
 	fl.scanCost = fl.lastScan.Sub(start)
+	fl.stats.scans.Add(1)
+	fl.stats.scanNanos.Add(int64(fl.scanCost))
 	wait := fl.cfg.ScanInterval
-	if fl.watcher == nil {
+	if fl.watcher == nil || fl.polled {
 		wait = min(wait, max(fl.cfg.PollInterval, 20*fl.scanCost))
 	}
 	if again {
@@ -71,130 +127,203 @@ func (fl *flow) scan() {
 	fl.scanAt = fl.lastScan.Add(wait)
 }
 
-// scanDir reports whether it left a question that another scan answers.
-func (fl *flow) scanDir(now time.Time) (again bool) {
-	if fl.watcher != nil && fl.directory() != fl.dirID {
-		// The watch is on a directory that has another name now, or none.
-		fl.log.Warn("the directory was replaced; polling it from now on", slog.String("dir", fl.dir))
-		fl.stopWatching()
-	}
-	entries, err := fl.fs.ReadDir(fl.dir)
-	if err != nil {
-		// Nothing is concluded from what cannot be seen.
-		fl.trouble(fl.dir, "cannot read the directory", err)
-		return false
-	}
-	whole := true // every name that matters was looked at
-	byPath := make(map[string]tail.ID, len(entries))
+// sweep reports whether it left a question that another scan answers.
+func (fl *flow) sweep(now time.Time) (again bool) {
+	s := &sweep{now: now, byPath: make(map[string]tail.ID), unseen: make(map[string]bool), ids: make(map[tail.ID]bool), sought: fl.sought()}
 	for _, g := range fl.byID {
 		g.listed = false
 	}
-	var found []*candidate
-	sought := fl.sought()
+	fl.denied = make(map[string]bool)
+	fl.directories(s)
+	for path, d := range fl.dirs {
+		if len(d.globs) > 0 {
+			fl.sweepDir(s, path, d.globs)
+		}
+	}
+	for _, path := range fl.rotatedDirs() {
+		fl.sweepDir(s, path, nil)
+	}
+	for _, at := range s.later {
+		fl.sweepLater(s, at)
+	}
+	s.found = fl.adopt(s)
+	for _, c := range s.found {
+		switch {
+		case c.sibling:
+			fl.drop(c)
+		case fl.suspicious(c, now):
+			fl.drop(c)
+			s.again = true
+		default:
+			fl.admit(c, s)
+		}
+	}
+	fl.started()
+	fl.scanned = true
+	if fl.vanished(s) {
+		s.again = true
+	}
+	if fl.once && !s.full {
+		now = now.Add(fl.cfg.RotateWait + 1) // there is no later scan
+	}
+	if fl.closeWindows(now) {
+		s.again = true
+	}
+	fl.limitOpen(0)
+	fl.scannedAll = !s.full
+	return s.again
+}
+
+// sweepDir looks at the files of one directory: those that globs match, and those
+// with the names that orphans look for.
+func (fl *flow) sweepDir(s *sweep, dir string, globs []*tail.Glob) {
+	entries, err := fl.fs.ReadDir(dir)
+	if err != nil {
+		// Nothing is concluded from what cannot be seen.
+		s.unseen[dir] = true
+		if globs != nil || !errors.Is(err, fs.ErrNotExist) {
+			fl.trouble(dir, "cannot read the directory", err)
+		}
+		return
+	}
 	for _, e := range entries {
-		ours := fl.cfg.matches(e.Name())
-		if !ours && !sibling(e.Name(), sought) {
+		path := filepath.Join(dir, e.Name())
+		ours := slices.ContainsFunc(globs, func(g *tail.Glob) bool { return g.Match(e.Name()) }) && !fl.cfg.leftOut(path)
+		if !ours && !s.sought.like(e.Name()) {
 			continue
 		}
-		path := filepath.Join(fl.dir, e.Name())
 		fi, err := fl.fs.Stat(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			continue
 		case err != nil:
-			whole = false
+			s.unseen[path], fl.denied[path] = true, true
 			fl.trouble(path, "cannot stat", err)
-			continue
 		case !fi.Mode().IsRegular():
 			if ours {
 				fl.trouble(path, "not a regular file", nil)
 			}
-			continue
+		default:
+			fl.sweepFile(s, path, fi, ours)
 		}
-		id := tail.IDOf(path, fi)
-		if g := fl.byID[id]; g != nil {
-			if c := fl.present(g, path, fi, byPath, now); c != nil {
-				found = append(found, c)
-			}
-			continue
-		}
-		c, err := fl.open(path)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
-		case err != nil:
-			whole = false
-			fl.trouble(path, "cannot open", err)
-			continue
-		}
-		if g := fl.byID[c.id]; g != nil { // renamed to here in between
-			fl.drop(c)
-			if g.f != nil {
-				fl.present(g, path, fi, byPath, now)
-			} else {
-				again = true
-			}
-			continue
-		}
-		c.sibling = !ours
-		byPath[path] = c.id
-		if twin(found, c) { // a hard link
-			fl.drop(c)
-			continue
-		}
-		found = append(found, c)
 	}
-	found = fl.adopt(found, now)
-	for _, c := range found {
-		if c.sibling {
-			fl.drop(c)
-			continue
-		}
-		if fl.suspicious(c, now) {
-			fl.drop(c)
-			again = true
-			continue
-		}
-		fl.admit(c, now)
-	}
-	fl.fresh = false
-	fl.scanned = true
-	if whole && fl.vanished(byPath, now) {
-		again = true
-	}
-	if fl.once {
-		now = now.Add(fl.cfg.RotateWait + 1) // there is no later scan
-	}
-	if fl.closeWindows(now) {
-		again = true
-	}
-	fl.limitOpen()
-	return again
 }
 
-func twin(found []*candidate, c *candidate) bool {
-	for _, o := range found {
-		if o.id == c.id {
+func (fl *flow) sweepFile(s *sweep, path string, fi fs.FileInfo, ours bool) {
+	id := tail.IDOf(path, fi)
+	if g := fl.byID[id]; g != nil {
+		fl.present(g, path, fi, s)
+		return
+	}
+	if s.ids[id] { // a hard link
+		s.byPath[path] = id
+		return
+	}
+	if ours && fl.cfg.IgnoreOlder > 0 && s.now.Sub(fi.ModTime()) > fl.cfg.IgnoreOlder && len(fl.seeking) == 0 && len(fl.orphanByID[id]) == 0 {
+		return
+	}
+	s.later = append(s.later, sighting{path: path, fi: fi, ours: ours})
+}
+
+// sweepLater opens a file that a sweep has come across.
+func (fl *flow) sweepLater(s *sweep, at sighting) {
+	path := at.path
+	if at.g != nil {
+		if at.g.f != nil {
+			return
+		}
+		if c := fl.wakeFile(at.g, path, s); c != nil {
+			s.ids[c.id] = true
+			s.found = append(s.found, c)
+		}
+		return
+	}
+	if !fl.mayOpen(s) {
+		return
+	}
+	c, err := fl.open(path)
+	if vfs.Passing(err) {
+		s.again = true
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return
+	case err != nil:
+		fl.denied[path] = true
+		for _, o := range fl.orphanByID[tail.IDOf(path, at.fi)] {
+			if _, ok := fl.seeking[o]; ok {
+				o.window = s.now.Add(fl.cfg.RotateWait) // it is there
+			}
+		}
+		fl.trouble(path, "cannot open", err)
+		return
+	}
+	if g := fl.byID[c.id]; g != nil { // renamed to here in between
+		fl.drop(c)
+		if g.f != nil {
+			fl.present(g, path, at.fi, s)
+		} else {
+			s.again = true
+		}
+		return
+	}
+	c.sibling = !at.ours
+	s.byPath[path] = c.id
+	if s.ids[c.id] {
+		fl.drop(c)
+		return
+	}
+	s.ids[c.id] = true
+	s.found = append(s.found, c)
+}
+
+// names are those that the orphans look for their content under.
+type names struct {
+	whole map[string]bool
+	stems map[string][]string // of a name that ends in an extension: the extensions
+	gzip  bool
+}
+
+// sought returns the names of the orphans that look for their content; nil if
+// there is none.
+func (fl *flow) sought() *names {
+	if len(fl.seeking) == 0 {
+		return nil
+	}
+	n := &names{whole: make(map[string]bool), stems: make(map[string][]string), gzip: !fl.cfg.SkipRotatedGzip}
+	for o := range fl.seeking {
+		base := strings.TrimSuffix(filepath.Base(o.path), ".gz")
+		n.whole[base] = true
+		if ext := filepath.Ext(base); ext != "" && len(ext) < len(base) {
+			stem := strings.TrimSuffix(base, ext)
+			if !slices.Contains(n.stems[stem], ext) {
+				n.stems[stem] = append(n.stems[stem], ext)
+			}
+		}
+	}
+	return n
+}
+
+// like reports whether a name may be where the content of one of the files sought
+// went: rotation adds to a name, at its end or before its extension.
+func (n *names) like(name string) bool {
+	if n == nil {
+		return false
+	}
+	gz := strings.HasSuffix(strings.ToLower(name), ".gz")
+	if gz && !n.gzip || !gz && tail.Compressed(name) {
+		return false
+	}
+	for i := 1; i <= len(name); i++ {
+		if n.whole[name[:i]] {
 			return true
+		}
+		for _, ext := range n.stems[name[:i]] {
+			if strings.Contains(name[i:], ext) {
+				return true
+			}
 		}
 	}
 	return false
-}
-
-// sought returns the names of the orphans that look for their content.
-func (fl *flow) sought() (names []string) {
-	for _, o := range fl.orphans {
-		if !o.window.IsZero() {
-			names = append(names, filepath.Base(o.path))
-		}
-	}
-	return names
-}
-
-// sibling reports whether a name may be where the content of one of the files
-// sought went: rotation adds to a name.
-func sibling(name string, sought []string) bool {
-	return !tail.Compressed(name) && slices.ContainsFunc(sought, func(s string) bool { return strings.HasPrefix(name, s) })
 }
 
 func (fl *flow) open(path string) (*candidate, error) {
@@ -209,7 +338,15 @@ func (fl *flow) open(path string) (*candidate, error) {
 	}
 	if err == nil {
 		c.id, c.birth, c.size, c.mtime = tail.IDOf(path, fi), tail.Birth(f), fi.Size(), fi.ModTime().UnixNano()
-		err = c.head.Read(f, c.size)
+		if tail.Compressed(path) {
+			c.size = 0
+			if c.gz, err = tail.OpenGzip(f); err == nil {
+				c.f = c.gz
+				err = c.head.Read(c.f, tail.PrefixMax)
+			}
+		} else {
+			err = c.head.Read(f, c.size)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -225,28 +362,32 @@ func (fl *flow) drop(c *candidate) {
 	fl.stats.openFiles.Add(-1)
 }
 
-// present notes that a known file is there, perhaps under a new name. It returns a
-// candidate if it is another file by now, which got the inode.
-func (fl *flow) present(g *file, path string, fi fs.FileInfo, byPath map[string]tail.ID, now time.Time) *candidate {
+// present notes that a known file is there, perhaps under a new name.
+func (fl *flow) present(g *file, path string, fi fs.FileInfo, s *sweep) {
+	s.byPath[path] = g.id
 	if g.listed { // a hard link: the first name counts, or the one it had
 		if path == g.path {
 			g.prevPath = ""
 		}
-		byPath[path] = g.id
-		return nil
+		return
 	}
 	g.listed, g.misses = true, 0
-	byPath[path] = g.id
+	if tail.Compressed(path) {
+		return
+	}
 	if g.f != nil {
 		fl.renamed(g, path)
 	}
 	switch {
+	case g.f == nil && fi.Size() < g.read:
+		// Truncated: that is known even if it cannot be opened now.
+		fl.detach(g, lossTruncated, s.now)
+		s.later = append(s.later, sighting{path: path, fi: fi, ours: true})
 	case g.f == nil && (path != g.path || fi.Size() != g.size || fi.ModTime().UnixNano() != g.mtime):
-		return fl.wakeFile(g, path, now)
-	case g.f != nil && fi.Size() < g.size:
-		fl.look(g, now) // before a copy of what it was is taken for a file of its own
+		s.later = append(s.later, sighting{path: path, g: g})
+	case g.f != nil && (fi.Size() != g.size || fi.ModTime().UnixNano() != g.mtime):
+		fl.look(g, s.now) // before a copy of what it was is taken for a file of its own
 	}
-	return nil
 }
 
 func (fl *flow) renamed(g *file, path string) {
@@ -259,9 +400,13 @@ func (fl *flow) renamed(g *file, path string) {
 // wakeFile opens a file again that was closed and has changed since. While it was
 // closed, it may have been deleted and its inode given to another file, which is
 // then returned.
-func (fl *flow) wakeFile(g *file, path string, now time.Time) *candidate {
+func (fl *flow) wakeFile(g *file, path string, s *sweep) *candidate {
+	if !fl.mayOpen(s) {
+		return nil
+	}
 	c, err := fl.open(path)
 	if err != nil {
+		s.again = s.again || vfs.Passing(err)
 		if !errors.Is(err, fs.ErrNotExist) {
 			fl.trouble(path, "cannot open", err)
 		}
@@ -271,14 +416,17 @@ func (fl *flow) wakeFile(g *file, path string, now time.Time) *candidate {
 		fl.drop(c) // another scan sorts it out
 		return nil
 	}
-	born := g.birth == 0 || c.birth == 0 || g.birth == c.birth
-	if born && c.size >= g.read && c.head.Has(g.prefix) && fl.marked(c, g) {
+	same := g.birth == 0 || c.birth == 0 || g.birth == c.birth
+	if g.blank() && (path != g.path || g.rotated) {
+		same = false // it may be any file: what holds for the old one must not for this
+	}
+	if same && c.size >= g.read && c.head.Has(g.prefix) && fl.marked(c, g) {
 		fl.renamed(g, path)
 		g.f = c.f
-		fl.look(g, now)
+		fl.look(g, s.now)
 		return nil
 	}
-	fl.detach(g, lossTruncated, now)
+	fl.detach(g, lossTruncated, s.now)
 	return c
 }
 
@@ -289,12 +437,18 @@ func (fl *flow) marked(c *candidate, g *file) bool {
 
 // vanished deals with the files that the scan did not find. It reports whether
 // one is missing for the first time: a rename during the listing hides a file once.
-func (fl *flow) vanished(byPath map[string]tail.ID, now time.Time) (again bool) {
+func (fl *flow) vanished(s *sweep) (again bool) {
 	for _, g := range fl.byID {
 		if g.listed {
-			if !g.rotated && replacedBy(g, byPath) {
-				fl.rotate(g, now, "rename")
+			if !g.rotated && replacedBy(g, s.byPath) {
+				fl.rotate(g, s.now, "rename")
 			}
+			if g.f == nil && g.rotated && !g.ended && s.now.Sub(g.rotatedAt) >= fl.cfg.RotateWait {
+				fl.finishClosed(g, s)
+			}
+			continue
+		}
+		if s.blind(g.path) {
 			continue
 		}
 		if g.misses++; g.misses < 2 {
@@ -302,14 +456,26 @@ func (fl *flow) vanished(byPath map[string]tail.ID, now time.Time) (again bool) 
 			continue
 		}
 		if g.f == nil {
-			fl.forget(g)
+			fl.forget(g, s.now)
 			continue
 		}
 		if !g.rotated {
-			fl.rotate(g, now, "move")
+			fl.rotate(g, s.now, "move")
 		}
 	}
 	return again
+}
+
+// finishClosed ends a rotated file that was closed for others before its time.
+func (fl *flow) finishClosed(g *file, s *sweep) {
+	if g.read == g.size {
+		g.end(false)
+		return
+	}
+	if c := fl.wakeFile(g, g.path, s); c != nil {
+		fl.drop(c) // another file by now; the next scan finds it
+		s.again = true
+	}
 }
 
 // replacedBy reports whether another file has the name that g had: the one that it
@@ -345,123 +511,24 @@ func (fl *flow) rotate(g *file, now time.Time, kind string) {
 
 // forget takes a file out of the live ones and keeps what is known in case that it
 // comes back.
-func (fl *flow) forget(g *file) {
-	delete(fl.byID, g.id)
+func (fl *flow) forget(g *file, now time.Time) {
+	fl.delist(g)
 	g.mu.Lock()
 	deleted := g.drop
 	g.mu.Unlock()
+	if deleted {
+		return
+	}
+	if !g.ended && g.read < g.size {
+		// Closed for others, it went before its rest was read.
+		g.window, g.reason = now.Add(fl.cfg.RotateWait), lossMissing
+	}
+	fl.orphan(g)
+}
+
+func (fl *flow) delist(g *file) {
+	delete(fl.byID, g.id)
 	fl.mu.Lock()
 	delete(fl.listed, g)
 	fl.mu.Unlock()
-	if !deleted {
-		fl.orphan(g)
-	}
-}
-
-// orphan adds g to the orphans and forgets the oldest if they are too many.
-func (fl *flow) orphan(g *file) {
-	fl.orphans = append(fl.orphans, g)
-	if len(fl.orphans) > maxOrphans {
-		old := fl.orphans[0]
-		fl.orphans = fl.orphans[1:]
-		old.end(true)
-	}
-}
-
-// admit starts a new generation.
-func (fl *flow) admit(c *candidate, now time.Time) {
-	g := fl.newFile(c, now)
-	if fl.fresh && !fl.cfg.StartOfFile {
-		off, err := lastLine(c.f, c.size)
-		if err != nil {
-			fl.trouble(c.path, "cannot read", err)
-		}
-		g.read, g.headerLeft = off, 0
-		if b, err := tail.Before(c.f, off, &g.before); err == nil {
-			g.nbefore = len(b)
-		}
-	}
-	g.readNow.Store(g.read)
-	g.update(func(e *position.Entry) {
-		e.Committed, e.HeaderLeft = g.read, g.headerLeft
-		e.Marker = tail.PrintOf(g.before[:g.nbefore])
-	})
-	fl.look(g, now)
-	poke(fl.soon)
-}
-
-// newFile makes a live generation of c that begins at 0.
-func (fl *flow) newFile(c *candidate, now time.Time) *file {
-	uid := newUID(c.id, c.birth, 0)
-	for attempt := uint64(1); fl.taken(uid); attempt++ {
-		uid = newUID(c.id, c.birth, attempt)
-	}
-	g := &file{
-		flow: fl, f: c.f, path: c.path, id: c.id, birth: c.birth, prefix: c.head.Print(), idleSize: -1,
-		headerLeft: fl.cfg.SkipHeaderLines, grew: now, listed: true,
-	}
-	if fl.cfg.PartitionKey == KeyFile {
-		g.key = fileKey(uid)
-	}
-	g.entry = position.Entry{
-		Flow: fl.cfg.ID, UID: uid, ID: c.id, Birth: c.birth, Path: c.path, Prefix: g.prefix, HeaderLeft: g.headerLeft,
-	}
-	fl.enlist(g)
-	return g
-}
-
-// taken reports whether a generation, live or known from before, has the uid.
-func (fl *flow) taken(uid uint64) bool {
-	if fl.store.Has(fl.cfg.ID, uid) {
-		return true
-	}
-	for _, g := range fl.byID {
-		if g.entry.UID == uid {
-			return true
-		}
-	}
-	for _, g := range fl.orphans {
-		if g.entry.UID == uid {
-			return true
-		}
-	}
-	return false
-}
-
-func (fl *flow) enlist(g *file) {
-	fl.byID[g.id] = g
-	fl.mu.Lock()
-	fl.listed[g] = struct{}{}
-	fl.mu.Unlock()
-}
-
-// lastLine returns the offset behind the last newline of the last 5 MiB, or size if
-// there is none.
-func lastLine(f vfs.File, size int64) (int64, error) {
-	buf := make([]byte, 64<<10)
-	for end := size; end > max(0, size-5<<20); {
-		n := min(end, int64(len(buf)))
-		if _, err := f.ReadAt(buf[:n], end-n); err != nil {
-			return size, err
-		}
-		if i := strings.LastIndexByte(string(buf[:n]), '\n'); i >= 0 {
-			return end - n + int64(i) + 1, nil
-		}
-		if end -= n; end == 0 {
-			return 0, nil // one line that is not finished
-		}
-	}
-	return size, nil
-}
-
-// limitOpen closes committed files that sleep, if too many are open.
-func (fl *flow) limitOpen() {
-	for _, g := range fl.byID {
-		if int(fl.stats.openFiles.Load()) <= fl.cfg.MaxOpenFiles {
-			return
-		}
-		if g.f != nil && g.listed && g.read == g.size && !g.queued && time.Since(g.grew) > activeFor {
-			fl.closeFile(g)
-		}
-	}
 }

@@ -2,9 +2,12 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/streamkit/streamkit/producer"
 )
 
 // sender gives spans to the sink until ctx ends. While some wait to be sent again,
@@ -37,8 +40,27 @@ func (fl *flow) sender(ctx context.Context) {
 
 func (fl *flow) put(ctx context.Context, s *span) {
 	err := fl.sink.PutBatch(ctx, s.recs, s.finish)
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case err == nil:
+	case ctx.Err() == nil:
 		fl.retryLater(s, err)
+	default:
+		fl.discard(s)
+	}
+}
+
+// release frees what a flow that has ended still holds: spans that were not
+// delivered, and its part of the memory.
+func (fl *flow) release() {
+	for s := fl.takeRetry(); s != nil; s = fl.takeRetry() {
+		fl.discard(s)
+	}
+	select {
+	case s := <-fl.sendC:
+		fl.discard(s)
+		fl.release()
+	default:
+		fl.pool.Close()
 	}
 }
 
@@ -50,10 +72,15 @@ func (fl *flow) retryLater(s *span, err error) {
 	fl.retry = append(fl.retry, s)
 	fl.failures++
 	failures := fl.failures
+	if failures == 1 {
+		fl.blockedAt = now
+	}
 	fl.lastErr = err
 	backoff := min(fl.cfg.RetryInitial<<min(failures-1, 20), fl.cfg.RetryMax)
 	fl.retryAt = now.Add(backoff)
-	report := failures == 1 || now.Sub(fl.logged) >= time.Minute
+	// A sink that was closed with records on their way gives them back: at the end
+	// of the flow, which says so itself.
+	report := (failures == 1 || now.Sub(fl.logged) >= time.Minute) && !errors.Is(err, producer.ErrClosed)
 	if report {
 		fl.logged = now
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/streamkit/streamkit/agent/internal/transform"
 )
 
 // A lossReason is why bytes of a file were not delivered.
@@ -16,29 +18,44 @@ const (
 	lossMissing                     // the file was gone when the agent started, and was not found under another name
 	lossOversize                    // they were behind the place where a record was cut
 	lossHole                        // NUL bytes that a truncation left at the start of a file
+	lossUnparsed                    // an option could not convert the record, and the configuration drops it
+	lossDeleted                     // the file was deleted, and held open for CloseDeletedAfter without being read
 	lossReasons
 )
 
 func (r lossReason) String() string {
-	return [lossReasons]string{"truncated", "missing", "oversize", "hole"}[r]
+	return [lossReasons]string{"truncated", "missing", "oversize", "hole", "unparsed", "deleted"}[r]
 }
 
-var rotationKinds = []string{"rename", "move", "delete", "truncate", "copy"}
+var rotationKinds = []string{"rename", "move", "delete", "truncate", "copy", "compress"}
 
 // counters are what a flow counts. They only grow, but for openFiles.
 type counters struct {
-	read      atomic.Uint64 // bytes cut into records, or skipped with a cause
-	records   atomic.Uint64 // records handed to the sink
-	acked     atomic.Uint64 // records acknowledged
-	filtered  atomic.Uint64 // records left out by configuration
-	unparsed  atomic.Uint64 // records sent as they were since an option failed
-	oversize  atomic.Uint64 // records that were cut
-	refused   atomic.Uint64 // batches that failed at least in part
-	stalls    atomic.Uint64 // turns that found no memory
-	openFiles atomic.Int64
-	troubles  atomic.Uint64 // files or directories that could not be looked at
-	lost      [lossReasons]atomic.Uint64
-	rotations [5]atomic.Uint64 // as rotationKinds
+	read     atomic.Uint64 // bytes cut into records, or skipped with a cause
+	records  atomic.Uint64 // records handed to the sink
+	acked    atomic.Uint64 // records acknowledged
+	filtered atomic.Uint64 // records left out by configuration
+	unparsed atomic.Uint64 // records that an option could not convert
+	oversize atomic.Uint64 // records that were too large
+	refused  atomic.Uint64 // batches that failed at least in part
+
+	ackedBytes    atomic.Uint64 // data of records acknowledged
+	attempts      atomic.Uint64 // records whose fate the sink has told, also those that failed
+	failedRecords atomic.Uint64 // records that failed, each time
+	latency       histogram     // from cut to acknowledged, by span
+
+	deadLetters atomic.Uint64 // records that went to the dead letter file
+	stalls      atomic.Uint64 // turns that found no memory
+	waits       atomic.Uint64 // files that were not opened since too many are
+	openFiles   atomic.Int64
+	troubles    atomic.Uint64 // files or directories that could not be looked at
+	overflows   atomic.Uint64 // times that file events were lost
+	scans       atomic.Uint64
+	scanNanos   atomic.Int64 // spent in scans
+	// Directories by how changes in them are noticed.
+	watchedDirs, polledDirs atomic.Int64
+	lost                    [lossReasons]atomic.Uint64
+	rotations               [6]atomic.Uint64 // as rotationKinds
 }
 
 func (c *counters) rotation(kind string) {
@@ -53,23 +70,70 @@ func (fl *flow) lost(r lossReason, n int64) {
 	}
 }
 
+// latencyBounds are the upper bounds of the buckets of a histogram.
+var latencyBounds = [...]time.Duration{
+	10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute,
+}
+
+// A histogram counts times.
+type histogram struct {
+	counts [len(latencyBounds) + 1]atomic.Uint64
+	sum    atomic.Int64 // nanoseconds
+}
+
+func (h *histogram) observe(d time.Duration) {
+	i := 0
+	for i < len(latencyBounds) && d > latencyBounds[i] {
+		i++
+	}
+	h.counts[i].Add(1)
+	h.sum.Add(int64(d))
+}
+
+// Histogram is a count of times.
+type Histogram struct {
+	Counts map[float64]uint64 // by upper bound in seconds, each with all below
+	Count  uint64
+	Sum    float64 // seconds
+}
+
+func (h *histogram) snapshot() Histogram {
+	s := Histogram{Counts: make(map[float64]uint64, len(latencyBounds)), Sum: time.Duration(h.sum.Load()).Seconds()}
+	for i := range h.counts {
+		s.Count += h.counts[i].Load()
+		if i < len(latencyBounds) {
+			s.Counts[latencyBounds[i].Seconds()] = s.Count
+		}
+	}
+	return s
+}
+
 // notes remembers which troubles were logged, so that each is logged once an hour.
 type notes map[string]time.Time
 
 const maxNotes = 1000
 
-// trouble counts a file that cannot be read or looked at, and logs it once an hour.
-func (fl *flow) trouble(path, what string, err error) {
-	fl.stats.troubles.Add(1)
+// first reports whether what happened to path is to be logged: not within an hour
+// of the last time.
+func (fl *flow) first(what, path string, now time.Time) bool {
 	if fl.notes == nil || len(fl.notes) > maxNotes {
 		fl.notes = make(notes)
 	}
-	now := time.Now()
 	key := what + "\x00" + path
 	if last, ok := fl.notes[key]; ok && now.Sub(last) < time.Hour {
-		return
+		return false
 	}
 	fl.notes[key] = now
+	return true
+}
+
+// trouble counts a file that cannot be read or looked at, and logs it once an hour.
+func (fl *flow) trouble(path, what string, err error) {
+	fl.stats.troubles.Add(1)
+	if !fl.first(what, path, time.Now()) {
+		return
+	}
 	fl.log.Warn("file is left out", slog.String("why", what), slog.String("path", path), slog.Any("err", err))
 }
 
@@ -81,12 +145,16 @@ type Status struct {
 	CheckpointAge float64 `json:"checkpointAgeSeconds"`
 	// CheckpointError is why the positions could not be stored; empty if they were.
 	CheckpointError string `json:"checkpointError,omitempty"`
+	// ConfigError is why the last change of the configuration was not taken; empty
+	// if it was, or there was none.
+	ConfigError string `json:"configError,omitempty"`
 }
 
 // FlowStatus is the state of one flow. Its counts begin with the process.
 type FlowStatus struct {
-	ID     string `json:"id"`
-	Stream string `json:"stream"`
+	ID          string `json:"id"`
+	Stream      string `json:"stream"`
+	Destination string `json:"destination"` // as KinesisStream:NAME
 
 	// State is "running", or "blocked" while the stream refuses records.
 	State             string `json:"state"`
@@ -97,21 +165,50 @@ type FlowStatus struct {
 	Records         uint64            `json:"records"`         // handed to the producer
 	AckedRecords    uint64            `json:"ackedRecords"`    // stored in the stream
 	FilteredRecords uint64            `json:"filteredRecords"` // left out by configuration
-	UnparsedRecords uint64            `json:"unparsedRecords"` // sent as they were since an option failed
-	OversizeRecords uint64            `json:"oversizeRecords"` // cut to the largest size
+	UnparsedRecords uint64            `json:"unparsedRecords"` // not converted by an option; left out or sent as they were
+	OversizeRecords uint64            `json:"oversizeRecords"` // too large; cut, split or left out
+	DeadLetters     uint64            `json:"deadLetters"`     // of the last two: appended to the dead letter file
 	RefusedBatches  uint64            `json:"refusedBatches"`
-	LostBytes       map[string]uint64 `json:"lostBytes"` // by reason
-	Rotations       map[string]uint64 `json:"rotations"` // by kind
-	Troubles        uint64            `json:"troubles"`  // looks at a file or directory that failed
+	LostBytes       map[string]uint64 `json:"lostBytes"`   // by reason
+	Rotations       map[string]uint64 `json:"rotations"`   // by kind
+	Troubles        uint64            `json:"troubles"`    // looks at a file or directory that failed
+	WatchedDirs     int64             `json:"watchedDirs"` // directories whose changes are told by the system
+	PolledDirs      int64             `json:"polledDirs"`  // directories that are looked at again and again
+	WatchOverflows  uint64            `json:"watchOverflows"`
+	Scans           uint64            `json:"scans"`
+	ScanSeconds     float64           `json:"scanSeconds"` // spent in scans
 	MemoryStalls    uint64            `json:"memoryStalls"`
 
-	OpenFiles    int64     `json:"openFiles"`
-	MemoryBytes  int64     `json:"memoryBytes"`
-	BehindBytes  int64     `json:"behindBytes"`  // of all files, not yet acknowledged
+	Options []OptionStatus `json:"options,omitempty"` // in the order of the configuration
+	Samples []Sample       `json:"samples,omitempty"` // the last records that were not converted
+
+	AckedBytes     uint64 `json:"ackedBytes"`     // data of acknowledged records
+	RecordAttempts uint64 `json:"recordAttempts"` // records whose fate the producer has told
+	RecordFailures uint64 `json:"recordFailures"` // records that failed, counted each time
+
+	// ReadToAck is the time from the reading of records to their acknowledgement.
+	ReadToAck Histogram `json:"-"`
+
+	OpenFiles   int64 `json:"openFiles"`
+	MemoryBytes int64 `json:"memoryBytes"`
+	BehindBytes int64 `json:"behindBytes"` // of all files, not yet acknowledged
+	BehindFiles int   `json:"behindFiles"` // those with such bytes
+
+	// OldestUnacked is how long the oldest records wait for their acknowledgement.
+	OldestUnacked float64 `json:"oldestUnackedSeconds"`
+	// Blocked is how long the stream has refused records; 0 if it takes them.
+	Blocked float64 `json:"blockedSeconds"`
+
 	LastProgress time.Time `json:"lastProgress"` // last acknowledgement
 
 	Files []FileStatus `json:"files"` // in order of path
 }
+
+// OptionStatus is what an entry of dataProcessingOptions did.
+type OptionStatus = transform.OptionStatus
+
+// Sample is a record that an option could not convert.
+type Sample = transform.Sample
 
 // FileStatus is the state of one file.
 type FileStatus struct {
@@ -120,18 +217,30 @@ type FileStatus struct {
 	Read      int64  `json:"read"`      // offset up to which it is cut into records
 	Committed int64  `json:"committed"` // offset up to which everything is delivered
 	Rotated   bool   `json:"rotated"`
+	FileID    string `json:"fileId"` // device and inode
+	// Unacked is how long the oldest records of the file wait for their
+	// acknowledgement.
+	Unacked float64 `json:"oldestUnackedSeconds"`
 }
 
 func (fl *flow) status() FlowStatus {
 	c := &fl.stats
 	s := FlowStatus{
-		ID: fl.cfg.ID, Stream: fl.cfg.KinesisStream, State: "running",
+		ID: fl.cfg.ID, Stream: fl.cfg.Stream(), Destination: fl.cfg.Destination(), State: "running",
 		ReadBytes: c.read.Load(), Records: c.records.Load(), AckedRecords: c.acked.Load(),
 		FilteredRecords: c.filtered.Load(), UnparsedRecords: c.unparsed.Load(), OversizeRecords: c.oversize.Load(),
+		DeadLetters:    c.deadLetters.Load(),
 		RefusedBatches: c.refused.Load(), Troubles: c.troubles.Load(), MemoryStalls: c.stalls.Load(),
 		LostBytes: make(map[string]uint64), Rotations: make(map[string]uint64),
 		OpenFiles: c.openFiles.Load(), MemoryBytes: fl.pool.Used(),
 		LastProgress: time.Unix(0, fl.progress.Load()),
+		WatchedDirs:  c.watchedDirs.Load(), PolledDirs: c.polledDirs.Load(), WatchOverflows: c.overflows.Load(),
+		Scans: c.scans.Load(), ScanSeconds: time.Duration(c.scanNanos.Load()).Seconds(),
+		AckedBytes: c.ackedBytes.Load(), RecordAttempts: c.attempts.Load(), RecordFailures: c.failedRecords.Load(),
+		ReadToAck: c.latency.snapshot(),
+	}
+	if fl.cutter.run != nil {
+		s.Options, s.Samples = fl.cutter.run.Status()
 	}
 	for r := range lossReasons {
 		s.LostBytes[r.String()] = c.lost[r].Load()
@@ -142,6 +251,7 @@ func (fl *flow) status() FlowStatus {
 	fl.mu.Lock()
 	if s.ConsecutiveErrors = fl.failures; fl.failures > 0 {
 		s.State, s.LastError = "blocked", fl.lastErr.Error()
+		s.Blocked = time.Since(fl.blockedAt).Seconds()
 	}
 	files := make([]*file, 0, len(fl.listed))
 	for g := range fl.listed {
@@ -149,11 +259,22 @@ func (fl *flow) status() FlowStatus {
 	}
 	fl.mu.Unlock()
 	for _, g := range files {
+		var unacked float64
 		g.mu.Lock()
 		e := g.entry
+		if len(g.spans) > 0 {
+			unacked = time.Since(g.spans[0].born).Seconds()
+		}
 		g.mu.Unlock()
-		s.Files = append(s.Files, FileStatus{Path: e.Path, Size: e.Size, Read: g.readNow.Load(), Committed: e.Committed, Rotated: e.Rotated})
-		s.BehindBytes += max(0, e.Size-e.Committed)
+		s.Files = append(s.Files, FileStatus{
+			Path: e.Path, Size: e.Size, Read: g.readNow.Load(), Committed: e.Committed, Rotated: e.Rotated,
+			FileID: fileID(e.ID), Unacked: unacked,
+		})
+		if e.Size > e.Committed {
+			s.BehindBytes += e.Size - e.Committed
+			s.BehindFiles++
+		}
+		s.OldestUnacked = max(s.OldestUnacked, unacked)
 	}
 	slices.SortFunc(s.Files, func(a, b FileStatus) int { return strings.Compare(a.Path, b.Path) })
 	return s

@@ -12,6 +12,8 @@ import (
 type Watcher interface {
 	// Add watches the names in a directory and the content of its files.
 	Add(dir string) error
+	// Remove ends that. It does nothing for a directory that is not watched.
+	Remove(dir string)
 	// Events delivers what happened; never too often, and nothing is lost: an event
 	// that nobody took grows.
 	Events() <-chan WatchEvent
@@ -21,7 +23,8 @@ type Watcher interface {
 // WatchEvent sums up what happened in the watched directories.
 type WatchEvent struct {
 	Names   bool     // names came, went or changed, or events were lost
-	Written []string // paths of files that were written
+	Lost    bool     // events were lost
+	Written []string // paths of files that were written, or whose attributes changed
 }
 
 // coalesce is the least time between two events of a watcher: a busy writer
@@ -46,6 +49,7 @@ func NewFSWatcher() (Watcher, error) {
 }
 
 func (f *fsWatcher) Add(dir string) error      { return f.w.Add(dir) }
+func (f *fsWatcher) Remove(dir string)         { _ = f.w.Remove(dir) } // the only error is that it is not watched
 func (f *fsWatcher) Events() <-chan WatchEvent { return f.out }
 
 func (f *fsWatcher) Close() error {
@@ -74,7 +78,7 @@ func (f *fsWatcher) run() {
 			if !ok {
 				return
 			}
-			if e.Has(fsnotify.Write) {
+			if e.Has(fsnotify.Write | fsnotify.Chmod) {
 				path := filepath.Clean(e.Name)
 				if _, ok := seen[path]; !ok {
 					seen[path] = struct{}{}
@@ -89,7 +93,7 @@ func (f *fsWatcher) run() {
 				return
 			}
 			// Overflow or another loss of events: a scan makes up for it.
-			ev.Names = true
+			ev.Names, ev.Lost = true, true
 		case out <- ev:
 			ev = WatchEvent{}
 			clear(seen)

@@ -26,8 +26,8 @@ func TestDecodeAllocatesByTheBatch(t *testing.T) {
 	d.batch(in, "")
 	n := testing.AllocsPerRun(20, func() {
 		d.last = Checkpoint{}
-		if b := d.batch(in, ""); len(b.Records) != 2000 {
-			t.Fatalf("%d user records", len(b.Records))
+		if b := d.batch(in, ""); len(b.records) != 2000 {
+			t.Fatalf("%d user records", len(b.records))
 		}
 	})
 	if n > 5 {

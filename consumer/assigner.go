@@ -5,9 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 )
 
@@ -29,23 +27,32 @@ const (
 	syncEvery = 10 * time.Second
 )
 
-// assigner decides which leases this worker takes. It belongs to one
-// goroutine.
-type assigner struct {
+// table is what one worker has seen of the leases. It belongs to one goroutine.
+type table struct {
 	c       *Consumer
-	rng     *rand.Rand
 	seen    map[string]observed
-	planned bool      // at least once
-	holes   int       // looks in a row that showed a hole
-	synced  time.Time // when shards were last listed
+	asked   time.Time // when what seen was made of was asked for
+	at      time.Time // when it came
+	made    time.Time
+	audits  map[*source]*audit
 	cleaned time.Time // when finished leases were last deleted
+	former  []Lease   // of streams that are not listed any more, to be deleted
 	failed  streak
 }
 
-// assign looks at the leases and takes some, again and again until ctx ends.
-// Shard consumers run under work.
-func (c *Consumer) assign(ctx, work context.Context) {
-	a := &assigner{c: c, rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), synced: time.Now(), cleaned: time.Now()}
+// audit is what was seen of the completeness of a stream's leases.
+type audit struct {
+	holes  int       // looks in a row that showed a hole
+	synced time.Time // when shards were last listed
+}
+
+func (c *Consumer) newTable() *table {
+	return &table{c: c, made: time.Now(), cleaned: time.Now(), audits: map[*source]*audit{}}
+}
+
+// loop calls look, again and again until ctx ends: after the time that it
+// returned, a little varied, or as soon as there is a reason.
+func (c *Consumer) loop(ctx context.Context, look func() time.Duration) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -55,124 +62,195 @@ func (c *Consumer) assign(ctx, work context.Context) {
 		case <-timer.C:
 		case <-c.kick:
 		}
-		timer.Reset(jitter(a.look(ctx, work)))
+		if ctx.Err() != nil {
+			return
+		}
+		timer.Reset(jitter(look()))
 	}
 }
 
-// look does one round and returns the time until the next.
-func (a *assigner) look(ctx, work context.Context) time.Duration {
-	cfg := &a.c.cfg
-	leases, err := a.c.listLeases(ctx)
+// refresh lists the leases, and ends the shard consumers of those that were
+// lost. It reports false if they could not be listed.
+func (t *table) refresh(ctx context.Context) bool {
+	return t.refreshBy(ctx, t.c.store.List)
+}
+
+// refreshBy is refresh with another way to list the leases.
+func (t *table) refreshBy(ctx context.Context, list func(context.Context) ([]Lease, error)) bool {
+	asked := time.Now()
+	callCtx, cancel := context.WithTimeout(ctx, t.c.cfg.FailoverTime)
+	leases, err := list(callCtx)
+	cancel()
 	if err != nil {
-		a.c.stats.listErrors.Add(1)
-		if ctx.Err() == nil && a.failed.fail() {
-			a.c.log.Warn("leases not listed; trying again", errAttr(err))
+		t.c.stats.listErrors.Add(1)
+		if ctx.Err() == nil && t.failed.fail() {
+			t.c.log.Warn("leases not listed; trying again", errAttr(err))
 		}
-		return cfg.lookEvery()
+		return false
 	}
-	if n := a.failed.ok(); n > 0 {
-		a.c.log.Info("leases listed again", slog.Int("failed", n))
+	if n := t.failed.ok(); n > 0 {
+		t.c.log.Info("leases listed again", slog.Int("failed", n))
 	}
+	leases = t.sift(leases)
 	// After the answer, never before: an owner trusts its lease from before
 	// its write was sent, and what the listing shows was sent before this.
-	now := time.Now()
-	before := a.seen
-	a.seen = observe(before, leases, now)
-	a.reportInvalid(before)
-	a.dropLost()
+	t.asked, t.at = asked, time.Now()
+	before := t.seen
+	t.seen = observe(before, leases, t.at)
+	t.c.looked.Store(&look{t.at, t.seen})
+	t.reportInvalid(before)
+	t.dropLost()
+	return true
+}
 
-	lim := limits{failover: cfg.FailoverTime, maxLeases: cfg.MaxLeasesForWorker, maxSteal: cfg.MaxLeasesToStealAtOneTime}
-	me := worker{name: cfg.WorkerID, incarnation: a.c.incarnation, held: a.c.holds, fresh: !a.planned}
-	takes := plan(a.seen, me, now, lim, a.rng)
-	a.planned = true
-	var wg sync.WaitGroup
-	for _, t := range takes {
-		wg.Go(func() { a.c.take(work, t) })
+// sift returns those of the listed leases that this consumer reads.
+func (t *table) sift(leases []Lease) []Lease {
+	t.c.streams.forget(leases)
+	t.former = t.former[:0]
+	return slices.DeleteFunc(leases, func(l Lease) bool {
+		if t.c.streams.reads(l.Key) {
+			return false
+		}
+		if t.c.streams.deletable(l) {
+			t.former = append(t.former, l)
+		}
+		return true
+	})
+}
+
+// maintain lists the shards if leases seem to be missing, and deletes those
+// that are no longer needed.
+func (t *table) maintain(ctx context.Context) {
+	of := t.byStream()
+	for _, src := range t.c.streams.listed() {
+		t.audit(ctx, src, of[src.id.String()])
 	}
-	wg.Wait()
+	t.clean(ctx)
+	t.bury(ctx)
+}
 
-	a.audit(ctx, now)
-	a.clean(ctx, now)
-	for _, o := range a.seen {
-		if !o.ended() && o.Invalid == nil && !readable(o.Lease, a.seen) {
-			return min(waitingLook, cfg.lookEvery())
+// bury deletes leases of streams that are not listed any more.
+func (t *table) bury(ctx context.Context) {
+	for _, l := range t.former[:min(len(t.former), buryAtOnce)] {
+		callCtx, cancel := context.WithTimeout(ctx, t.c.cfg.attemptTimeout())
+		err := t.c.store.Delete(callCtx, l)
+		cancel()
+		if err == nil { // else the next look finds it again
+			t.c.stats.leasesDeleted.Add(1)
+			t.c.log.Debug("lease of a former stream deleted", lease(l.Key))
 		}
 	}
-	return cfg.lookEvery()
+}
+
+// waits reports whether a shard waits for a parent, whose end another worker
+// may store.
+func (t *table) waits() bool {
+	for _, o := range t.seen {
+		if !o.ended() && o.Invalid == nil && !readable(o.Lease, t.seen) {
+			return true
+		}
+	}
+	return false
 }
 
 // reportInvalid counts the leases that cannot be understood, and logs each when
 // it is first seen.
-func (a *assigner) reportInvalid(before map[string]observed) {
+func (t *table) reportInvalid(before map[string]observed) {
 	n := 0
-	for _, key := range slices.Sorted(maps.Keys(a.seen)) {
-		err := a.seen[key].Invalid
+	for _, key := range slices.Sorted(maps.Keys(t.seen)) {
+		err := t.seen[key].Invalid
 		if err == nil {
 			continue
 		}
 		n++
 		if known := before[key].Invalid; known == nil || known.Error() != err.Error() {
-			a.c.log.Error("lease not understood; its shard is not read", lease(key), errAttr(err))
+			t.c.log.Error("lease not understood; its shard is not read", lease(key), errAttr(err))
 		}
 	}
-	a.c.stats.invalidLeases.Store(int64(n))
+	t.c.stats.invalidLeases.Store(int64(n))
 }
 
-// dropLost ends the shard consumers of leases that show another owner: sooner
-// than their next write would.
-func (a *assigner) dropLost() {
-	a.c.mu.Lock()
+// dropLost ends the shard consumers of leases that show another owner, or that
+// somebody else has released: sooner than their next write would.
+func (t *table) dropLost() {
+	t.c.mu.Lock()
 	var lost []*holding
-	for key, h := range a.c.held {
-		o, ok := a.seen[key]
-		other := o.Owner != a.c.cfg.WorkerID || o.Incarnation != a.c.incarnation
-		if h != nil && ok && o.Owner != "" && other && o.Counter > h.stored.Load().Counter {
+	for key, h := range t.c.held {
+		o, ok := t.seen[key]
+		if h == nil || h.isOver() || h.parting.Load() || !ok {
+			continue
+		}
+		other := o.holder() != t.c.cfg.WorkerID || o.Incarnation != t.c.incarnation
+		ahead := o.Counter - h.stored.Load().Counter
+		// One write of ours may be on its way; two are never.
+		if ahead > 0 && other || ahead > 1 {
 			lost = append(lost, h)
 		}
 	}
-	a.c.mu.Unlock()
+	t.c.mu.Unlock()
 	for _, h := range lost {
-		a.c.stats.leasesLost.Add(1)
+		t.c.stats.leasesLost.Add(1)
 		h.lose()
 	}
 }
 
-// audit lists the shards if leases seem to be missing.
-func (a *assigner) audit(ctx context.Context, now time.Time) {
-	if len(a.seen) > 0 && !hasHole(a.seen) {
+// audit lists the shards of a stream if leases seem to be missing.
+func (t *table) audit(ctx context.Context, src *source, seen map[string]observed) {
+	a := t.audits[src]
+	if a == nil {
+		a = &audit{synced: t.made}
+		t.audits[src] = a
+	}
+	if len(seen) > 0 && !hasHole(seen) {
 		a.holes = 0
 		return
 	}
 	a.holes++
-	if a.holes < holeConfidence || now.Sub(a.synced) < syncEvery {
+	if a.holes < holeConfidence || t.at.Sub(a.synced) < syncEvery {
 		return
 	}
-	a.holes, a.synced = 0, now
-	if err := a.c.sync(ctx); err != nil {
+	a.holes, a.synced = 0, t.at
+	if err := t.c.sync(ctx, src); err != nil {
 		if ctx.Err() == nil {
-			a.c.log.Warn("some hash keys have no lease, and the shards could not be listed", errAttr(err))
+			t.c.logOf(src).Warn("some hash keys have no lease, and the shards could not be listed", errAttr(err))
 		}
 		return
 	}
-	a.c.log.Info("leases completed, as some hash keys had none")
-	a.c.lookNow()
+	t.c.logOf(src).Info("leases completed, as some hash keys had none")
+	t.c.lookNow()
+}
+
+// byStream returns the leases of each stream.
+func (t *table) byStream() map[string]map[string]observed {
+	if t.c.streams.only != nil {
+		return map[string]map[string]observed{"": t.seen}
+	}
+	of := map[string]map[string]observed{}
+	for key, o := range t.seen {
+		stream, _ := SplitLeaseKey(key)
+		if of[stream] == nil {
+			of[stream] = map[string]observed{}
+		}
+		of[stream][key] = o
+	}
+	return of
 }
 
 // clean deletes leases of finished shards.
-func (a *assigner) clean(ctx context.Context, now time.Time) {
-	if a.c.cfg.DisableCleanupLeasesUponShardCompletion || now.Sub(a.cleaned) < cleanupEvery {
+func (t *table) clean(ctx context.Context) {
+	if t.c.cfg.DisableCleanupLeasesUponShardCompletion || t.at.Sub(t.cleaned) < cleanupEvery {
 		return
 	}
-	a.cleaned = now
-	for _, l := range finished(a.seen) {
-		callCtx, cancel := context.WithTimeout(ctx, a.c.cfg.attemptTimeout())
-		err := a.c.store.Delete(callCtx, l)
+	t.cleaned = t.at
+	for _, l := range finished(t.seen) {
+		callCtx, cancel := context.WithTimeout(ctx, t.c.cfg.attemptTimeout())
+		err := t.c.store.Delete(callCtx, l)
 		cancel()
 		if err != nil {
 			continue // the next pass finds it again
 		}
-		a.c.stats.leasesDeleted.Add(1)
-		a.c.log.Debug("lease of a finished shard deleted", lease(l.Key))
+		t.c.stats.leasesDeleted.Add(1)
+		t.c.log.Debug("lease of a finished shard deleted", lease(l.Key))
 	}
 }
 
@@ -185,15 +263,25 @@ func (c *Consumer) holds(key string) bool {
 }
 
 // reserve makes this worker count as the lease's holder while it is being
-// taken. It reports false if it is already.
+// taken. It reports false if it is already, or leaves the lease to others.
 func (c *Consumer) reserve(key string) bool {
+	if !c.streams.reads(key) {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.held[key]; ok {
+	if _, ok := c.held[key]; ok || c.leavesLocked(key) {
 		return false
 	}
 	c.held[key] = nil
 	return true
+}
+
+// unreserve takes reserve back.
+func (c *Consumer) unreserve(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.held, key)
 }
 
 // take tries to take a lease and starts to consume its shard.
@@ -204,9 +292,7 @@ func (c *Consumer) take(work context.Context, t take) {
 	}
 	l, sent, err := c.tryTake(work, t.lease)
 	if err != nil {
-		c.mu.Lock()
-		delete(c.held, key)
-		c.mu.Unlock()
+		c.unreserve(key)
 		if _, ok := errors.AsType[*ConflictError](err); !ok {
 			// If it was done all the same, the next look finds a lease of this
 			// worker that it does not hold, and takes it again.
@@ -255,23 +341,22 @@ func (c *Consumer) takeChildren(work context.Context, children []string) {
 		if c.isStopping() {
 			return
 		}
-		c.mu.Lock()
-		full := len(c.held) >= c.cfg.MaxLeasesForWorker
-		c.mu.Unlock()
-		if full {
+		if c.countHeld() >= c.cfg.MaxLeasesForWorker {
 			return
 		}
+		asked := time.Now()
 		if l, ok := c.readyChild(work, key); ok {
-			c.take(work, take{l, takeFree})
+			c.rules.takeChild(work, l, asked)
 		}
 	}
 }
 
-// readyChild returns the lease of a shard if it has no owner and its parents
-// have ended. If it cannot be found out, the next look will.
+// readyChild returns the lease of a shard if it has no owner, or this worker for
+// one, and its parents have ended. If it cannot be found out, the next look will.
 func (c *Consumer) readyChild(ctx context.Context, key string) (Lease, bool) {
 	l, ok, err := c.getLease(ctx, key)
-	if err != nil || !ok || l.Owner != "" || l.ended() || l.Invalid != nil {
+	mine := l.Owner == c.cfg.WorkerID && l.Incarnation == c.incarnation
+	if err != nil || !ok || l.Owner != "" && !mine || l.ended() || l.Invalid != nil {
 		return l, false
 	}
 	for _, p := range l.Parents {

@@ -2,7 +2,9 @@ package consumer
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,8 +18,20 @@ import (
 type Mode int
 
 const (
-	// ModeAuto finds out which rules fit the table. At present that is always
-	// ModeKCL2.
+	// ModeAuto finds out which rules fit the table when the worker starts.
+	//
+	//   - ModeNative if workers of that mode have it or have left it, or if nobody
+	//     has ever had a lease of it: a new application needs nothing to be set.
+	//   - ModeKCL3 if workers of the official library's 3.x have it, or of
+	//     ModeKCL3.
+	//   - ModeKCL2 otherwise, and on a lease store that does not implement
+	//     [CoordinationStore].
+	//
+	// Between the last two it looks again each minute, and goes over to other
+	// rules without letting its leases go. While official workers change from
+	// 2.x to 3.x it tells them what they wait for. Workers of the official library
+	// are to be started before the first one of this package, or Mode set, if they
+	// are to share a table that is new.
 	ModeAuto Mode = iota
 
 	// ModeKCL2 follows the rules of versions 1 and 2 of the official library:
@@ -25,7 +39,37 @@ const (
 	// versions may share the table, and those of 3.x as long as they are
 	// configured to be compatible with 2.x.
 	ModeKCL2
+
+	// ModeKCL3 follows the rules of version 3 of the official library: each
+	// worker writes a row that says that it lives, one of them leads and assigns
+	// leases to all, and one that has a lease which is to go elsewhere finishes
+	// what it has begun first. Workers of version 3 may share the table; those of
+	// 2.x, and of ModeKCL2, must not. It needs a lease store that implements
+	// [CoordinationStore].
+	ModeKCL3
+
+	// ModeNative is for workers of this package alone. A worker shows that it
+	// lives by one row, however many leases it has; one of them, the leader,
+	// gives leases to workers. A lease of a worker that lives moves only when its
+	// processor has finished, so nothing is delivered twice for it. A worker
+	// that dies loses its leases after about 0.8 of FailoverTime. It needs a
+	// lease store that implements [CoordinationStore].
+	ModeNative
 )
+
+func (m Mode) String() string {
+	switch m {
+	case ModeAuto:
+		return "ModeAuto"
+	case ModeKCL2:
+		return "ModeKCL2"
+	case ModeKCL3:
+		return "ModeKCL3"
+	case ModeNative:
+		return "ModeNative"
+	}
+	return fmt.Sprintf("Mode(%d)", int(m))
+}
 
 // RangePolicy says what happens to a user record whose hash key is not in the
 // range of the shard that it came from. There it can only be inside an
@@ -87,10 +131,32 @@ type Config struct {
 	// Mode is the set of rules for sharing the leases. Default ModeAuto.
 	Mode Mode
 
+	// PeerAddr is the host:port at which this worker listens for its peers, if the
+	// rules are those of ModeNative: workers that reach each other find out within a second that one
+	// has crashed, and within three that a host is lost, instead of after
+	// FailoverTime. A port of 0 is any. Connections are authenticated by what only
+	// those know who can read the lease store. Default none: nothing listens.
+	PeerAddr string
+
+	// PeerAdvertiseAddr is the host:port at which peers reach this worker, which
+	// it publishes in the lease store. Default where it listens, with the name of
+	// the host if that is everywhere.
+	PeerAdvertiseAddr string
+
+	// PeerTLS, if not nil, secures connections between peers, in both directions:
+	// so it needs a certificate, and to say whom to trust. Default none.
+	PeerTLS *tls.Config
+
 	// InitialPosition is where shards without a lease are read from, when the
 	// application is new. Default the oldest record. (KCL: LATEST in most of
 	// its constructors.)
 	InitialPosition Position
+
+	// FormerStreamsWait is, with [NewMultiStream], for how long a stream must not have
+	// been listed, as far as a worker knows, before its leases are let go and deleted,
+	// and with them what was read. Until then it is read on, so that a worker which is
+	// told of a change late does no harm. Default 1h; negative means never.
+	FormerStreamsWait time.Duration
 
 	// FailoverTime is how long a lease stays with a worker that does not renew
 	// it. All workers of an application must have the same. Default 10s; from 1s to 1h.
@@ -177,6 +243,69 @@ type Config struct {
 	// bound can be exceeded by one response.
 	MaxBufferedBytes int64
 
+	// MaxUnacked bounds the user records of a shard that are delivered and not
+	// acknowledged: while there are as many, no other batch is delivered. A batch
+	// is never cut for it, so the bound can be exceeded by one. It has no meaning
+	// with ExplicitCheckpoints. Default 10000; from 1.
+	MaxUnacked int
+
+	// KeyConcurrency is how many calls of ProcessRecords a shard may have at a time.
+	// With more than one, the records of a read are divided by their partition keys
+	// into as many lanes, each of which has one call at a time: the records of a key
+	// stay in order, and the checkpoint passes what is acknowledged without a gap.
+	// A processor that keeps what it shares between calls under a lock then uses
+	// more than one CPU, or waits for more than one answer. It cannot go with
+	// ExplicitCheckpoints, by which a place says that all before it is done. Default
+	// 1; to 1024.
+	KeyConcurrency int
+
+	// MaxBusyLanes bounds the calls of ProcessRecords that lanes have at a time,
+	// over all shards of this worker. It has no meaning without KeyConcurrency.
+	// Default 256; from 1.
+	MaxBusyLanes int
+
+	// ProcessorTimeout is how long one call of a processor, or of DeadLetter, may
+	// take. When it is over, the context of the call ends, with a cause that wraps
+	// [ErrProcessorTimeout], and as soon as the call has returned another processor
+	// is made, which reads on from what is acknowledged. One that does not return
+	// within as long again, or 30 s, has its lease given up, so that another worker
+	// may go on; this worker does not take it before the call has returned, as
+	// nothing can end the call. Default none (KCL: none), because renewals do not
+	// depend on processors: a call may take as long as the work does. At least 1ms.
+	ProcessorTimeout time.Duration
+
+	// BisectAfter is how many calls in a row must fail with the same records,
+	// other than by [Retry], for the batch to be halved: first halves are tried
+	// first, and halved again when they fail, until one record is left that fails
+	// alone. One that has failed as often goes to DeadLetter; without DeadLetter it
+	// is tried for ever. An outage of what the processor writes to looks like a
+	// record that fails, unless the processor answers it with Retry. Default never;
+	// from 1.
+	BisectAfter int
+
+	// DeadLetter, if not nil, takes records that the processor gives up with
+	// [DeadLetter], or that BisectAfter has found. The record is acknowledged when
+	// it returns nil; an error, or a panic, makes it be called again, after a wait
+	// as for ProcessRecords. It is called for several shards at once. Default none.
+	DeadLetter func(ctx context.Context, r DeadLetterRecord) error
+
+	// OnAssigned, if not nil, is called when the worker has taken a lease, before a
+	// processor is made. After it comes OnRevoking, or OnLost, or one after the
+	// other. They may be called for several shards at once, but for one shard they
+	// come one by one, and nothing is delivered meanwhile.
+	OnAssigned func(s *Shard)
+
+	// OnRevoking, if not nil, is called when the worker is about to give a lease up
+	// in order: at the stop, when the lease is to go to another worker, and at the
+	// shard's end. The processor has heard of it by then. What is acknowledged when
+	// it returns is stored. ctx ends when the time for that is over, or the lease is
+	// lost meanwhile.
+	OnRevoking func(ctx context.Context, s *Shard)
+
+	// OnLost, if not nil, is called when a lease was lost, after LeaseLost of the
+	// processor.
+	OnLost func(s *Shard)
+
 	// Decoder, if not nil, makes of each user record's data what is delivered: the
 	// inverse of the producer's Encoder. Default none.
 	Decoder Decoder
@@ -197,6 +326,9 @@ type Config struct {
 	Logger *slog.Logger
 }
 
+// unbounded is a limit that is none.
+const unbounded = math.MaxInt
+
 // withDefaults returns c with defaults filled in, and an error that joins one
 // error for each setting out of range.
 func (c Config) withDefaults() (Config, error) {
@@ -208,7 +340,8 @@ func (c Config) withDefaults() (Config, error) {
 		c.WorkerID = host + "-" + strings.ToLower(rand.Text()[:13])
 	}
 	c.FailoverTime = cmp.Or(c.FailoverTime, 10*time.Second)
-	c.MaxLeasesForWorker = cmp.Or(c.MaxLeasesForWorker, math.MaxInt)
+	c.FormerStreamsWait = cmp.Or(c.FormerStreamsWait, time.Hour)
+	c.MaxLeasesForWorker = cmp.Or(c.MaxLeasesForWorker, unbounded)
 	c.MaxLeasesToStealAtOneTime = cmp.Or(c.MaxLeasesToStealAtOneTime, math.MaxInt)
 	c.MaxLeaseRenewalThreads = cmp.Or(c.MaxLeaseRenewalThreads, 20)
 	c.CheckpointInterval = cmp.Or(c.CheckpointInterval, 5*time.Second)
@@ -217,6 +350,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.IdleTimeBetweenReads = cmp.Or(c.IdleTimeBetweenReads, time.Second)
 	c.KinesisRequestTimeout = cmp.Or(c.KinesisRequestTimeout, 30*time.Second)
 	c.MaxBufferedBytes = cmp.Or(c.MaxBufferedBytes, 256<<20)
+	c.MaxUnacked = cmp.Or(c.MaxUnacked, 10000)
+	c.KeyConcurrency = cmp.Or(c.KeyConcurrency, 1)
+	c.MaxBusyLanes = cmp.Or(c.MaxBusyLanes, 256)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -232,8 +368,14 @@ func (c Config) withDefaults() (Config, error) {
 			errs = append(errs, fmt.Errorf("%s %d is less than 1", name, v))
 		}
 	}
-	if c.Mode < ModeAuto || c.Mode > ModeKCL2 {
+	if c.Mode < ModeAuto || c.Mode > ModeNative {
 		errs = append(errs, fmt.Errorf("Mode %d is unknown", c.Mode))
+	}
+	if c.PeerAddr != "" && c.Mode != ModeNative && c.Mode != ModeAuto {
+		errs = append(errs, errors.New("PeerAddr has a meaning under ModeNative and ModeAuto only; set Mode, or leave it out"))
+	}
+	if c.PeerAddr == "" && (c.PeerAdvertiseAddr != "" || c.PeerTLS != nil) {
+		errs = append(errs, errors.New("PeerAdvertiseAddr and PeerTLS have no meaning without PeerAddr; set it, or leave them out"))
 	}
 	if c.RetrievalMode < RetrievalPolling || c.RetrievalMode > RetrievalMixed {
 		errs = append(errs, fmt.Errorf("RetrievalMode %d is unknown", c.RetrievalMode))
@@ -265,6 +407,20 @@ func (c Config) withDefaults() (Config, error) {
 	atLeast("KinesisRequestTimeout", c.KinesisRequestTimeout, 10*time.Millisecond)
 	if n := c.MaxRecords; n < 1 || n > 10000 {
 		errs = append(errs, fmt.Errorf("MaxRecords %d is outside [1, 10000]", n))
+	}
+	positive("MaxUnacked", c.MaxUnacked)
+	positive("MaxBusyLanes", c.MaxBusyLanes)
+	if n := c.KeyConcurrency; n < 1 || n > 1024 {
+		errs = append(errs, fmt.Errorf("KeyConcurrency %d is outside [1, 1024]", n))
+	}
+	if c.KeyConcurrency > 1 && c.ExplicitCheckpoints {
+		errs = append(errs, errors.New("KeyConcurrency cannot go with ExplicitCheckpoints, by which a place says that all before it is done; let ProcessRecords, or Record.Ack, acknowledge"))
+	}
+	if c.ProcessorTimeout != 0 {
+		atLeast("ProcessorTimeout", c.ProcessorTimeout, time.Millisecond)
+	}
+	if n := c.BisectAfter; n < 0 {
+		errs = append(errs, fmt.Errorf("BisectAfter %d is less than 0", n))
 	}
 	if n := c.MaxBufferedBytes; n < 1<<20 {
 		errs = append(errs, fmt.Errorf("MaxBufferedBytes %d is less than 1048576", n))

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -19,6 +20,10 @@ const recordOverhead = 256
 // aggregateKey is the partition key under which the official producer, and
 // this project's, put aggregated records.
 const aggregateKey = "a"
+
+// framedAtOnce is how many records are looked at together for the frame of an
+// aggregated record, so that their checksums can be computed together.
+const framedAtOnce = 32
 
 // decoder turns Kinesis records of one shard into user records. It belongs to
 // the shard's reader.
@@ -48,6 +53,7 @@ type decoder struct {
 
 	// For the walk over one aggregated record, so that it needs no closure.
 	common  Record // what the user records of one Kinesis record share
+	portion *portion
 	records []Record
 	sub     int64 // of the last user record met
 	from    int64 // user records up to this index are dropped
@@ -86,16 +92,26 @@ func newDecoder(shard *Shard, start Checkpoint, policy RangePolicy, stats *decod
 // batch decodes what one read has brought. next, unless it is "", is a number
 // behind it and before all that follows: the place of the batch's end, which so
 // moves on a shard that nothing is put into.
-func (d *decoder) batch(in []types.Record, next string) *Batch {
-	b := &Batch{Shard: d.shard}
+func (d *decoder) batch(in []types.Record, next string) *portion {
+	p := new(portion)
+	d.portion = p
 	d.met, d.expanded = nil, 0
 	if len(in) > 0 {
 		// A little more than last time, so that the slice seldom grows.
 		d.records = make([]Record, 0, len(in)*d.perRecord+len(in)/8)
 	}
 	var bytes, repeated int64
+	var framed [framedAtOnce]bool
 	for i := range in {
 		r := &in[i]
+		if i%framedAtOnce == 0 {
+			var blobs [framedAtOnce][]byte
+			n := min(framedAtOnce, len(in)-i)
+			for j := range n {
+				blobs[j] = in[i+j].Data
+			}
+			aggregation.Framed(framed[:n], blobs[:n])
+		}
 		seq := aws.ToString(r.SequenceNumber)
 		d.from = -1
 		if d.last.SequenceNumber != "" {
@@ -109,32 +125,39 @@ func (d *decoder) batch(in []types.Record, next string) *Batch {
 			}
 		}
 		bytes += int64(len(r.Data))
-		d.one(r, seq)
+		d.one(r, seq, framed[i%framedAtOnce])
 		d.last = Checkpoint{SequenceNumber: seq, SubSequenceNumber: max(d.sub, d.from)}
+		if n := len(d.records); cap(d.records)-n < n/(i+1) {
+			// More than last time: make room for the rest at once, not by doubling.
+			rest := (n/(i+1) + 1) * (len(in) - i - 1)
+			d.records = slices.Grow(d.records, rest+rest/8)
+		}
 	}
 	if next != "" && (d.last.SequenceNumber == "" || seqno.Compare(next, d.last.SequenceNumber) > 0) {
 		d.last = Checkpoint{SequenceNumber: next}
 	}
-	b.Records, b.end = d.records, d.last
+	p.records, p.end = d.records, d.last
 	if len(in) > 0 {
 		d.perRecord = max(1, (len(d.records)+len(in)-1)/len(in))
 	}
-	d.records = nil
+	d.records, d.portion = nil, nil
 	d.stats.kinesisRecords.Add(int64(len(in)))
-	d.stats.userRecords.Add(int64(len(b.Records)))
+	d.stats.userRecords.Add(int64(len(p.records)))
 	d.stats.bytes.Add(bytes)
 	d.stats.repeated.Add(repeated)
-	return b
+	return p
 }
 
 // one appends the user records of one Kinesis record and leaves the
-// sub-sequence number of its last one in d.sub.
-func (d *decoder) one(r *types.Record, seq string) {
+// sub-sequence number of its last one in d.sub. framed tells that it has the frame
+// of an aggregated record.
+func (d *decoder) one(r *types.Record, seq string, framed bool) {
 	d.common = Record{
 		Data:           r.Data,
 		PartitionKey:   aws.ToString(r.PartitionKey),
 		SequenceNumber: seq,
 		Shard:          d.shard,
+		of:             d.portion,
 		Encrypted:      r.EncryptionType == types.EncryptionTypeKms,
 	}
 	if r.ApproximateArrivalTimestamp != nil {
@@ -144,10 +167,14 @@ func (d *decoder) one(r *types.Record, seq string) {
 	d.filter = d.policy == RangeDropRecord || d.policy == RangeAuto && d.common.PartitionKey == aggregateKey
 	mark := len(d.records)
 
-	if d.reader == nil {
-		d.reader = blockrec.NewReader(d.blocks)
+	var ok bool
+	var err error
+	if framed {
+		if d.reader == nil {
+			d.reader = blockrec.NewReader(d.blocks)
+		}
+		ok, err = d.reader.WalkFramed(r.Data, d.yield)
 	}
-	ok, err := d.reader.Walk(r.Data, d.yield)
 	if d.opened {
 		// What was in the block belongs to the processor now.
 		d.reader, d.opened = nil, false
@@ -161,7 +188,7 @@ func (d *decoder) one(r *types.Record, seq string) {
 		fallthrough
 	case !ok:
 		if d.from < 0 {
-			d.deliver(d.common)
+			d.open(d.next())
 		}
 	case d.outside && d.policy == RangeDropAggregate:
 		d.stats.aggregatesDropped.Add(1)
@@ -196,28 +223,35 @@ func (d *decoder) user(i blockrec.Index, u aggregation.Record, s *aggregation.St
 			d.stats.outOfRangeKept.Add(1)
 		}
 	}
-	r := d.common
+	r := d.next()
 	r.Data, r.PartitionKey, r.ExplicitHashKey = u.Data, u.PartitionKey, u.ExplicitHashKey
 	r.SubSequenceNumber, r.Aggregated, r.OutOfRange = d.sub, true, !inside
 	r.BlockIndex = max(i.Block, 0)
-	d.deliver(r)
+	d.open(r)
 	return true
 }
 
-// deliver appends a record to the batch.
-func (d *decoder) deliver(r Record) {
-	d.records = append(d.records, r)
+// next appends a record to the portion, with what the user records of the Kinesis
+// record share. It is filled in place, because a Record takes a while to copy.
+func (d *decoder) next() *Record {
+	d.records = append(d.records, d.common)
+	r := &d.records[len(d.records)-1]
+	r.index = int32(len(d.records) - 1)
+	return r
+}
+
+// open has the hook decode a record, if there is one.
+func (d *decoder) open(r *Record) {
 	if d.hook == nil {
 		return
 	}
-	p := &d.records[len(d.records)-1]
-	data, err := d.hook.call(p)
+	data, err := d.hook.call(r)
 	if err != nil {
 		d.stats.undecoded.Add(1)
-		p.DecodeErr = err
+		r.DecodeErr = err
 		return
 	}
-	p.Data = data
+	r.Data = data
 }
 
 // admit reports whether a user record belongs to the shard, and if so whether it

@@ -52,7 +52,7 @@ func TestRangePolicies(t *testing.T) {
 			d := newDecoder(shardOf(half[0]), Checkpoint{SequenceNumber: TrimHorizon}, tt.policy, &stats)
 			b := d.batch([]types.Record{kinesisRecord(5, tt.outer, blob(in, out, in, out))}, "")
 			got := ""
-			for _, r := range b.Records {
+			for _, r := range b.records {
 				got += string(r.Data)
 				if r.OutOfRange {
 					got += "!"
@@ -67,7 +67,7 @@ func TestRangePolicies(t *testing.T) {
 				t.Errorf("end %v, want %v", b.end, want)
 			}
 			dropped, kept := stats.outOfRangeDropped.Load(), stats.outOfRangeKept.Load()
-			if n := int64(4 - len(b.Records)); tt.policy != RangeDropAggregate && (dropped != n || kept != 2-n) {
+			if n := int64(4 - len(b.records)); tt.policy != RangeDropAggregate && (dropped != n || kept != 2-n) {
 				t.Errorf("counted %d dropped and %d kept", dropped, kept)
 			}
 			if tt.policy == RangeDropAggregate && stats.aggregatesDropped.Load() != 1 {
@@ -87,7 +87,7 @@ func TestResumeInsideAnAggregate(t *testing.T) {
 		kinesisRecord(6, "x", []byte("plain")),
 	}, "")
 	var got []string
-	for _, r := range b.Records {
+	for _, r := range b.records {
 		got = append(got, fmt.Sprint(string(r.Data), " ", r.Checkpoint()))
 	}
 	if want := "[u2 5/2 u3 5/3 plain 6]"; fmt.Sprint(got) != want {
@@ -95,8 +95,8 @@ func TestResumeInsideAnAggregate(t *testing.T) {
 	}
 	// A whole record that was acknowledged is not delivered again.
 	d = newDecoder(&Shard{ID: "s"}, Checkpoint{"6", 0}, RangeAuto, &stats)
-	if b := d.batch([]types.Record{kinesisRecord(6, "x", []byte("plain"))}, ""); len(b.Records) != 0 || b.end != (Checkpoint{"6", 0}) {
-		t.Errorf("delivered %d, end %v", len(b.Records), b.end)
+	if b := d.batch([]types.Record{kinesisRecord(6, "x", []byte("plain"))}, ""); len(b.records) != 0 || b.end != (Checkpoint{"6", 0}) {
+		t.Errorf("delivered %d, end %v", len(b.records), b.end)
 	}
 }
 
@@ -146,8 +146,8 @@ func TestContinuationMovesTheEnd(t *testing.T) {
 		{"none", nil, "", Checkpoint{"12", 0}, 0},
 		{"record that was read", []types.Record{kinesisRecord(10, "x", []byte("plain"))}, "", Checkpoint{"12", 0}, 0},
 	} {
-		if b := d.batch(tt.in, tt.next); b.end != tt.want || len(b.Records) != tt.n {
-			t.Errorf("%s: %d records, end %v; want %d, %v", tt.name, len(b.Records), b.end, tt.n, tt.want)
+		if b := d.batch(tt.in, tt.next); b.end != tt.want || len(b.records) != tt.n {
+			t.Errorf("%s: %d records, end %v; want %d, %v", tt.name, len(b.records), b.end, tt.n, tt.want)
 		}
 	}
 }

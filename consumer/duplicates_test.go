@@ -8,6 +8,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +19,9 @@ import (
 
 	"github.com/streamkit/streamkit/consumer"
 	"github.com/streamkit/streamkit/consumer/dynamolease"
+	"github.com/streamkit/streamkit/consumer/memlease"
+	"github.com/streamkit/streamkit/internal/aggregation"
+	"github.com/streamkit/streamkit/internal/hashkey"
 	"github.com/streamkit/streamkit/producer"
 	"github.com/streamkit/streamkit/streamd"
 	"github.com/streamkit/streamkit/streamd/streamdtest"
@@ -97,7 +101,7 @@ func TestEachRecordOnce(t *testing.T) {
 					workers[i] = c
 					return run(t, c)
 				}
-				cut := &faultyStore{LeaseStore: store}
+				cut := &tableView{CoordinationStore: store}
 				stopA, stopB := start(0, cut), start(1, store)
 				time.Sleep(10 * time.Second) // until they share the shards
 
@@ -234,7 +238,7 @@ func TestDecoder(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		stop()
 		got["panic"], _, _ = strings.Cut(got["panic"], "\n") // the stack follows
-		want := map[string]string{"good": "<nil>", "bad": "no header", "panic": "consumer: the processor panicked: of the hook"}
+		want := map[string]string{"good": "<nil>", "bad": "no header", "panic": "consumer: panic: of the hook"}
 		if !maps.Equal(got, want) || c.Stats().DecodeErrors != 2 {
 			t.Errorf("delivered %v, want %v; %d errors counted", got, want, c.Stats().DecodeErrors)
 		}
@@ -310,3 +314,59 @@ func (h *halfAcker) ProcessRecords(_ context.Context, b *consumer.Batch) error {
 }
 
 func (h *halfAcker) ShutdownRequested(context.Context) error { return nil }
+
+// TestRestartKnowsCopies: the next processor of a shard is not given copies of what
+// the one before has acknowledged, be it stored or not.
+func TestRestartKnowsCopies(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		stored bool // a checkpoint, before the first record
+	}{
+		{"nothing is stored", false},
+		{"less is stored", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stream := newFakeStream(1, 1)
+				put := func(n int) {
+					var b aggregation.Builder
+					b.Stamp(aggregation.Stamp{Producer: [8]byte{1}, Lane: 1, Sequence: uint64(n), Keys: hashkey.All})
+					b.Add(aggregation.Record{PartitionKey: "key", Data: fmt.Appendf(nil, "%06d", n)})
+					stream.put("a", b.Seal(nil))
+				}
+				var got counts
+				var restart atomic.Bool
+				w := startFactory(t, stream, &faultyStore{LeaseStore: memlease.New()}, func(s *consumer.Shard) (consumer.Processor, error) {
+					return consumer.ProcessorFunc(func(ctx context.Context, b *consumer.Batch) error {
+						if restart.Swap(false) {
+							s.Restart(errFake)
+						}
+						return got.ProcessRecords(ctx, b)
+					}), nil
+				}, consumer.Config{DropDuplicates: true, CheckpointInterval: time.Minute})
+				time.Sleep(time.Second)
+				n := 0
+				if tt.stored {
+					put(n)
+					n++
+					time.Sleep(2 * time.Minute)
+				}
+				put(n)
+				time.Sleep(2 * time.Second)
+				restart.Store(true)
+				put(n + 1)
+				time.Sleep(10 * time.Second)
+				for i := range n + 2 {
+					put(i)
+				}
+				put(n + 2)
+				time.Sleep(10 * time.Second)
+				w.wait(t)
+				got.check(t, n+3)
+				if st := w.Stats(); st.ProcessorRestarts != 1 {
+					t.Errorf("%d restarts", st.ProcessorRestarts)
+				}
+			})
+		})
+	}
+}

@@ -21,6 +21,16 @@ var ErrLeaseLost = errors.New("consumer: lease lost")
 // the consumer stops and Config.ShutdownTimeout is over.
 var ErrShutdown = errors.New("consumer: shutting down")
 
+// ErrHandoff is the cause with which the context of a [Processor] ends when its
+// lease is to go to another worker, and Config.ShutdownTimeout is over without
+// what it had begun being finished.
+var ErrHandoff = errors.New("consumer: lease handed over")
+
+// ErrFormerStream is the cause with which the context of a [Processor] ends when its
+// stream is not listed any more, or does not exist, and Config.ShutdownTimeout is over
+// without what it had begun being finished; see [NewMultiStream].
+var ErrFormerStream = errors.New("consumer: stream not to be read any more")
+
 // ErrRestart is the cause with which the context of a [Processor] ends after
 // [Shard.Restart].
 var ErrRestart = errors.New("consumer: processor to be restarted")
@@ -45,14 +55,14 @@ func (e *CommitRangeError) Error() string {
 // ErrRunning is returned by Run if the consumer runs, or has run, already.
 var ErrRunning = errors.New("consumer: Run was called before; make a new Consumer for another run")
 
-// panicError is a panic of the user's processor.
+// panicError is a panic of the user's code, or under it.
 type panicError struct {
 	value any
 	stack []byte
 }
 
 func (e *panicError) Error() string {
-	return fmt.Sprintf("consumer: the processor panicked: %v\n%s", e.value, e.stack)
+	return fmt.Sprintf("consumer: panic: %v\n%s", e.value, e.stack)
 }
 
 // guard calls f and turns a panic into an error.

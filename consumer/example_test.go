@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/streamkit/streamkit/consumer"
 	"github.com/streamkit/streamkit/consumer/dynamolease"
+	"github.com/streamkit/streamkit/consumer/memlease"
 	"github.com/streamkit/streamkit/streamd/streamdtest"
 )
 
@@ -77,4 +79,93 @@ func Example() {
 		panic(err)
 	}
 	// Output: customer-7: two pears
+}
+
+// Two streams, read by one worker.
+func ExampleNewMultiStream() {
+	t := new(exampleT)
+	defer t.end()
+	srv := streamdtest.New(t)
+	for stream, order := range map[string]string{"orders": "two pears", "returns": "one pear"} {
+		srv.CreateStream(t, stream, 1)
+		_, err := srv.Kinesis().PutRecord(context.Background(), &kinesis.PutRecordInput{
+			StreamName: aws.String(stream), PartitionKey: aws.String("customer-7"), Data: []byte(order),
+		})
+		if err != nil {
+			panic(err)
+		}
+	}
+	leases, err := dynamolease.New(srv.DynamoDB(), "shop", dynamolease.Config{})
+	if err != nil {
+		panic(err)
+	}
+	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
+	defer stop()
+	var left atomic.Int64
+	left.Store(2)
+	c, err := consumer.NewMultiStream(srv.Kinesis(), leases, "shop", consumer.Streams("orders", "returns"),
+		func(s *consumer.Shard) (consumer.Processor, error) {
+			return consumer.ProcessorFunc(func(_ context.Context, b *consumer.Batch) error {
+				for _, r := range b.Records {
+					fmt.Printf("%s: %s\n", s.Stream, r.Data)
+				}
+				if left.Add(int64(-len(b.Records))) == 0 {
+					stop() // an application runs on
+				}
+				return nil
+			}), nil
+		}, consumer.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		panic(err)
+	}
+	if err := c.Run(ctx); err != nil {
+		panic(err)
+	}
+	// Unordered output:
+	// orders: two pears
+	// returns: one pear
+}
+
+// The records of a stream in a loop. An application would have a goroutine for
+// each shard, and go on.
+func ExampleReader() {
+	t := new(exampleT)
+	defer t.end()
+	srv := streamdtest.New(t)
+	srv.CreateStream(t, "orders", 1)
+	for _, order := range []string{"two pears", "a melon"} {
+		_, err := srv.Kinesis().PutRecord(context.Background(), &kinesis.PutRecordInput{
+			StreamName: aws.String("orders"), PartitionKey: aws.String("customer-7"), Data: []byte(order),
+		})
+		if err != nil {
+			panic(err)
+		}
+	}
+
+	r, err := consumer.NewReader(srv.Kinesis(), memlease.New(), "orders-app", "orders",
+		consumer.Config{Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		panic(err)
+	}
+	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
+	defer stop()
+	for shard := range r.Shards(ctx) {
+		seen := 0
+		for rec, err := range shard.Records(ctx) {
+			if err != nil {
+				panic(err) // the lease is lost; others go on
+			}
+			fmt.Printf("%s: %s\n", rec.PartitionKey, rec.Data)
+			rec.Ack()
+			if seen++; seen == 2 {
+				stop()
+			}
+		}
+	}
+	if err := r.Err(); err != nil {
+		panic(err)
+	}
+	// Output:
+	// customer-7: two pears
+	// customer-7: a melon
 }

@@ -102,26 +102,6 @@ func (f *fakeStream) split(i int) bool {
 	return true
 }
 
-// merge merges an open shard with the next one; it reports false if it cannot.
-func (f *fakeStream) merge(i int) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	a := f.shards[i]
-	for _, b := range f.shards {
-		if a.last == 0 && b.last == 0 && a.rng.Precedes(b.rng) {
-			f.addLocked(hashkey.Range{Start: a.rng.Start, End: b.rng.End}, a, b)
-			return true
-		}
-	}
-	return false
-}
-
-func (f *fakeStream) count() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return len(f.shards)
-}
-
 func (f *fakeStream) faultLocked(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return ctx.Err()

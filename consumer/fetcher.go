@@ -137,9 +137,9 @@ func (p *poller) fetch(ctx context.Context) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
+	defer func() { p.budget.release(reserved) }() // of a read that failed, be it by a panic
 	out, err := p.read(ctx)
 	if err != nil {
-		p.budget.release(reserved)
 		return page{}, err
 	}
 	pg := page{
@@ -150,6 +150,7 @@ func (p *poller) fetch(ctx context.Context) (page, error) {
 		bytes:    bytesOf(out.Records),
 	}
 	p.budget.charge(pg.bytes - reserved)
+	reserved = 0
 	// A response is seldom much larger than the last one; one that is exceeds
 	// the bound by the difference, once.
 	p.estimate = min(max(pg.bytes*5/4, 64<<10), firstEstimate)

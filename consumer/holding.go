@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,31 +19,57 @@ var writePolicy = backoff.Policy{Base: 300 * time.Millisecond, Max: 1200 * time.
 // holding is a lease that this worker holds. One goroutine at a time writes to
 // the lease: keep, and after it the shard consumer.
 //
-// A holding is trusted until trustFor after the last write that is known to
-// have been done was sent. At that moment, if not earlier, the context of the
-// shard consumer ends with ErrLeaseLost, and nothing is written any more.
+// A holding is trusted until its rules say, which depends on when the last write
+// that is known to have been done was sent. At that moment, if not earlier, the
+// context of the shard consumer ends with ErrLeaseLost, and nothing is written any
+// more.
 type holding struct {
 	c       *Consumer
 	key     string
+	source  *source
+	token   int64 // the lease's counter when it was taken
 	tracker *tracker
-	lose    func()        // ends the shard consumer's context with ErrLeaseLost
-	expiry  *time.Timer   // calls lose at the end of trust
-	poke    chan struct{} // capacity 1: write now
+	meter   meter
+	end     func(error)                // ends the shard consumer's context with a cause
+	lose    func()                     // ends the shard consumer's context with ErrLeaseLost
+	expiry  *time.Timer                // calls expire at the end of trust, or sooner
+	ended   atomic.Bool                // the shard consumer has ended
+	next    atomic.Pointer[Assignment] // who gets the lease with the last write; nil if it is anybody's
+	poke    chan struct{}              // capacity 1: write now
+
+	forced  atomic.Bool // write with the next poke, though there be nothing to store
+	parting atomic.Bool // the last write, which gives the lease up, may be on its way
+
+	stopping  chan struct{} // closed by stop: start nothing new, finish what is begun, let the lease go
+	stopOnce  sync.Once
+	stopCause error                             // set by stop, before it closes stopping
+	grace     *time.Timer                       // set by stop, before it closes stopping; may be nil
+	farewell  atomic.Pointer[func(Write) Write] // who asked for the lease to be given up has the last word on the last write
+	gone      chan struct{}                     // closed when the shard consumer has ended, and the lease counts as held no longer
+	abandoned chan struct{}                     // capacity 1: let the lease go without the shard consumer, which is stuck
 
 	commitMu sync.Mutex    // guards attempt
 	attempt  *attempt      // the next write, for those who wait for it
 	over     chan struct{} // closed when keep has ended
 	overBy   error         // why, set before
 
-	stored      atomic.Pointer[Lease]     // the lease as it is known to be stored
-	latestSince atomic.Pointer[time.Time] // to be stored, if not nil
-	trail       atomic.Pointer[trail]     // marks to be stored with checkpoints, if not nil
-	behind      atomic.Int64              // time.Duration behind the newest record
-	subscribed  atomic.Bool               // whether the shard is read over a subscription now
+	stored      atomic.Pointer[Lease]             // the lease as it is known to be stored
+	written     atomic.Pointer[time.Time]         // when the last write known to be done was sent
+	prepared    atomic.Pointer[PendingCheckpoint] // to be stored, unless nil
+	latestSince atomic.Pointer[time.Time]         // to be stored, if not nil
+	trail       atomic.Pointer[trail]             // marks to be stored with checkpoints, if not nil
+	behind      atomic.Int64                      // time.Duration behind the newest record
+	subscribed  atomic.Bool                       // whether the shard is read over a subscription now
+	answered    stamp                             // when the service last said how far it is behind
+	progress    stamp                             // when something last moved, or there was nothing to move
+	unreadable  atomic.Bool                       // whether the last read failed
+	failing     atomic.Int64                      // calls of the processor that failed, since one succeeded
+	failingFor  atomic.Pointer[time.Time]         // when the first of them did; nil if there is none
+	hung        atomic.Int64                      // calls that have not returned in time, nor by now
+	calls       calls                             // of ProcessRecords
 
 	// Owned by the writing goroutine.
-	written   time.Time // when the last write known to be done was sent
-	unsettled time.Time // when the first try since then was sent; zero if none
+	unsettled time.Time // when the first try since the last write known to be done was sent; zero if none
 	committed time.Time // when a checkpoint was last written
 	failures  streak
 }
@@ -53,8 +78,105 @@ type holding struct {
 // known state. It must not be called once the lease is lost.
 func (h *holding) adopt(l Lease, sent time.Time) {
 	h.stored.Store(&l)
-	h.written, h.unsettled = sent, time.Time{}
-	h.expiry.Reset(time.Until(sent.Add(h.c.cfg.trustFor())))
+	h.unsettled = time.Time{}
+	h.written.Store(&sent)
+	h.expiry.Reset(time.Until(h.trustedUntil()))
+}
+
+// shardID returns the shard that the lease is for.
+func (h *holding) shardID() string {
+	_, id := SplitLeaseKey(h.key)
+	return id
+}
+
+// trustedUntil returns the end of the trust in the lease.
+func (h *holding) trustedUntil() time.Time {
+	return h.c.rules.trustedUntil(*h.written.Load())
+}
+
+// expire ends the shard consumer, unless the end of trust has moved.
+func (h *holding) expire() {
+	switch left := time.Until(h.trustedUntil()); {
+	case h.ended.Load():
+	case left > 0:
+		h.expiry.Reset(left)
+	default:
+		h.c.stats.leasesExpired.Add(1)
+		h.lose()
+	}
+}
+
+// renewal returns when the lease is to be renewed.
+func (h *holding) renewal() time.Time {
+	after := h.c.rules.renewAfter()
+	if after == 0 {
+		return time.Now().Add(time.Hour) // never: each look at it moves it on
+	}
+	return h.written.Load().Add(after)
+}
+
+// stop has the shard consumer let the lease go in order: it finishes what is
+// begun, and its last write is what the rules call the parting one. What is not
+// finished after Config.ShutdownTimeout is given up: the context of the processor
+// ends with cause. At the consumer's stop, ErrShutdown, it is Run that sees to that.
+func (h *holding) stop(cause error) {
+	h.stopOnce.Do(func() {
+		h.stopCause = cause
+		if !errors.Is(cause, ErrShutdown) {
+			h.grace = time.AfterFunc(h.c.cfg.ShutdownTimeout, func() { h.end(cause) })
+		}
+		close(h.stopping)
+	})
+}
+
+func (h *holding) isStopping() bool {
+	select {
+	case <-h.stopping:
+		return true
+	default:
+		return false
+	}
+}
+
+// failed and recovered keep what Stats tells of a processor that fails.
+func (h *holding) failed() {
+	if h.failing.Add(1) == 1 {
+		now := time.Now()
+		h.failingFor.Store(&now)
+	}
+}
+
+func (h *holding) recovered(n int) {
+	if h.failing.Add(-int64(n)) == 0 {
+		h.failingFor.Store(nil)
+	}
+}
+
+// abandon has the keeper let the lease go, while the shard consumer is stuck in a
+// call of the processor.
+func (h *holding) abandon() {
+	select {
+	case h.abandoned <- struct{}{}:
+	default:
+	}
+}
+
+// release stores what is acknowledged and gives the lease up, in one write. It
+// may be called by the writing goroutine only.
+func (h *holding) release(ctx context.Context) {
+	h.parting.Store(true)
+	w := h.pending()
+	w.Pending = nil // whoever prepared it has not been told that it is stored
+	w = h.c.rules.parting(h, w)
+	if change := h.farewell.Load(); change != nil {
+		w = (*change)(w)
+	}
+	if err := h.finish(ctx, w, 2*h.c.cfg.attemptTimeout()); err != nil {
+		h.c.log.Warn("lease not released; others wait until it expires", lease(h.key), errAttr(err))
+		return
+	}
+	h.c.stats.leasesReleased.Add(1)
+	h.c.log.Info("lease released", lease(h.key))
 }
 
 // pending returns what is acknowledged, or otherwise known, and not stored.
@@ -67,6 +189,9 @@ func (h *holding) pending() Write {
 	}
 	if t := h.latestSince.Load(); t != nil && !t.Equal(stored.LatestSince) {
 		w.LatestSince = *t
+	}
+	if p := h.prepared.Load(); p != nil && w.Checkpoint == (Checkpoint{}) && !p.equal(stored.Pending) {
+		w.Pending = p
 	}
 	return w
 }
@@ -117,22 +242,49 @@ func (h *holding) tried(err error) {
 	}
 }
 
+// isOver reports whether nothing is written to the lease any more but by the
+// shard consumer as it ends.
+func (h *holding) isOver() bool {
+	select {
+	case <-h.over:
+		return true
+	default:
+		return false
+	}
+}
+
 // commit implements [Shard.CommitTo] for the processor that has s.
 func (h *holding) commit(ctx context.Context, s *Shard, at Checkpoint) error {
+	if err := h.closedTo(s); err != nil {
+		return err
+	}
+	at, err := h.tracker.commit(at, h.stored.Load().Checkpoint)
+	if err != nil {
+		return err
+	}
+	h.prepared.Store(nil) // a checkpoint removes it
+	return h.await(ctx, s, func(l *Lease) bool { return l.Checkpoint.Compare(at) >= 0 })
+}
+
+// closedTo returns why nothing can be stored any more on behalf of the processor that
+// has s.
+func (h *holding) closedTo(s *Shard) error {
 	select {
 	case <-h.over:
 		return h.overBy
 	case <-s.done:
 		return s.cause()
 	default:
+		return nil
 	}
-	at, err := h.tracker.commit(at, h.stored.Load().Checkpoint)
-	if err != nil {
-		return err
-	}
+}
+
+// await has the keeper write until the stored lease is as it should be, or a try
+// has failed.
+func (h *holding) await(ctx context.Context, s *Shard, as func(*Lease) bool) error {
 	for {
 		a := h.nextAttempt() // before the look at what is stored, or a write in between is missed
-		if h.stored.Load().Checkpoint.Compare(at) >= 0 {
+		if as(h.stored.Load()) {
 			return nil
 		}
 		select {
@@ -141,7 +293,7 @@ func (h *holding) commit(ctx context.Context, s *Shard, at Checkpoint) error {
 		}
 		select {
 		case <-a.done:
-			if a.err != nil && h.stored.Load().Checkpoint.Compare(at) < 0 {
+			if a.err != nil && !as(h.stored.Load()) {
 				return fmt.Errorf("consumer: store checkpoint of lease %q: %w", h.key, a.err)
 			}
 		case <-h.over:
@@ -167,7 +319,7 @@ func (h *holding) keep(ctx context.Context, stop <-chan struct{}) {
 	var retryAt time.Time // after a try that failed
 	poked := false
 	for {
-		next := h.written.Add(cfg.renewAfter())
+		next := h.renewal()
 		if commit := h.committed.Add(cfg.CheckpointInterval); commit.Before(next) {
 			next = commit
 		}
@@ -184,6 +336,13 @@ func (h *holding) keep(ctx context.Context, stop <-chan struct{}) {
 		case <-ctx.Done():
 			h.overBy = context.Cause(ctx)
 			return
+		case <-h.abandoned:
+			h.tracker.close() // the position that is stored now is the last
+			h.release(ctx)
+			h.ended.Store(true)
+			h.overBy = ErrLeaseLost
+			h.lose()
+			return
 		case <-h.poke:
 			poked = true
 			continue
@@ -192,10 +351,13 @@ func (h *holding) keep(ctx context.Context, stop <-chan struct{}) {
 
 		w := h.pending()
 		now := time.Now()
-		if w.empty() && now.Before(h.written.Add(cfg.renewAfter())) && tries == 0 {
+		if w.empty() && now.Before(h.renewal()) && tries == 0 && !h.forced.Swap(false) {
 			h.committed = now // nothing to commit: look again an interval later
 			poked = false
 			continue
+		}
+		if h.c.measures.Load() {
+			w.ThroughputKBps = h.meter.read(h.stored.Load().ThroughputKBps, now)
 		}
 		err := h.write(ctx, w)
 		if err != nil {
@@ -204,7 +366,7 @@ func (h *holding) keep(ctx context.Context, stop <-chan struct{}) {
 				return
 			}
 			h.tried(err)
-			retryAt = time.Now().Add(writePolicy.Wait(tries, nil))
+			retryAt = time.Now().Add(writePolicy.Wait(tries, chance))
 			tries++
 			continue
 		}
@@ -216,7 +378,7 @@ func (h *holding) keep(ctx context.Context, stop <-chan struct{}) {
 // finish stores w as the last write, for as long as the lease is trusted, but
 // no longer than limit. The keeper must have stopped.
 func (h *holding) finish(ctx context.Context, w Write, limit time.Duration) error {
-	deadline := h.written.Add(h.c.cfg.trustFor())
+	deadline := h.trustedUntil()
 	if d := time.Now().Add(limit); d.Before(deadline) {
 		deadline = d
 	}
@@ -228,7 +390,7 @@ func (h *holding) finish(ctx context.Context, w Write, limit time.Duration) erro
 		if err == nil || errors.Is(err, ErrLeaseLost) {
 			return err
 		}
-		if sleep(ctx, writePolicy.Wait(try, nil)) != nil {
+		if sleep(ctx, writePolicy.Wait(try, chance)) != nil {
 			return err
 		}
 	}
@@ -248,11 +410,19 @@ func (h *holding) write(ctx context.Context, w Write) error {
 		if h.unsettled.IsZero() {
 			h.unsettled = sent
 		}
+		stored := *h.stored.Load()
+		if w.Release && stored.CheckpointOwner != "" {
+			w.Release, w.EndHandOver = false, true // somebody has it already
+		}
 		callCtx, cancel := context.WithTimeout(ctx, h.c.cfg.attemptTimeout())
-		l, err := h.c.store.Update(callCtx, *h.stored.Load(), w)
+		l, err := h.c.store.Update(callCtx, stored, w)
 		cancel()
 		if conflict, ok := errors.AsType[*ConflictError](err); ok {
-			if !h.c.me().left(*h.stored.Load(), conflict.Current, w) {
+			if h.c.me().handsOver(stored, conflict.Current) {
+				h.beginHandOver(*conflict.Current)
+				continue
+			}
+			if !h.c.rules.ours(h, conflict.Current, w) {
 				h.c.stats.leasesLost.Add(1)
 				h.lose()
 				return errors.Join(ErrLeaseLost, err)
@@ -280,12 +450,29 @@ func (h *holding) write(ctx context.Context, w Write) error {
 	}
 }
 
+// beginHandOver has the shard consumer let the lease go to the worker that now, as it
+// is stored, names. Until then it is renewed and checkpointed as before.
+func (h *holding) beginHandOver(now Lease) {
+	if now.Counter == h.stored.Load().Counter {
+		h.stored.Store(&now) // nobody has seen a write of ours in it: trust stays as it was
+	} else {
+		h.c.stats.lostReplies.Add(1)
+		h.adopt(now, h.unsettled)
+	}
+	h.c.log.Info("lease is to go to another worker", lease(h.key), slog.String("to", now.Owner))
+	h.stop(ErrHandoff)
+}
+
 func (h *holding) done(w Write) {
 	if n := h.failures.ok(); n > 0 {
 		h.c.log.Info("lease writes succeed again", lease(h.key), slog.Int("failed", n))
 	}
+	if w.NextOwner != "" || w.EndHandOver {
+		h.c.stats.handOvers.Add(1)
+	}
 	if w.Checkpoint != (Checkpoint{}) {
 		h.committed = time.Now()
+		h.progress.set()
 		h.c.stats.checkpoints.Add(1)
 	} else {
 		h.c.stats.renewals.Add(1)
@@ -311,5 +498,5 @@ func (s *streak) ok() int {
 // jitter varies d by up to a tenth in either direction, so that workers that
 // started together do not move together.
 func jitter(d time.Duration) time.Duration {
-	return d*9/10 + time.Duration(rand.Int64N(int64(d)/5+1))
+	return d*9/10 + time.Duration(chance.Int64N(int64(d)/5+1))
 }

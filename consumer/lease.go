@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -11,7 +12,8 @@ import (
 // Lease is the right of one worker to read one shard, as it is stored. The
 // fields stand for the attributes of the Kinesis Client Library's lease table.
 type Lease struct {
-	// Key is the shard's id: leaseKey.
+	// Key is the shard's id, or what [LeaseKey] makes of it where the application
+	// reads several streams: leaseKey.
 	Key string
 
 	// Owner is the worker that holds the lease, or "" if none does:
@@ -31,20 +33,30 @@ type Lease struct {
 	// ownerSwitchesSinceCheckpoint.
 	OwnerSwitches int64
 
-	// Parents are the ids of the shard's parents: parentShardIds.
+	// Parents are the keys of the leases of the shard's parents. The official
+	// library stores the ids of the shards, as parentShardId: of the same stream.
 	Parents []string
 
-	// Children are the ids of the shard's children, known once the shard has
-	// been read to its end: childShardIds.
+	// Children are the keys of the leases of the shard's children, known once the
+	// shard has been read to its end. What is said of Parents holds: childShardIds.
 	Children []string
 
 	// StartingHashKey and EndingHashKey are the ends of the shard's range, in
 	// decimal and inclusive; both empty if not known.
 	StartingHashKey, EndingHashKey string
 
-	// CheckpointOwner is the old owner while the official library (3.x) hands
-	// the lease over: checkpointOwner.
+	// CheckpointOwner is the old owner while the lease is handed over by the
+	// rules of the official library's 3.x: checkpointOwner. Until it is removed
+	// the lease is the old owner's, and Owner is who comes next.
 	CheckpointOwner string
+
+	// ThroughputKBps is how much is read from the shard, in KiB a second, by
+	// its owner's latest estimate: throughputKBps. Zero if not known.
+	ThroughputKBps float64
+
+	// Pending is a place that was prepared to become the checkpoint; nil if
+	// there is none.
+	Pending *PendingCheckpoint
 
 	// Incarnation tells two processes with one worker id apart: g_inc, an
 	// attribute of ours that the official libraries ignore. It stays when the
@@ -73,8 +85,15 @@ func (l Lease) Clone() Lease {
 	l.Parents = slices.Clone(l.Parents)
 	l.Children = slices.Clone(l.Children)
 	l.Marks = slices.Clone(l.Marks)
+	if l.Pending != nil {
+		l.Pending = &PendingCheckpoint{l.Pending.Checkpoint, slices.Clone(l.Pending.State)}
+	}
 	return l
 }
+
+// holder returns the worker that may read the shard now: while the lease is
+// handed over, still the old owner.
+func (l Lease) holder() string { return cmp.Or(l.CheckpointOwner, l.Owner) }
 
 // ended reports whether the shard has been read to its end.
 func (l Lease) ended() bool { return l.Checkpoint.SequenceNumber == ShardEnd && l.Invalid == nil }
@@ -83,9 +102,12 @@ func (l Lease) ended() bool { return l.Checkpoint.SequenceNumber == ShardEnd && 
 // a renewal: it changes the counter only, as every Write does.
 type Write struct {
 	// Checkpoint, if not the zero Checkpoint, is stored; the count of owner
-	// switches returns to 0, and a pending checkpoint of the official library
-	// is removed.
+	// switches returns to 0, and a pending checkpoint is removed.
 	Checkpoint Checkpoint
+
+	// Pending, if not nil, is stored as the pending checkpoint. Not together
+	// with Checkpoint.
+	Pending *PendingCheckpoint
 
 	// Children, if not empty, are stored.
 	Children []string
@@ -97,13 +119,33 @@ type Write struct {
 	// one only.
 	Marks []byte
 
+	// ThroughputKBps, if not nil, is stored.
+	ThroughputKBps *float64
+
+	// Incarnation, if not empty, is stored: of the writer, when it begins with
+	// a lease that was assigned to it, or of NextOwner.
+	Incarnation string
+
 	// Release gives the lease up: the owner is removed.
 	Release bool
+
+	// NextOwner, if not empty, is the owner from then on. The count of owner
+	// switches grows by 1, unless it returns to 0. Not together with Release.
+	NextOwner string
+
+	// EndHandOver removes the checkpoint owner, whose last write this is; the
+	// owner stays. The count of owner switches grows by 1, from 0 if there is a
+	// Checkpoint. Not together with Release or NextOwner.
+	EndHandOver bool
 }
 
-// empty reports whether w is only a renewal.
+// leaves reports whether w is the last write of a holder.
+func (w Write) leaves() bool { return w.Release || w.EndHandOver || w.NextOwner != "" }
+
+// empty reports whether w is only a renewal, whatever it tells of throughput.
 func (w Write) empty() bool {
-	return w.Checkpoint == Checkpoint{} && len(w.Children) == 0 && len(w.Marks) == 0 && w.LatestSince.IsZero() && !w.Release
+	return w.Checkpoint == Checkpoint{} && w.Pending == nil && len(w.Children) == 0 && len(w.Marks) == 0 && w.LatestSince.IsZero() &&
+		w.Incarnation == "" && !w.leaves()
 }
 
 // Apply returns l as w leaves it.
@@ -113,6 +155,16 @@ func (w Write) Apply(l Lease) Lease {
 	if w.Checkpoint != (Checkpoint{}) {
 		l.Checkpoint = w.Checkpoint
 		l.OwnerSwitches = 0
+		l.Pending = nil
+	}
+	if w.Pending != nil {
+		l.Pending = &PendingCheckpoint{w.Pending.Checkpoint, slices.Clone(w.Pending.State)}
+	}
+	if w.ThroughputKBps != nil {
+		l.ThroughputKBps = *w.ThroughputKBps
+	}
+	if w.Incarnation != "" {
+		l.Incarnation = w.Incarnation
 	}
 	if len(w.Children) > 0 {
 		l.Children = slices.Clone(w.Children)
@@ -123,8 +175,17 @@ func (w Write) Apply(l Lease) Lease {
 	if !w.LatestSince.IsZero() {
 		l.LatestSince = w.LatestSince.Truncate(time.Millisecond)
 	}
-	if w.Release {
+	switch {
+	case w.Release:
 		l.Owner = ""
+	case w.EndHandOver:
+		l.CheckpointOwner = ""
+		l.OwnerSwitches++
+	case w.NextOwner != "":
+		l.Owner = w.NextOwner
+		if w.Checkpoint == (Checkpoint{}) {
+			l.OwnerSwitches++
+		}
 	}
 	return l
 }
@@ -135,6 +196,12 @@ func (w Write) landedIn(l Lease) bool {
 		return false
 	}
 	if len(w.Marks) > 0 && !bytes.Equal(l.Marks, w.Marks) {
+		return false
+	}
+	if w.Pending != nil && (l.Pending == nil || l.Pending.Checkpoint != w.Pending.Checkpoint || !bytes.Equal(l.Pending.State, w.Pending.State)) {
+		return false
+	}
+	if w.Release && l.Owner != "" || w.EndHandOver && l.CheckpointOwner != "" || w.NextOwner != "" && l.Owner != w.NextOwner {
 		return false
 	}
 	if !w.LatestSince.IsZero() && !l.LatestSince.Equal(w.LatestSince.Truncate(time.Millisecond)) {
@@ -148,12 +215,33 @@ type author struct{ worker, incarnation string }
 
 // left reports whether now can only be what an earlier try of w has left of
 // before: the next counter, and our incarnation, which no other process uses.
-// Without an owner it must be our release.
+// If the lease is not ours any more, it must be our last write.
 func (a author) left(before Lease, now *Lease, w Write) bool {
-	if now == nil || now.Invalid != nil || now.Counter != before.Counter+1 || now.Incarnation != a.incarnation {
+	if now == nil || now.Invalid != nil || now.Counter != before.Counter+1 {
 		return false
 	}
-	return now.Owner == a.worker || now.Owner == "" && w.Release
+	if w.NextOwner != "" && now.Owner == w.NextOwner && now.Incarnation == w.Incarnation && now.CheckpointOwner == "" && w.Incarnation != "" {
+		return w.landedIn(*now) // or it has stolen the lease, just before it was to be given it
+	}
+	if now.Incarnation != a.incarnation {
+		return false
+	}
+	switch now.holder() {
+	case a.worker:
+		return true
+	case "":
+		return w.Release
+	}
+	// What a leader leaves that has waited too long looks the same, but for the checkpoint.
+	return w.EndHandOver && now.CheckpointOwner == "" && now.Owner == before.Owner && w.landedIn(*now)
+}
+
+// handsOver reports whether now is before, with the start of a hand-over from
+// us to another worker, and perhaps one write of ours before that: then the
+// lease is still ours, to be given up soon.
+func (a author) handsOver(before Lease, now *Lease) bool {
+	return now != nil && now.Invalid == nil && now.CheckpointOwner == a.worker && before.CheckpointOwner == "" &&
+		now.Incarnation == a.incarnation && (now.Counter == before.Counter || now.Counter == before.Counter+1)
 }
 
 // took reports whether now can only be what an earlier try to take before has
@@ -162,7 +250,7 @@ func (a author) took(before Lease, now *Lease) bool {
 	return a.left(before, now, Write{})
 }
 
-// LeaseStore keeps the leases of one application and stream. Packages
+// LeaseStore keeps the leases of one application. Packages
 // dynamolease and memlease implement it, and package leasetest checks an
 // implementation. It must be safe for concurrent use.
 //
@@ -194,8 +282,8 @@ type LeaseStore interface {
 	// stored.
 	Take(ctx context.Context, l Lease, owner, incarnation string) (Lease, error)
 
-	// Update applies w if counter and owner are still l's. It returns the
-	// lease as stored.
+	// Update applies w if counter, owner and checkpoint owner are still l's. It
+	// returns the lease as stored.
 	Update(ctx context.Context, l Lease, w Write) (Lease, error)
 
 	// Delete removes l if the stored counter is still l's. A lease that is not

@@ -184,8 +184,9 @@ func TestConfigReportsAllFaults(t *testing.T) {
 	_, err := consumer.New(nil, nil, "", "", nil, consumer.Config{
 		FailoverTime: time.Millisecond, MaxRecords: 20000, MaxBufferedBytes: 1, MaxLeasesForWorker: -1, CheckpointInterval: -1,
 		InitialPosition: consumer.Position{Latest: true, Time: time.Now()}, Mode: 9, RangePolicy: -1,
+		MaxUnacked: -1, KeyConcurrency: 2000, ExplicitCheckpoints: true, MaxBusyLanes: -1, ProcessorTimeout: -1, BisectAfter: -1,
 	})
-	for _, want := range []string{"client", "application", "FailoverTime", "MaxRecords", "MaxBufferedBytes", "MaxLeasesForWorker", "CheckpointInterval", "InitialPosition", "Mode", "RangePolicy"} {
+	for _, want := range []string{"client", "application", "FailoverTime", "MaxRecords", "MaxBufferedBytes", "MaxLeasesForWorker", "CheckpointInterval", "InitialPosition", "Mode", "RangePolicy", "MaxUnacked", "KeyConcurrency 2000", "KeyConcurrency cannot", "MaxBusyLanes", "ProcessorTimeout", "BisectAfter"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error does not mention %s: %v", want, err)
 		}

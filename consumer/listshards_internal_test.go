@@ -32,8 +32,8 @@ func TestLaterPagesAreAskedByTokenAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &Consumer{api: api, ref: newStreamRef(stream), cfg: cfg}
-		shards, err := c.listShards(t.Context(), &types.ShardFilter{Type: types.ShardFilterTypeAtLatest})
+		c := &Consumer{api: api, cfg: cfg}
+		shards, err := c.listShards(t.Context(), &source{ref: newStreamRef(stream)}, &types.ShardFilter{Type: types.ShardFilterTypeAtLatest})
 		if err != nil || len(shards) != 3 || len(api.asked) != 3 {
 			t.Fatalf("%s: %d shards of %d pages, %v", stream, len(shards), len(api.asked), err)
 		}

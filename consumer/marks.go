@@ -46,6 +46,15 @@ func (t *trail) add(batch []met, acked Checkpoint) {
 	t.log = append(t.log, batch...)
 }
 
+// restart returns the trail of a reader that begins at a place up to which all is
+// acknowledged, after the one before.
+func (t *trail) restart(acked Checkpoint) *trail {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.followLocked(acked)
+	return &trail{marks: t.marks.Clone(), evicted: t.evicted}
+}
+
 // encode returns the marks as they are at a checkpoint, as they are stored
 // beside it, and how many lanes had to make room since the last call.
 func (t *trail) encode(at Checkpoint) (stored []byte, evicted uint64) {
@@ -148,6 +157,13 @@ func (s *shardConsumer) startMarks(ctx context.Context, dec *decoder, start Chec
 	if !s.c.cfg.DropDuplicates {
 		return true
 	}
+	if t := s.h.trail.Load(); t != nil {
+		// Of the processor before this one: what is stored may know less.
+		t = t.restart(start)
+		dec.marks = t.marks.Clone()
+		s.h.trail.Store(t)
+		return true
+	}
 	var failures streak
 	for {
 		m, err := s.c.marksAt(ctx, *s.h.stored.Load(), start, dec.rng)
@@ -159,7 +175,7 @@ func (s *shardConsumer) startMarks(ctx context.Context, dec *decoder, start Chec
 		if failures.fail() && ctx.Err() == nil {
 			s.c.log.Warn("marks not read; trying again", lease(s.h.key), errAttr(err))
 		}
-		if sleep(ctx, readPolicy.Wait(failures.n, nil)) != nil {
+		if sleep(ctx, readPolicy.Wait(failures.n, chance)) != nil {
 			return false
 		}
 	}

@@ -56,7 +56,7 @@ func TestMarksFitTheirCheckpoint(t *testing.T) {
 		var want []string
 		var places []Checkpoint
 		whole := markedDecoder(Checkpoint{SequenceNumber: TrimHorizon}, aggregation.NewMarks(hashkey.All))
-		for _, r := range whole.batch(in, "").Records {
+		for _, r := range whole.batch(in, "").records {
 			want = append(want, fmt.Sprint(string(r.Data), " ", r.Checkpoint()))
 			places = append(places, r.Checkpoint())
 		}
@@ -86,7 +86,7 @@ func TestMarksFitTheirCheckpoint(t *testing.T) {
 			}
 			from := slices.IndexFunc(in, func(r types.Record) bool { return *r.SequenceNumber == at.SequenceNumber })
 			var got []string
-			for _, r := range markedDecoder(at, m).batch(in[from:], "").Records {
+			for _, r := range markedDecoder(at, m).batch(in[from:], "").records {
 				got = append(got, fmt.Sprint(string(r.Data), " ", r.Checkpoint()))
 			}
 			if !slices.Equal(got, want[i+1:]) {

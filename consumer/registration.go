@@ -37,9 +37,9 @@ type registration struct {
 	own    string        // of the consumer that this worker has registered
 }
 
-func newRegistration(api FanOutAPI, ref streamRef, app string, cfg *Config, log *slog.Logger) *registration {
+func newRegistration(api FanOutAPI, src *source, app string, cfg *Config, log *slog.Logger) *registration {
 	r := &registration{
-		api: api, ref: ref, name: cfg.ConsumerName, fixed: cfg.ConsumerARN,
+		api: api, ref: src.ref, name: cfg.ConsumerName, fixed: src.consumerARN,
 		patient: cfg.RetrievalMode == RetrievalMixed, timeout: cfg.KinesisRequestTimeout,
 		log: log, lost: make(chan struct{}, 1), active: make(chan struct{}),
 	}
@@ -64,7 +64,7 @@ func (r *registration) run(ctx context.Context) {
 				r.log.Warn("not registered as a consumer of the stream; trying again",
 					slog.String("consumer", r.name), slog.Bool("polling", r.patient), errAttr(err))
 			}
-			pause = readPolicy.Wait(failures.n, nil)
+			pause = readPolicy.Wait(failures.n, chance)
 			if r.patient && refused(err) {
 				pause = jitter(retryFanOut)
 			}
@@ -151,8 +151,10 @@ func (r *registration) register(ctx context.Context) error {
 func (r *registration) set(arn string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.arn == "" { // else this is another run
+		close(r.active)
+	}
 	r.arn = arn
-	close(r.active)
 }
 
 // current returns the ARN of the consumer, or "" while it is not active.

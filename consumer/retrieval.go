@@ -45,7 +45,7 @@ func (m RetrievalMode) String() string {
 // newFetcher returns what brings the records of a shard.
 func (c *Consumer) newFetcher(h *holding, start Checkpoint) fetcher {
 	at := &place{
-		start: start, startTime: c.cfg.InitialPosition.Time, since: h.since(),
+		start: start, startTime: h.source.initial.Time, since: h.since(),
 		onLatest: func(t time.Time) {
 			h.latestSince.Store(&t)
 			select {
@@ -55,7 +55,7 @@ func (c *Consumer) newFetcher(h *holding, start Checkpoint) fetcher {
 		},
 	}
 	poll := &poller{
-		api: c.api, ref: c.ref, shard: h.key,
+		api: c.api, ref: h.source.ref, shard: h.shardID(),
 		limit: int32(c.cfg.MaxRecords), timeout: c.cfg.KinesisRequestTimeout,
 		budget: c.budget, stats: &c.stats.fetch, place: at,
 		pace:     newPace(c.cfg.IdleTimeBetweenReads),
@@ -65,7 +65,7 @@ func (c *Consumer) newFetcher(h *holding, start Checkpoint) fetcher {
 		return poll
 	}
 	sub := &subscriber{
-		open: c.subscribe, reg: c.registration, shard: h.key, timeout: c.cfg.KinesisRequestTimeout,
+		open: c.subscribe, reg: h.source.registration, shard: h.shardID(), timeout: c.cfg.KinesisRequestTimeout,
 		budget: c.budget, stats: &c.stats.fetch, place: at, subscribed: &h.subscribed,
 	}
 	if c.cfg.RetrievalMode == RetrievalFanOut {

@@ -37,8 +37,14 @@ type shardConsumer struct {
 	h         *holding
 	shard     *Shard // one for each processor, so that only its own can end it
 	processor Processor
-	failures  streak // of the processor
+	failures  streak // of calls but those of ProcessRecords
+	lane      lane   // used without lanes
+	lanes     *lanes // nil unless Config.KeyConcurrency asks for more than one
+	readErr   error  // that the reader has died of; set before it closes its channel
 }
+
+// callProcess is the name of the call that matters in log lines.
+const callProcess = "ProcessRecords"
 
 // run consumes the shard until its end, the loss of the lease or the stop of
 // the consumer, and leaves the lease accordingly. ctx ends with ErrLeaseLost
@@ -46,8 +52,25 @@ type shardConsumer struct {
 func (s *shardConsumer) run(ctx context.Context) {
 	stopKeeper := make(chan struct{}) // closed when run takes over the writing
 	go s.h.keep(ctx, stopKeeper)
+	s.lane.s = s
+	if n := s.c.cfg.KeyConcurrency; n > 1 {
+		s.lanes = newLanes(s, n)
+	}
+	s.hook("OnAssigned", func() {
+		if f := s.c.cfg.OnAssigned; f != nil {
+			f(s.shard)
+		}
+	})
 
+	shard := s.shard
 	how, children := s.consume(ctx)
+	if how != outcomeLost {
+		s.hook("OnRevoking", func() {
+			if f := s.c.cfg.OnRevoking; f != nil {
+				f(ctx, shard)
+			}
+		})
+	}
 	if how == outcomeEnded && !s.createChildren(ctx, children) {
 		how = outcomeStopped
 	}
@@ -57,24 +80,31 @@ func (s *shardConsumer) run(ctx context.Context) {
 	if how == outcomeEnded {
 		how = s.end(ctx, children)
 	} else if how == outcomeStopped && !leaseLost(ctx) {
-		w := s.h.pending()
-		w.Release = true
-		if err := s.h.finish(ctx, w, 2*s.c.cfg.attemptTimeout()); err != nil {
-			s.c.log.Warn("lease not released; others wait until it expires", lease(s.h.key), errAttr(err))
-		} else {
-			s.c.stats.leasesReleased.Add(1)
-			s.c.log.Info("lease released", lease(s.h.key))
-		}
+		s.h.release(ctx)
 	}
+	s.h.ended.Store(true)
 	s.h.expiry.Stop()
+	if s.h.isStopping() && s.h.grace != nil {
+		s.h.grace.Stop()
+	}
 	s.h.tracker.close()
 	if leaseLost(ctx) && how != outcomeEnded {
 		s.c.log.Info("lease lost", lease(s.h.key))
 		if p, ok := s.processor.(LeaseLoser); ok {
-			if err := guard(func() error { p.LeaseLost(); return nil }); err != nil {
-				s.c.log.Error("processor failed", lease(s.h.key), slog.String("call", "LeaseLost"), errAttr(err))
-			}
+			s.hook("LeaseLost", p.LeaseLost)
 		}
+		s.hook("OnLost", func() {
+			if f := s.c.cfg.OnLost; f != nil {
+				f(shard)
+			}
+		})
+	}
+}
+
+// hook calls f, which has nothing to answer. A panic is logged.
+func (s *shardConsumer) hook(call string, f func()) {
+	if err := guard(func() error { f(); return nil }); err != nil {
+		s.c.log.Error("processor failed", lease(s.h.key), slog.String("call", call), errAttr(err))
 	}
 }
 
@@ -113,6 +143,7 @@ func (s *shardConsumer) consume(ctx context.Context) (outcome, []child) {
 		shard.cause = func() error { return context.Cause(life) }
 		s.shard, s.processor = &shard, nil
 		s.h.tracker.restart(start)
+		s.h.prepared.Store(nil)
 		how, children := s.live(life, start)
 		restart, ok := errors.AsType[*restartError](context.Cause(life))
 		end(ErrShutdown)
@@ -135,13 +166,13 @@ func (s *shardConsumer) consume(ctx context.Context) (outcome, []child) {
 // pause waits before another try of the processor. It reports false if ctx
 // ends or the consumer stops.
 func (s *shardConsumer) pause(ctx context.Context, tries int) bool {
-	timer := time.NewTimer(processorPolicy.Wait(tries, nil))
+	timer := time.NewTimer(processorPolicy.Wait(tries, chance))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return !s.c.isStopping() && ctx.Err() == nil
+		return !s.h.isStopping() && ctx.Err() == nil
 	case <-ctx.Done():
-	case <-s.c.stopping:
+	case <-s.h.stopping:
 	}
 	return false
 }
@@ -162,26 +193,26 @@ func (s *shardConsumer) live(ctx context.Context, start Checkpoint) (outcome, []
 
 	readCtx, stopReading := context.WithCancel(ctx)
 	defer stopReading()
-	batches := make(chan *Batch, 1) // one waits while the processor works
-	go s.read(readCtx, start, batches)
-	ended, children := s.process(ctx, batches)
+	portions := make(chan *portion, 1) // one waits while the processor works
+	go s.superviseReader(readCtx, start, portions)
+	ended, children := s.process(ctx, portions)
 	stopReading()
-	for b := range batches { // closed by read as it returns
-		s.c.budget.release(b.bytes)
+	for p := range portions { // closed as read returns
+		s.c.budget.release(p.bytes)
 	}
 
-	if ended && s.settle(ctx) && s.persist(ctx, "ShardEnded", func() error { return s.endShard(ctx) }) {
+	if ended && s.h.tracker.settle(ctx) && s.persist(ctx, "ShardEnded", func() error { return s.endShard(ctx) }) {
 		return outcomeEnded, children
 	}
 	if how := s.interrupted(ctx); how == outcomeLost || errors.Is(context.Cause(ctx), ErrRestart) {
 		return how, nil
 	}
 	if p, is := s.processor.(ShutdownRequester); is {
-		if err := guard(func() error { return p.ShutdownRequested(ctx) }); err != nil {
+		if err := s.call("ShutdownRequested", func() error { return p.ShutdownRequested(ctx) }); err != nil {
 			s.failed("ShutdownRequested", err)
 		}
 	} else {
-		s.settle(ctx)
+		s.h.tracker.settle(ctx)
 	}
 	return s.interrupted(ctx), nil
 }
@@ -209,77 +240,76 @@ func (s *shardConsumer) interrupted(ctx context.Context) outcome {
 	return outcomeStopped
 }
 
-// process hands batches to the processor, one after the other, until there are
-// no more or the consumer stops. It reports whether the shard's last one was
+// process hands what is read to the processor, in order, until there is no more
+// or the lease is to be given up. It reports whether the shard's last portion was
 // handled.
-func (s *shardConsumer) process(ctx context.Context, batches <-chan *Batch) (ended bool, children []child) {
+func (s *shardConsumer) process(ctx context.Context, portions <-chan *portion) (ended bool, children []child) {
 	t := s.h.tracker
+	if s.lanes != nil {
+		s.lanes.begin()
+		defer func() { ended = s.lanes.wait() && ended }()
+	}
 	for {
-		var b *Batch
+		if !t.room(ctx, s.h.stopping, s.c.cfg.MaxUnacked) {
+			return false, nil
+		}
+		var p *portion
 		select {
-		case <-s.c.stopping:
+		case <-s.h.stopping:
 			return false, nil
 		case <-ctx.Done():
 			return false, nil
-		case next, ok := <-batches:
+		case next, ok := <-portions:
 			if !ok {
+				if s.readErr != nil {
+					s.restartBy(s.readErr)
+				}
 				return false, nil // ctx has ended
 			}
-			b = next
+			p = next
 		}
-		if s.c.isStopping() || ctx.Err() != nil {
-			s.c.budget.release(b.bytes)
+		if s.h.isStopping() || ctx.Err() != nil {
+			s.c.budget.release(p.bytes)
 			return false, nil
 		}
-		t.add(b)
-		s.h.behind.Store(int64(b.BehindLatest))
-		if len(b.Records) > 0 || s.c.cfg.CallProcessRecordsEvenForEmptyRecordList {
-			ok := s.persist(ctx, "ProcessRecords", func() error {
-				t.begin(b)
-				return s.processor.ProcessRecords(ctx, b)
-			})
-			if !ok {
-				return false, nil
+		t.add(p)
+		s.h.meter.bytes.Add(p.bytes)
+		s.h.behind.Store(int64(p.behind))
+		b := p.whole(s.shard)
+		if len(b.Records) == 0 && !s.c.cfg.CallProcessRecordsEvenForEmptyRecordList {
+			if t.finish(b) {
+				s.h.progress.set()
 			}
-			s.c.stats.batches.Add(1)
+		} else if s.lanes != nil {
+			s.lanes.dispatch(ctx, s.shard, p)
+		} else if !s.lane.handle(ctx, b) {
+			return false, nil
 		}
-		t.finish(b)
-		if b.ended {
-			return true, b.children
-		}
-	}
-}
-
-// settle waits until all that was delivered is acknowledged. It reports false
-// if ctx ended first.
-func (s *shardConsumer) settle(ctx context.Context) bool {
-	for {
-		if _, idle := s.h.tracker.state(); idle {
-			return true
-		}
-		select {
-		case <-s.h.tracker.progress:
-		case <-ctx.Done():
-			return false
+		if p.ended {
+			return true, p.children
 		}
 	}
 }
 
 // persist calls f until it returns nil. It reports false if it gave up,
-// because ctx ended or the consumer stops.
+// because ctx ended or the lease is to be given up.
 func (s *shardConsumer) persist(ctx context.Context, call string, f func() error) bool {
 	for try := 0; ctx.Err() == nil; try++ {
-		err := guard(f)
+		err := s.call(call, f)
 		if err == nil {
 			if n := s.failures.ok(); n > 0 {
+				s.h.recovered(n)
 				s.c.log.Info("processor succeeds again", lease(s.h.key), slog.String("call", call), slog.Int("failed", n))
 			}
 			return true
 		}
-		if ctx.Err() != nil {
+		if stoppedBy(ctx, err) {
 			return false
 		}
 		s.failed(call, err)
+		if fatal(err) {
+			s.restartBy(err)
+		}
 		if !s.pause(ctx, try) {
 			return false
 		}
@@ -289,15 +319,14 @@ func (s *shardConsumer) persist(ctx context.Context, call string, f func() error
 
 func (s *shardConsumer) failed(call string, err error) {
 	s.c.stats.processorErrors.Add(1)
+	s.h.failed()
 	if s.failures.fail() {
 		s.c.log.Error("processor failed; the same will be tried again", lease(s.h.key), slog.String("call", call), errAttr(err))
 	}
 }
 
-// read fetches and decodes until the shard's end or the end of ctx, and closes
-// out.
-func (s *shardConsumer) read(ctx context.Context, start Checkpoint, out chan<- *Batch) {
-	defer close(out)
+// read fetches and decodes until the shard's end or the end of ctx.
+func (s *shardConsumer) read(ctx context.Context, start Checkpoint, out chan<- *portion) {
 	fetch := s.c.newFetcher(s.h, start)
 	defer fetch.close()
 	dec := newDecoder(s.shard, start, s.c.cfg.RangePolicy, &s.c.stats.decode)
@@ -305,21 +334,29 @@ func (s *shardConsumer) read(ctx context.Context, start Checkpoint, out chan<- *
 	if !s.startMarks(ctx, dec, start) {
 		return
 	}
+	var held int64 // charged to the budget, for what was not handed on
+	defer func() { s.c.budget.release(held) }()
 	var failures streak
 	for {
+		if !s.resumed(ctx, nil) { // memory is for shards whose records are wanted
+			return
+		}
 		pg, err := fetch.fetch(ctx)
-		b := &Batch{Shard: s.shard}
+		held = pg.bytes
+		p := new(portion)
 		switch {
 		case ctx.Err() != nil:
-			s.c.budget.release(pg.bytes)
 			return
 		case err == nil:
+			s.h.answered.set()
+			s.h.unreadable.Store(false)
 			if n := failures.ok(); n > 0 {
 				s.c.log.Info("reads succeed again", lease(s.h.key), slog.Int("failed", n))
 			}
-			b = dec.batch(pg.records, pg.next)
+			p = dec.batch(pg.records, pg.next)
 			s.c.budget.charge(dec.expanded)
-			b.bytes, b.BehindLatest = pg.bytes+dec.expanded, pg.behind
+			held += dec.expanded
+			p.bytes, p.behind = held, pg.behind
 			if t := s.h.trail.Load(); t != nil {
 				acked, _ := s.h.tracker.state()
 				t.add(dec.met, acked)
@@ -328,30 +365,34 @@ func (s *shardConsumer) read(ctx context.Context, start Checkpoint, out chan<- *
 			pg.ended = true // if the listing of shards agrees
 		}
 		if pg.ended {
-			b.children, b.ended, err = s.findChildren(ctx, pg.children)
+			p.children, p.ended, err = s.findChildren(ctx, pg.children)
 		}
 		if err != nil {
 			if _, ok := errors.AsType[*handledError](err); !ok {
+				s.h.unreadable.Store(true)
+				s.c.streams.doubt(s.h.source)
 				if failures.fail() && ctx.Err() == nil {
 					s.c.log.Warn("read failed; trying again", lease(s.h.key), errAttr(err))
 				}
-				if sleep(ctx, readPolicy.Wait(failures.n, nil)) != nil {
-					s.c.budget.release(b.bytes)
+				if sleep(ctx, readPolicy.Wait(failures.n, chance)) != nil {
 					return
 				}
 			}
 		}
-		if b.bytes == 0 && !b.ended && pg.next == "" && (err != nil || !s.c.cfg.CallProcessRecordsEvenForEmptyRecordList) {
+		if p.bytes == 0 && !p.ended && pg.next == "" && (err != nil || !s.c.cfg.CallProcessRecordsEvenForEmptyRecordList) {
 			s.h.behind.Store(int64(pg.behind))
+			if _, idle := s.h.tracker.state(); idle && err == nil {
+				s.h.progress.set() // there is nothing to move
+			}
 			continue
 		}
 		select {
-		case out <- b:
+		case out <- p:
+			held = 0
 		case <-ctx.Done():
-			s.c.budget.release(b.bytes)
 			return
 		}
-		if b.ended {
+		if p.ended {
 			return
 		}
 	}
@@ -367,14 +408,14 @@ func (s *shardConsumer) findChildren(ctx context.Context, named []types.ChildSha
 			break
 		}
 		children = append(children, child{
-			id: *n.ShardId, parents: n.ParentShards,
+			id: s.h.source.key(*n.ShardId), parents: s.h.source.keys(n.ParentShards),
 			start: aws.ToString(n.HashKeyRange.StartingHashKey), end: aws.ToString(n.HashKeyRange.EndingHashKey),
 		})
 	}
 	if len(children) > 0 {
 		return children, true, nil
 	}
-	shards, err := s.c.listShards(ctx, nil)
+	shards, err := s.c.listShards(ctx, s.h.source, nil)
 	if err != nil {
 		return nil, false, fmt.Errorf("find the children of shard %q: %w", s.h.key, err)
 	}
@@ -391,7 +432,7 @@ func (s *shardConsumer) findChildren(ctx context.Context, named []types.ChildSha
 	return children, true, nil
 }
 
-// createChildren creates the children's leases, without owner. It reports
+// createChildren creates the children's leases. It reports
 // false if the consumer stops or the lease is lost first.
 //
 // It comes before the parent's lease is marked as ended, so that at no time
@@ -406,7 +447,7 @@ func (s *shardConsumer) createChildren(ctx context.Context, children []child) bo
 		if failures.fail() && ctx.Err() == nil {
 			s.c.log.Warn("leases of child shards not created; trying again", lease(s.h.key), errAttr(err))
 		}
-		if s.c.isStopping() || sleep(ctx, readPolicy.Wait(failures.n, nil)) != nil {
+		if s.h.isStopping() || sleep(ctx, readPolicy.Wait(failures.n, chance)) != nil {
 			return false
 		}
 	}
@@ -420,21 +461,26 @@ func (s *shardConsumer) tryCreateChildren(ctx context.Context, children []child)
 			}
 			continue
 		}
+		ready := true
 		for _, p := range ch.parents {
-			if _, there, err := s.c.getLease(ctx, p); err != nil {
+			parent, there, err := s.c.getLease(ctx, p)
+			if err != nil {
 				return fmt.Errorf("look at lease %q: %w", p, err)
-			} else if there {
+			}
+			if there {
+				ready = ready && (p == s.h.key || parent.ended())
 				continue
 			}
-			if err := s.c.syncAncestors(ctx, ch.id); err != nil {
+			ready = false
+			if err := s.c.syncAncestors(ctx, s.h.source, ch.id); err != nil {
 				return err
 			}
 			break
 		}
-		err := s.c.create(ctx, []Lease{{
+		err := s.c.create(ctx, []Lease{s.c.rules.child(Lease{
 			Key: ch.id, Checkpoint: Checkpoint{SequenceNumber: TrimHorizon}, Parents: ch.parents,
 			StartingHashKey: ch.start, EndingHashKey: ch.end,
-		}})
+		}, ready)})
 		if err != nil {
 			return err
 		}

@@ -18,18 +18,18 @@ import (
 
 // shardInfo is a shard as the stream lists it.
 type shardInfo struct {
-	id         string
+	id         string // the key of its lease
 	parents    []string
 	start, end string // hash keys
 	first      string // starting sequence number
 	open       bool
 }
 
-func newShardInfo(s types.Shard) shardInfo {
-	info := shardInfo{id: aws.ToString(s.ShardId)}
+func newShardInfo(src *source, s types.Shard) shardInfo {
+	info := shardInfo{id: src.key(aws.ToString(s.ShardId))}
 	for _, p := range []*string{s.ParentShardId, s.AdjacentParentShardId} {
 		if aws.ToString(p) != "" {
-			info.parents = append(info.parents, *p)
+			info.parents = append(info.parents, src.key(*p))
 		}
 	}
 	if r := s.HashKeyRange; r != nil {
@@ -310,10 +310,10 @@ func finished(all map[string]observed) []Lease {
 	return done
 }
 
-// listShards returns the stream's retained shards, or those that filter names.
-func (c *Consumer) listShards(ctx context.Context, filter *types.ShardFilter) ([]shardInfo, error) {
+// listShards returns a stream's retained shards, or those that filter names.
+func (c *Consumer) listShards(ctx context.Context, src *source, filter *types.ShardFilter) ([]shardInfo, error) {
 	var shards []shardInfo
-	in := &kinesis.ListShardsInput{StreamName: c.ref.name, StreamARN: c.ref.arn, ShardFilter: filter}
+	in := &kinesis.ListShardsInput{StreamName: src.ref.name, StreamARN: src.ref.arn, ShardFilter: filter}
 	for {
 		// The SDK's retries stay on: the call is rare, repeatable and not
 		// counted.
@@ -324,7 +324,7 @@ func (c *Consumer) listShards(ctx context.Context, filter *types.ShardFilter) ([
 			return nil, err
 		}
 		for _, s := range out.Shards {
-			shards = append(shards, newShardInfo(s))
+			shards = append(shards, newShardInfo(src, s))
 		}
 		if out.NextToken == nil {
 			return shards, nil
@@ -346,42 +346,55 @@ func shardFilter(initial Position) *types.ShardFilter {
 	return &types.ShardFilter{Type: types.ShardFilterTypeAtTrimHorizon}
 }
 
-// sync creates the leases that the stream's shards need and the store lacks.
-func (c *Consumer) sync(ctx context.Context) error {
+// sync creates the leases that a stream's shards need and the store lacks.
+func (c *Consumer) sync(ctx context.Context, src *source) error {
 	leases, err := c.listLeases(ctx)
 	if err != nil {
 		return fmt.Errorf("list leases: %w", err)
 	}
+	return c.complete(ctx, src, leases)
+}
+
+// complete creates the leases that a stream's shards need and that are not among
+// leases.
+func (c *Consumer) complete(ctx context.Context, src *source, leases []Lease) error {
+	id := src.id.String()
+	var own []Lease
+	for _, l := range leases {
+		if stream, _ := SplitLeaseKey(l.Key); stream == id {
+			own = append(own, l)
+		}
+	}
 	var missing []Lease
-	if len(leases) == 0 {
-		shards, err := c.listShards(ctx, shardFilter(c.cfg.InitialPosition))
+	if len(own) == 0 {
+		shards, err := c.listShards(ctx, src, shardFilter(src.initial))
 		if err != nil {
 			return fmt.Errorf("list shards: %w", err)
 		}
-		if missing, err = firstLeases(shards, c.cfg.InitialPosition); err != nil {
+		if missing, err = firstLeases(shards, src.initial); err != nil {
 			return err
 		}
 	} else {
-		shards, err := c.listShards(ctx, nil)
+		shards, err := c.listShards(ctx, src, nil)
 		if err != nil {
 			return fmt.Errorf("list shards: %w", err)
 		}
-		missing = missingLeases(shards, leases, c.cfg.InitialPosition)
+		missing = missingLeases(shards, own, src.initial)
 	}
 	return c.create(ctx, missing)
 }
 
-// syncAncestors creates the leases that must be there before one for shard id.
-func (c *Consumer) syncAncestors(ctx context.Context, id string) error {
+// syncAncestors creates the leases that must be there before that with a key.
+func (c *Consumer) syncAncestors(ctx context.Context, src *source, key string) error {
 	leases, err := c.listLeases(ctx)
 	if err != nil {
 		return fmt.Errorf("list leases: %w", err)
 	}
-	shards, err := c.listShards(ctx, nil)
+	shards, err := c.listShards(ctx, src, nil)
 	if err != nil {
 		return fmt.Errorf("list shards: %w", err)
 	}
-	return c.create(ctx, ancestorLeases(shards, leases, id, c.cfg.InitialPosition))
+	return c.create(ctx, ancestorLeases(shards, leases, key, src.initial))
 }
 
 // create creates leases one after the other, so that what a broken-off run

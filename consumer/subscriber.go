@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -152,7 +151,7 @@ func (s *subscriber) subscribe(ctx context.Context) error {
 	s.stats.subscriptions.Add(1)
 	s.stream, s.cancel, s.arn, s.events = stream, func() { cancel(nil) }, arn, 0
 	s.accepted = asked
-	s.until = asked.Add(subscriptionLife - rand.N(subscriptionSpread))
+	s.until = asked.Add(subscriptionLife - time.Duration(chance.Int64N(int64(subscriptionSpread))))
 	s.subscribed.Store(true)
 	return nil
 }
@@ -168,7 +167,7 @@ func (s *subscriber) refused(ctx context.Context, arn string, err error) error {
 		// had the shard: within its grace it keeps its place. The wait does not
 		// grow, as the next call has the same prospects.
 		s.stats.subscriptionsInUse.Add(1)
-		s.due = s.due.Add(inUseFloor + rand.N(inUseFloor/2))
+		s.due = s.due.Add(inUseFloor + time.Duration(chance.Int64N(int64(inUseFloor/2))))
 		return &handledError{err}
 	}
 	if classify(err) == faultNotFound {
@@ -248,7 +247,7 @@ func (s *subscriber) dead(err error) error {
 		return &handledError{err}
 	}
 	s.broken++
-	s.due = s.due.Add(brokenPolicy.Wait(s.broken-1, nil))
+	s.due = s.due.Add(brokenPolicy.Wait(s.broken-1, chance))
 	if s.broken == 1 {
 		return &handledError{err} // once is no news
 	}

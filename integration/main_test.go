@@ -43,7 +43,7 @@ func needProcesses(t *testing.T) {
 	}
 }
 
-// binDir returns the directory of streamd, streamagent, streamctl and worker,
+// binDir returns the directory of our binaries and of the programs in internal,
 // built from the tree as it is now, once for all tests.
 func binDir(t *testing.T) string {
 	t.Helper()
@@ -68,7 +68,7 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 	}
 	// go build writes all of them in one call into a directory that exists.
 	out, err := goCommand("build", "-o", buildDir+string(filepath.Separator),
-		"./cmd/streamd", "./cmd/streamagent", "./cmd/streamctl", "./integration/internal/worker", "./integration/internal/spooler")
+		"./cmd/streamd", "./cmd/streamagent", "./cmd/streamctl", "./integration/internal/worker", "./integration/internal/spooler", "./integration/internal/applogger")
 	if err != nil {
 		return "", fmt.Errorf("build binaries: %w\n%s", err, out)
 	}

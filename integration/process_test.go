@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -179,16 +180,21 @@ func poll(ctx context.Context, limit time.Duration, cond func() error) error {
 	}
 }
 
-// freeAddr returns a loopback address that nothing listened on a moment ago.
+// freeAddr returns a loopback address that nothing listened on a moment ago. It is
+// below the ports that systems give to outgoing connections: one of those could
+// take it before the server does.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	var lc net.ListenConfig
-	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 15_000+rand.IntN(15_000))
+		if ln, err := lc.Listen(t.Context(), "tcp", addr); err == nil {
+			_ = ln.Close() // nobody has connected
+			return addr
+		}
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // httpOK returns nil if url answers 200.

@@ -29,6 +29,13 @@ func TestWriteAllocatesNothingOfItsOwn(t *testing.T) {
 	if z, o := measure(zaps), measure(ours); o > z {
 		t.Errorf("%v allocations a Write, zap's core has %v", o, z)
 	}
+	for _, mode := range []logappender.SpillMode{logappender.SpillOnPressure, logappender.SpillAlways} {
+		spill := open(t, nullPutter{}, logappender.Config{Linger: time.Hour, SpillDir: t.TempDir(), SpillMode: mode})
+		c := spill.Core(zap.InfoLevel, jsonEncoder())
+		if z, o := measure(zaps), measure(c); o > z {
+			t.Errorf("mode %d: %v allocations a Write with a spill, zap's core has %v", mode, o, z)
+		}
+	}
 	std := slog.New(slog.NewJSONHandler(io.Discard, nil))
 	twin := slog.New(a.Handler(nil))
 	s := testing.AllocsPerRun(2000, func() { slogFive(std) })

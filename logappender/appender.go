@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/streamkit/streamkit/internal/vfs"
 )
 
 // An Appender collects encoded log entries in a bounded buffer and hands them
@@ -13,7 +15,8 @@ import (
 // It is safe for concurrent use.
 //
 // Three goroutines belong to it, and Close waits for them: the drainer hands
-// chunks over, the flusher calls Putter.Flush, the reporter calls OnError. They
+// chunks over, the flusher calls Putter.Flush, the reporter calls OnError. With a
+// spill there is a fourth, the replayer, and the drainer writes to the disk. They
 // are apart because each calls code that may block.
 type Appender struct {
 	cfg    Config
@@ -26,6 +29,10 @@ type Appender struct {
 	saving chan struct{} // capacity 1: held, by sending, while Fallback is written
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+
+	spill    *spill        // nil without Config.SpillDir
+	replay   *replayer     // likewise
+	spilling chan struct{} // capacity 1: held, by sending, while last words go to the disk
 
 	mu sync.Mutex // guards what follows; never held during a call outside or an encoding
 
@@ -44,12 +51,13 @@ type Appender struct {
 	headGap gap // chunks dropped under DropOldest, to be told before the next chunk
 	gapText []byte
 
-	stats   Stats
-	told    Stats // as of the last report
-	lastErr error // of the producer since the last report
-	dying   dying
-	closed  bool // no more entries
-	ended   bool // Close waits for wg
+	stats    Stats
+	told     Stats // as of the last report
+	lastErr  error // of the producer since the last report
+	spillErr error // of the disk since the last report
+	dying    dying
+	closed   bool // no more entries
+	ended    bool // Close waits for wg
 
 	closeErr error // written before done is closed
 }
@@ -69,7 +77,15 @@ type waiter struct {
 //
 // The producer must not log into the appender, or a fault would feed itself:
 // give it slog.New(slog.DiscardHandler), or a logger that ends elsewhere.
+//
+// With Config.SpillDir it opens that directory, and sends what an earlier process
+// has left there. The error wraps [ErrSpillInUse] if another process uses it.
 func New(putter Putter, cfg Config) (*Appender, error) {
+	return newOn(vfs.OS, putter, cfg)
+}
+
+// newOn is New on a file system.
+func newOn(fsys vfs.FS, putter Putter, cfg Config) (*Appender, error) {
 	cfg, err := cfg.withDefaults()
 	if putter == nil {
 		err = errors.Join(errors.New("putter is nil: pass a producer"), err)
@@ -87,6 +103,16 @@ func New(putter Putter, cfg Config) (*Appender, error) {
 		done:   make(chan struct{}),
 		saving: make(chan struct{}, 1),
 		cancel: cancel,
+
+		spilling: make(chan struct{}, 1),
+	}
+	if err := a.openSpill(fsys); err != nil {
+		cancel()
+		return nil, err
+	}
+	if a.spill != nil {
+		a.replay = newReplayer(a)
+		a.wg.Go(func() { a.replay.run(ctx) })
 	}
 	a.wg.Go(func() { a.drain(ctx) })
 	a.wg.Go(func() { a.flushLoop(ctx) })
@@ -103,7 +129,8 @@ func poke(ch chan struct{}) {
 }
 
 // Flush hands over what is buffered, asks the producer to send it, and returns
-// when every entry written before the call is finished: delivered or dropped.
+// when every entry written before the call is finished: delivered, on disk in
+// Config.SpillDir, or dropped.
 // Later entries do not extend the wait. If ctx ends first it returns a
 // [*PendingError], and the entries stay on their way.
 func (a *Appender) Flush(ctx context.Context) error {
@@ -179,12 +206,23 @@ func (a *Appender) Close(ctx context.Context) error {
 	}
 
 	_ = a.Flush(ctx) // what it did not finish is counted below
+	if a.spill != nil && a.spill.always {
+		a.awaitReplay(ctx)
+	}
 	a.cancel()
 	a.mu.Lock()
 	a.ended = true
 	a.mu.Unlock()
 	a.wg.Wait()
 
+	if a.spill != nil {
+		a.spillRest()
+		if err := a.replay.end(); err != nil {
+			a.mu.Lock()
+			a.spillErr = &SpillError{Err: err}
+			a.mu.Unlock()
+		}
+	}
 	pe := &PendingError{Err: ctx.Err()}
 	tail := a.loseAll(pe)
 	if pe.Records > 0 {
@@ -204,6 +242,7 @@ func (a *Appender) loseAll(pe *PendingError) (tail []*chunk) {
 	var f finished
 	for c := a.live.head; c != nil; c = a.live.head {
 		pe.add(c)
+		c.copied = nil
 		a.stats.Pending.sub(&c.count)
 		a.stats.Lost.add(&c.count)
 		if c.delivery != nil {
@@ -257,7 +296,8 @@ func (a *Appender) reportLoop(ctx context.Context) {
 	}
 }
 
-// tell reports what was dropped and lost since the last report.
+// tell reports what was dropped and lost since the last report, and faults of
+// the disk.
 func (a *Appender) tell() {
 	a.mu.Lock()
 	e := &DropError{Dropped: map[DropReason]LevelCounts{}, Lost: a.stats.Lost, Err: a.lastErr}
@@ -270,16 +310,24 @@ func (a *Appender) tell() {
 	}
 	e.Lost.sub(&a.told.Lost)
 	a.told = a.stats
-	a.lastErr = nil
+	spillErr := a.spillErr
+	a.lastErr, a.spillErr = nil, nil
 	a.mu.Unlock()
 
+	if spillErr != nil {
+		a.tellOne(spillErr)
+	}
 	if len(e.Dropped) == 0 && e.Lost.Total() == 0 {
 		return
 	}
+	a.tellOne(e)
+}
+
+func (a *Appender) tellOne(err error) {
 	defer func() { _ = recover() }() // the application's code
 	if a.cfg.OnError != nil {
-		a.cfg.OnError(e)
+		a.cfg.OnError(err)
 		return
 	}
-	_, _ = fmt.Fprintln(a.cfg.ErrorOutput, e)
+	_, _ = fmt.Fprintln(a.cfg.ErrorOutput, err)
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -421,9 +423,12 @@ func TestOneBadRecordDoesNotTakeTheBatch(t *testing.T) {
 	})
 }
 
+var seeds = flag.Int("seeds", 1000, "histories in TestAccountsAddUp")
+
+// TestAccountsAddUp has goroutines log by every door into a stream that fails in
+// all ways, and closes in the midst of it.
 func TestAccountsAddUp(t *testing.T) {
-	seeds := 200
-	for seed := range seeds {
+	for seed := range *seeds {
 		synctest.Test(t, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(uint64(seed), 1))
 			var mu sync.Mutex // guards rng in fate
@@ -436,19 +441,26 @@ func TestAccountsAddUp(t *testing.T) {
 				}
 				return []fate{store, storeLater}[rng.IntN(2)]
 			}
-			a := open(t, p, logappender.Config{
+			goroutines, largest := 4, 100<<10
+			cfg := logappender.Config{
 				BufferBytes: 256 << 10, ChunkBytes: 4 << 10, MaxRecordBytes: 64 << 10,
 				Overflow: logappender.Overflow(seed % 3), DropOversize: seed%5 == 0, FatalTimeout: 10 * time.Millisecond,
-			})
+			}
+			if seed%250 == 0 {
+				goroutines, largest = 64, 2<<20
+				cfg.BufferBytes, cfg.MaxRecordBytes = 4<<20, 0
+			}
+			a := open(t, p, cfg)
 			var wg sync.WaitGroup
-			for g := range 4 {
+			for g := range goroutines {
 				r := rand.New(rand.NewPCG(uint64(seed), uint64(g+2)))
 				wg.Go(func() {
 					l := zap.New(a.Core(zap.DebugLevel, jsonEncoder()), zap.WithPanicHook(zapcore.WriteThenPanic))
-					for range 60 {
+					sl, w := slog.New(a.Handler(nil)), a.Writer(zap.WarnLevel)
+					for range 15 {
 						size := r.IntN(300)
 						if r.IntN(10) == 0 {
-							size = r.IntN(100 << 10)
+							size = r.IntN(largest)
 						}
 						switch msg := strings.Repeat("x", size); r.IntN(20) {
 						case 0:
@@ -468,6 +480,10 @@ func TestAccountsAddUp(t *testing.T) {
 								_ = a.Close(ctx) // may lose what hangs
 								cancel()
 							}
+						case 4, 5:
+							sl.Warn(msg)
+						case 6:
+							_, _ = fmt.Fprintln(w, msg) // it never fails
 						default:
 							l.Log(zapcore.Level(r.IntN(4)-1), msg)
 						}

@@ -27,13 +27,17 @@ type chunk struct {
 	bytes int         // of their payloads
 	saved bool        // written to Fallback, or about to be: never recycled
 
+	returned bool    // the producer has given it back, not for its own fault
+	writing  bool    // somebody writes it to the disk
+	copied   *copied // its copy on disk, or nil
+
 	delivery   *delivery // once it was handed over
 	prev, next *chunk    // among the live chunks
 }
 
 const (
 	headerSize    = 8
-	chunkOverhead = 192 // the struct above, rounded up
+	chunkOverhead = 224 // the struct above, rounded up
 
 	flagGap = 1 // the appender's own record, outside the accounts
 )
@@ -52,14 +56,16 @@ func (c *chunk) add(level zapcore.Level, k *key, payload []byte, flags uint8) {
 	if c.n == 0 {
 		c.born = time.Now()
 	}
-	b := binary.LittleEndian.AppendUint32(c.buf, uint32(len(payload)))
-	b = binary.LittleEndian.AppendUint16(b, uint16(k.len()))
-	b = append(b, byte(levelIndex(level)), flags)
-	b = k.appendTo(b)
+	i := levelIndex(level)
+	// The header in one word: lengths, level and flags.
+	b := binary.LittleEndian.AppendUint64(c.buf, uint64(len(payload))|uint64(k.len())<<32|uint64(i)<<48|uint64(flags)<<56)
+	if k.len() > 0 {
+		b = k.appendTo(b)
+	}
 	c.buf = append(b, payload...)
 	c.n++
 	if flags&flagGap == 0 {
-		c.count[levelIndex(level)]++
+		c.count[i]++
 		c.bytes += len(payload)
 	}
 }
@@ -89,6 +95,32 @@ func (c *chunk) entries(yield func(int, entry) bool) {
 			return
 		}
 	}
+}
+
+// part returns a chunk of the entries whose failure was the stream's, in the
+// place of c.
+func (c *chunk) part(faults []fault) *chunk {
+	size := 0
+	for i, e := range c.entries {
+		if i < len(faults) && faults[i] == streamFault {
+			size += headerSize + len(e.key) + len(e.payload)
+		}
+	}
+	p := &chunk{buf: make([]byte, 0, size), id: c.id, born: c.born, returned: true, copied: c.copied, saved: c.saved}
+	b := c.buf
+	for i, e := range c.entries {
+		n := headerSize + len(e.key) + len(e.payload)
+		if i < len(faults) && faults[i] == streamFault {
+			p.buf = append(p.buf, b[:n]...)
+			p.n++
+			if !e.gap {
+				p.count[e.level]++
+				p.bytes += len(e.payload)
+			}
+		}
+		b = b[n:]
+	}
+	return p
 }
 
 // chunkList is the live chunks in order. Those that the producer has come
@@ -134,6 +166,18 @@ func (l *chunkList) insertTaken(c *chunk) {
 		w.prev.next = c
 	}
 	w.prev = c
+}
+
+// replace puts n, which is not waiting, in the place of c.
+func (l *chunkList) replace(c, n *chunk) {
+	n.prev, n.next = c.prev, c
+	if c.prev == nil {
+		l.head = n
+	} else {
+		c.prev.next = n
+	}
+	c.prev = n
+	l.remove(c)
 }
 
 func (l *chunkList) remove(c *chunk) {

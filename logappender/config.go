@@ -68,6 +68,10 @@ const (
 	// lastWordsBytes is room beyond the budget that only Panic and Fatal use.
 	lastWordsBytes = 64 << 10
 
+	defaultSpillBytes = 256 << 20
+	minSpillBytes     = 1 << 20
+	defaultReplayRate = 2 << 20
+
 	reportEvery = 10 * time.Second
 )
 
@@ -122,9 +126,31 @@ type Config struct {
 
 	// FatalTimeout bounds how long a Panic or Fatal entry waits for delivery
 	// before the process may die. What is unfinished then is written to
-	// Fallback, for which it waits as long again at most. Default 2s; negative
-	// means not to wait at all.
+	// Fallback, for which it waits as long again at most. With SpillDir the second
+	// half of the time is for the disk, which is synced, and Fallback is only used
+	// if that fails; while the stream takes nothing, and under SpillAlways, the disk
+	// comes at once. Default 2s; negative means not to wait for delivery at all.
 	FatalTimeout time.Duration
+
+	// SpillDir is a directory for entries that the stream does not take, which New
+	// makes if need be. It belongs to one stream, and to one appender at a time.
+	// What a process leaves in it the next one sends. Default none: such entries
+	// stay in memory as long as there is room.
+	SpillDir string
+
+	// SpillMode says which entries go there. Default [SpillOnPressure].
+	SpillMode SpillMode
+
+	// SpillMaxBytes bounds the files in SpillDir. Beyond it the oldest file, an
+	// eighth of it or 8 MiB, is removed, and what was in it counts as
+	// [DropSpillFull]. Default 256 MiB; at least 1 MiB, and at least four times
+	// ChunkBytes and MaxRecordBytes.
+	SpillMaxBytes int64
+
+	// ReplayBytesPerSecond is how fast entries go from the disk to the stream
+	// under [SpillOnPressure], so that they do not compete with new ones for its
+	// throughput. Default 2 MiB; negative means as fast as the stream takes them.
+	ReplayBytesPerSecond int
 
 	// Fallback receives, one a line, the entries that are unfinished when a
 	// Panic or Fatal entry has waited for FatalTimeout, or when the context of
@@ -133,8 +159,8 @@ type Config struct {
 	// appender.
 	Fallback zapcore.WriteSyncer
 
-	// OnError hears of dropped and lost entries in a [*DropError]: at once,
-	// then at most every ten seconds. It runs on a goroutine of the appender
+	// OnError hears of dropped and lost entries in a [*DropError], and of faults
+	// of the disk in a [*SpillError]: at once, then at most every ten seconds. It runs on a goroutine of the appender
 	// and must not log into it. If nil, the error is written to ErrorOutput.
 	OnError func(error)
 
@@ -160,6 +186,8 @@ func (c Config) withDefaults() (Config, error) {
 		c.ErrorOutput = os.Stderr
 	}
 	c.Linger = max(c.Linger, 0)
+	c.SpillMaxBytes = cmp.Or(c.SpillMaxBytes, defaultSpillBytes)
+	c.ReplayBytesPerSecond = cmp.Or(c.ReplayBytesPerSecond, defaultReplayRate)
 
 	var errs []error
 	within := func(name string, v, low, high int) {
@@ -181,6 +209,12 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.BlockTimeout < 0 {
 		errs = append(errs, fmt.Errorf("BlockTimeout %v is negative", c.BlockTimeout))
+	}
+	if least := max(minSpillBytes, 4*int64(max(c.ChunkBytes, c.MaxRecordBytes))); c.SpillDir != "" && c.SpillMaxBytes < least {
+		errs = append(errs, fmt.Errorf("SpillMaxBytes %d is less than %d, which is 1 MiB, or four times ChunkBytes or MaxRecordBytes", c.SpillMaxBytes, least))
+	}
+	if c.SpillMode < SpillOnPressure || c.SpillMode > SpillAlways {
+		errs = append(errs, fmt.Errorf("SpillMode %d is neither SpillOnPressure nor SpillAlways", c.SpillMode))
 	}
 	if c.SyncTimeout < time.Millisecond {
 		errs = append(errs, fmt.Errorf("SyncTimeout %v is less than 1ms", c.SyncTimeout))

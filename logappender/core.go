@@ -51,7 +51,7 @@ func (c *core) Write(ent zapcore.Entry, fields []zapcore.Field) error {
 		c.a.drop(ent.Level, DropSelf)
 		return nil
 	}
-	c.encode(ent, fields)
+	c.encode(&ent, fields)
 	if ent.Level >= zapcore.PanicLevel {
 		c.a.lastWords()
 	}
@@ -60,13 +60,13 @@ func (c *core) Write(ent zapcore.Entry, fields []zapcore.Field) error {
 
 // encode writes the entry to the buffer. A panic of the encoder or of a field
 // counts as a failure to encode: the application must not die of its log.
-func (c *core) encode(ent zapcore.Entry, fields []zapcore.Field) {
+func (c *core) encode(ent *zapcore.Entry, fields []zapcore.Field) {
 	defer func() {
 		if recover() != nil {
 			c.a.drop(ent.Level, DropEncode)
 		}
 	}()
-	buf, err := c.enc.EncodeEntry(ent, fields)
+	buf, err := c.enc.EncodeEntry(*ent, fields)
 	if err != nil {
 		c.a.drop(ent.Level, DropEncode)
 		return
@@ -75,11 +75,11 @@ func (c *core) encode(ent zapcore.Entry, fields []zapcore.Field) {
 	if len(payload) > c.a.cfg.MaxRecordBytes {
 		n := len(payload)
 		buf.Free()
-		c.oversize(ent, fields, n)
+		c.oversize(*ent, fields, n)
 		return
 	}
 	var k key
-	c.a.cfg.PartitionKey.of(&k, &ent, fields, c.key)
+	c.a.cfg.PartitionKey.of(&k, ent, fields, c.key)
 	c.a.write(ent.Level, &k, payload)
 	buf.Free()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/streamkit/streamkit/producer"
@@ -11,13 +12,13 @@ import (
 
 // drain hands chunks to the putter, in order, until ctx ends.
 func (a *Appender) drain(ctx context.Context) {
-	d := drainer{a: a, keys: make(map[string]string)}
+	d := drainer{a: a, keys: make(keyCache), disk: newSpiller(a)}
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	for ctx.Err() == nil {
 		c, wait := a.next()
 		if c != nil {
-			d.hand(ctx, c)
+			d.handle(ctx, c)
 			continue
 		}
 		if wait > 0 {
@@ -47,10 +48,17 @@ func (a *Appender) next() (*chunk, time.Duration) {
 
 func (a *Appender) nextLocked() (c *chunk, wait time.Duration, flush bool) {
 	a.closeGapLocked(0)
+	if s := a.spill; s != nil {
+		s.waits = a.live.waiting != nil && len(s.back) == 0 && s.tooMuchHandedLocked()
+		if s.waits && !a.agedLocked() {
+			// Whoever frees memory wakes the drainer, and so does pressure; age does not.
+			return nil, time.Second, a.flushWanted
+		}
+	}
 	if c := a.headGapLocked(); c != nil {
 		return c, 0, false
 	}
-	if c := a.live.take(); c != nil {
+	if c := a.takeLocked(); c != nil {
 		return c, 0, false
 	}
 	if a.open != nil {
@@ -66,65 +74,97 @@ func (a *Appender) nextLocked() (c *chunk, wait time.Duration, flush bool) {
 	return nil, 0, flush
 }
 
+// takeLocked returns the next live chunk for the drainer.
+func (a *Appender) takeLocked() *chunk {
+	if s := a.spill; s != nil && len(s.back) > 0 {
+		c := s.back[0]
+		s.back = s.back[1:]
+		return c
+	}
+	return a.live.take()
+}
+
 // drainer is what the drain goroutine keeps between chunks.
 type drainer struct {
 	a       *Appender
 	records []producer.UserRecord
-	keys    map[string]string // partition keys seen of late, so that few are allocated
+	keys    keyCache
+	disk    *spiller
 }
 
-const maxKeysKept = 4096
-
-func (d *drainer) keyOf(b []byte) string {
-	if len(b) == 0 {
-		return ""
+// handle brings c on its way, to the disk or to the putter.
+func (d *drainer) handle(ctx context.Context, c *chunk) {
+	for ctx.Err() == nil {
+		if d.a.toDisk(c) && d.disk.spill(c) {
+			return
+		}
+		if c.returned {
+			d.a.giveUp(c)
+			return
+		}
+		if d.hand(ctx, c) {
+			return
+		}
 	}
-	if s, ok := d.keys[string(b)]; ok {
-		return s
-	}
-	if len(d.keys) >= maxKeysKept {
-		clear(d.keys)
-	}
-	s := string(b)
-	d.keys[s] = s
-	return s
 }
 
 // hand puts the entries of c. It returns when the putter has them; their fate
-// comes to the delivery.
-func (d *drainer) hand(ctx context.Context, c *chunk) {
+// comes to the delivery. It returns false if the putter did not take them and
+// the disk should.
+func (d *drainer) hand(ctx context.Context, c *chunk) bool {
 	d.records = d.records[:0]
 	for _, e := range c.entries {
-		d.records = append(d.records, producer.UserRecord{PartitionKey: d.keyOf(e.key), Data: e.payload})
+		d.records = append(d.records, producer.UserRecord{PartitionKey: d.keys.of(e.key), Data: e.payload})
 	}
 	dl := &delivery{a: d.a, n: len(d.records), chunk: c}
 	d.a.mu.Lock()
 	c.delivery = dl
+	within := ctx
+	cancel := func() {}
+	if s := d.a.spill; s != nil {
+		if s.open && !s.sick { // since toDisk has looked
+			c.delivery = nil
+			d.a.mu.Unlock()
+			return false
+		}
+		within, cancel = context.WithDeadline(ctx, d.a.putDeadlineLocked(c))
+		s.stopPut = cancel
+		dl.cost = c.cost()
+		s.handed += dl.cost
+	}
 	d.a.mu.Unlock()
+	defer cancel()
 
-	err := put(ctx, d.a.putter, d.records, dl.done)
+	err := put(within, d.a.putter, d.records, dl.done)
 	switch {
 	case err == nil:
-	case ctx.Err() != nil: // Close will count it as lost
+	case ctx.Err() != nil: // Close deals with it
+	case within.Err() != nil:
+		dl.takeBack()
+		clear(d.records)
+		return false
 	case len(d.records) > 1 && (errors.Is(err, producer.ErrTooLarge) || errors.Is(err, producer.ErrInvalidKey)):
 		// The batch was refused for one of its records, or as a whole is too
 		// large: the others must not suffer.
-		d.handSingly(ctx, dl)
+		d.handSingly(ctx, within, dl)
 	default:
-		failed := make([]bool, len(d.records))
-		for i := range failed {
-			failed[i] = true
+		faults := make([]fault, len(d.records))
+		for i := range faults {
+			faults[i] = faultOf(err)
 		}
-		dl.finish(failed, err)
+		dl.finish(faults, err)
 	}
 	dl.returned()
 	clear(d.records)
+	return true
 }
 
-func (d *drainer) handSingly(ctx context.Context, dl *delivery) {
-	p := &parts{delivery: dl, left: len(d.records), settled: make([]bool, len(d.records)), failed: make([]bool, len(d.records))}
+// handSingly puts records one by one. Those that within ends before count as
+// failed for the stream.
+func (d *drainer) handSingly(ctx, within context.Context, dl *delivery) {
+	p := &parts{delivery: dl, left: len(d.records), settled: make([]bool, len(d.records)), faults: make([]fault, len(d.records))}
 	for i := range d.records {
-		err := put(ctx, d.a.putter, d.records[i:i+1], func(r producer.BatchResult) { p.settle(i, r.Err()) })
+		err := put(within, d.a.putter, d.records[i:i+1], func(r producer.BatchResult) { p.settle(i, r.Err()) })
 		if ctx.Err() != nil {
 			return
 		}
@@ -153,6 +193,7 @@ type delivery struct {
 	chunk  *chunk // nil once finished
 	passed bool   // PutBatch has returned
 	spent  *chunk // finished before PutBatch has returned
+	cost   int    // of the chunk, as long as it is in spill.handed
 }
 
 // done is the callback of PutBatch.
@@ -161,18 +202,39 @@ func (d *delivery) done(r producer.BatchResult) {
 		d.finish(nil, nil)
 		return
 	}
-	failed := make([]bool, d.n)
+	faults := make([]fault, d.n)
 	for _, f := range r.Failed {
-		if f.Index >= 0 && f.Index < len(failed) {
-			failed[f.Index] = true
+		if f.Index < 0 || f.Index >= len(faults) {
+			continue
+		}
+		faults[f.Index] = streamFault
+		if f.Err != nil {
+			faults[f.Index] = faultOf(f.Err)
 		}
 	}
-	d.finish(failed, r.Err())
+	d.finish(faults, r.Err())
 }
 
-// finish settles the accounts of the chunk. failed tells which entries were
-// not stored; nil means none.
-func (d *delivery) finish(failed []bool, err error) {
+// takeBack undoes the hand-over: PutBatch has not accepted it in time.
+func (d *delivery) takeBack() {
+	a := d.a
+	var f finished
+	a.mu.Lock()
+	if c := d.chunk; c != nil {
+		d.chunk, c.delivery = nil, nil
+	}
+	a.spill.handedBackLocked(d)
+	if a.spill.usableLocked() {
+		a.openCircuitLocked(&f)
+	}
+	a.mu.Unlock()
+	f.notify()
+}
+
+// finish settles the accounts of the chunk. faults tells which entries were
+// not stored; nil means none. With a spill those that failed for the stream are
+// kept, in a chunk of their own that goes to the disk.
+func (d *delivery) finish(faults []fault, err error) {
 	a := d.a
 	a.mu.Lock()
 	c := d.chunk
@@ -182,20 +244,46 @@ func (d *delivery) finish(failed []bool, err error) {
 	}
 	d.chunk, c.delivery = nil, nil
 
-	var rejected LevelCounts
+	var f finished
+	var kept, rejected LevelCounts
+	again := a.spill != nil && slices.Contains(faults, streamFault)
+	if again {
+		p := c.part(faults)
+		kept = p.count
+		c.copied = nil
+		a.live.replace(c, p)
+		a.committed += p.cost()
+		a.spill.back = append(a.spill.back, p)
+	}
 	for i, e := range c.entries {
-		if i >= len(failed) {
+		if i >= len(faults) {
 			break
 		}
-		if failed[i] && !e.gap {
+		if faults[i] != noFault && !e.gap && (faults[i] == ownFault || a.spill == nil) {
 			rejected[e.level]++
 			a.dropLocked(e.level, DropRejected)
 		}
 	}
 	stored := c.count
 	stored.sub(&rejected)
+	stored.sub(&kept)
 	a.stats.Delivered.add(&stored)
 	a.stats.Pending.sub(&c.count)
+	a.stats.Pending.add(&kept)
+	wake := again || a.gap.total > 0 // there may be room for its record
+	if s := a.spill; s != nil {
+		s.handedBackLocked(d)
+		wake = wake || s.waits
+		switch {
+		case stored.Total() == 0 && again:
+			a.failedBatchLocked(&f)
+		case stored.Total() > 0:
+			s.failures = 0
+			if s.sick && !again {
+				a.closeCircuitLocked() // there is no other probe
+			}
+		}
+	}
 	a.stats.LastError = err
 	if err != nil {
 		a.lastErr = err
@@ -204,23 +292,19 @@ func (d *delivery) finish(failed []bool, err error) {
 		a.stats.LastSuccess = time.Now()
 	}
 
-	var f finished
 	a.releaseLocked(c, &f)
 	if d.passed {
 		a.recycleLocked(c)
 	} else {
 		d.spent = c
 	}
-	wake := a.sleeping && a.gap.total > 0 // there may be room for its record
-	if wake {
+	if a.sleeping && wake {
 		a.sleeping = false
+		f.wake = a.wake
 	}
 	a.mu.Unlock()
 
 	f.notify()
-	if wake {
-		poke(a.wake)
-	}
 	if rejected.Total() > 0 {
 		poke(a.report)
 	}
@@ -244,7 +328,7 @@ type parts struct {
 	delivery *delivery
 	left     int
 	settled  []bool
-	failed   []bool
+	faults   []fault
 	err      error // of the first that failed
 }
 
@@ -258,7 +342,7 @@ func (p *parts) settle(i int, err error) {
 	p.settled[i] = true
 	p.left--
 	if err != nil {
-		p.failed[i] = true
+		p.faults[i] = faultOf(err)
 		if p.err == nil {
 			p.err = err
 		}
@@ -266,6 +350,6 @@ func (p *parts) settle(i int, err error) {
 	last := p.left == 0
 	mu.Unlock()
 	if last {
-		p.delivery.finish(p.failed, p.err)
+		p.delivery.finish(p.faults, p.err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,33 +16,59 @@ type dying struct {
 
 // lastWords gives what was written, the caller's Panic or Fatal entry among
 // it, the time until FatalTimeout to be delivered, and then writes the
-// unfinished rest to Fallback. Goroutines that die at the same time share the
+// unfinished rest to the spill or to Fallback. Goroutines that die at the same time share the
 // deadline of the first. The entries stay on their way, because a panic may be
 // recovered; in the accounts they are pending.
 func (a *Appender) lastWords() {
 	timeout := max(a.cfg.FatalTimeout, 0)
+	s := a.spill
+	if s != nil {
+		timeout /= 2
+	}
 	a.mu.Lock()
 	if a.dying.n == 0 {
 		a.dying.deadline = time.Now().Add(timeout)
 	}
 	a.dying.n++
 	deadline := a.dying.deadline
+	atOnce := s != nil && (s.always || s.open) && s.usableLocked()
 	a.mu.Unlock()
 
-	ctx, cancel := context.WithDeadline(context.Background(), deadline)
-	err := a.Flush(ctx)
-	cancel()
+	finished := false
+	if !atOnce {
+		ctx, cancel := context.WithDeadline(context.Background(), deadline)
+		finished = a.Flush(ctx) == nil
+		cancel()
+	}
 
 	a.mu.Lock()
 	a.dying.n--
+	finished = finished && a.stats.Spilled.Total() == 0 // what is on disk must be synced
 	a.mu.Unlock()
-	if err == nil {
+	if finished {
 		return
 	}
 	// Marking and writing are one step: who finds the own entry marked by
 	// another must not die before that one has written it.
-	a.bounded(func() { a.fallback(func() { a.save(lastFirst(a.unsaved())) }) })
+	if s != nil {
+		var safe atomic.Bool // the goroutine may outlive the wait
+		a.bounded(max(timeout, minSpillWait), func(owned bool) {
+			if owned { // else Close has the disk
+				once(a.spilling, func() { safe.Store(a.spillLastWords()) })
+			}
+		})
+		if safe.Load() {
+			return
+		}
+	}
+	a.bounded(a.fallbackWait(), func(bool) { a.fallback(func() { a.save(lastFirst(a.unsaved())) }) })
 }
+
+// minSpillWait is the least time that the disk is given to take last words.
+const minSpillWait = 250 * time.Millisecond
+
+// fallbackWait is as long as the wait for a delivery, but a second at least.
+func (a *Appender) fallbackWait() time.Duration { return max(a.cfg.FatalTimeout, time.Second) }
 
 // unsaved returns the live chunks that Fallback has not got yet, and marks
 // them.
@@ -69,10 +96,10 @@ func lastFirst(tail []*chunk) []*chunk {
 	return tail
 }
 
-// bounded runs f, which writes to Fallback, and waits for it as long as for a
-// delivery, but for a second at least: a pipe that nobody reads must not keep a
-// program from dying.
-func (a *Appender) bounded(f func()) {
+// bounded runs f, which writes to Fallback or to the disk, and waits for it no
+// longer than limit: a pipe that nobody reads must not keep a program from dying.
+// f is told whether Close waits for it, as it does unless it is already beyond.
+func (a *Appender) bounded(limit time.Duration, f func(owned bool)) {
 	a.mu.Lock()
 	owned := !a.ended // or else wg may be waited for already
 	if owned {
@@ -85,9 +112,9 @@ func (a *Appender) bounded(f func()) {
 		if owned {
 			defer a.wg.Done()
 		}
-		f()
+		f(owned)
 	}()
-	timer := time.NewTimer(max(a.cfg.FatalTimeout, time.Second))
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-done:
@@ -97,11 +124,16 @@ func (a *Appender) bounded(f func()) {
 
 // fallback runs f, which writes to Fallback, when no other does.
 func (a *Appender) fallback(f func()) {
-	a.saving <- struct{}{}
-	defer func() {
-		_ = recover() // the application's code
-		<-a.saving
-	}()
+	once(a.saving, func() {
+		defer func() { _ = recover() }() // the application's code
+		f()
+	})
+}
+
+// once runs f while it holds a channel of capacity 1.
+func once(held chan struct{}, f func()) {
+	held <- struct{}{}
+	defer func() { <-held }()
 	f()
 }
 
@@ -133,7 +165,7 @@ func (a *Appender) save(tail []*chunk) {
 // Fallback.
 func (a *Appender) saveLine(payload []byte) {
 	line := appendLine(nil, payload) // the goroutine may outlive the caller's buffer
-	a.bounded(func() {
+	a.bounded(a.fallbackWait(), func(bool) {
 		a.fallback(func() {
 			_, _ = a.cfg.Fallback.Write(line)
 			_ = a.cfg.Fallback.Sync()

@@ -22,8 +22,15 @@ import (
 // childVar tells the test binary to be the program that dies, and how.
 const childVar = "LOGAPPENDER_TEST_CHILD"
 
+// children are the programs that it may be, other than die.
+var children = map[string]func(args string){"crash": crash}
+
 func TestMain(m *testing.M) {
 	if how := os.Getenv(childVar); how != "" {
+		name, args, _ := strings.Cut(how, " ")
+		if child, ok := children[name]; ok {
+			child(args)
+		}
 		die(how)
 	}
 	os.Exit(m.Run())
@@ -42,12 +49,21 @@ func (p *announcer) PutBatch(ctx context.Context, rs []producer.UserRecord, done
 	return err
 }
 
+// deadline is d for a sink that lets nothing end. For one that answers it is as good
+// as none: a machine may be busy with something else for longer than d.
+func deadline(sink string, d time.Duration) time.Duration {
+	if sink == "ok" || sink == "slow" {
+		return time.Minute
+	}
+	return d
+}
+
 // die logs and dies. Standard error is the fallback, as by default.
 func die(how string) {
 	var p announcer
 	sink, end, _ := strings.Cut(how, " ")
 	p.set(map[string]fate{"ok": store, "hang": hang, "block": block, "refuse": refuse}[sink])
-	a, err := logappender.New(&p, logappender.Config{FatalTimeout: 100 * time.Millisecond, Linger: time.Hour})
+	a, err := logappender.New(&p, logappender.Config{FatalTimeout: deadline(sink, 100*time.Millisecond), Linger: time.Hour})
 	if err != nil {
 		panic(err)
 	}
@@ -64,6 +80,11 @@ func die(how string) {
 			wg.Go(func() { l.Fatal("last word") })
 		}
 		wg.Wait()
+	case "deferred":
+		func() {
+			defer l.Fatal("last word")
+			panic("on the way out")
+		}()
 	case "closing":
 		go func() { _ = a.Close(context.Background()) }()
 		l.Fatal("last word")
@@ -78,6 +99,7 @@ func TestLastWordsOfAProcess(t *testing.T) {
 	for _, how := range []string{
 		"ok fatal", "hang fatal", "block fatal",
 		"ok panic", "hang panic",
+		"ok deferred", "hang deferred",
 		"ok many", "hang many", "block many",
 		"ok closing", "block closing",
 		"hang full", "block full",

@@ -6,14 +6,33 @@ import (
 	"strings"
 
 	"go.uber.org/zap/zapcore"
+
+	"github.com/streamkit/streamkit/internal/vfs"
 )
 
 // errPanic is what a panic of the putter becomes.
 var errPanic = errors.New("logappender: the putter panicked")
 
+// ErrSpillInUse is wrapped by the error of New if another process has
+// Config.SpillDir open.
+var ErrSpillInUse = vfs.ErrLocked
+
+// SpillError reports a fault of the disk of Config.SpillDir, to Config.OnError.
+// The appender goes on without the disk, and tries it again after 30 seconds.
+type SpillError struct {
+	Err error // what happened
+}
+
+// Error says what happened.
+func (e *SpillError) Error() string { return "logappender: spill: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *SpillError) Unwrap() error { return e.Err }
+
 // PendingError reports that entries were not finished in time. After Flush and
 // Sync they are still on their way; after Close they are lost to the stream,
-// and were written to Config.Fallback.
+// and were written to Config.Fallback. What Close leaves in Config.SpillDir is not
+// among them: see Stats.Spilled.
 type PendingError struct {
 	Records int   // entries that are not finished
 	Bytes   int   // of their encoded form
@@ -32,7 +51,7 @@ func (e *PendingError) Unwrap() error { return e.Err }
 // report.
 type DropError struct {
 	Dropped map[DropReason]LevelCounts // reasons without a drop are left out
-	Lost    LevelCounts                // unfinished at Close, or a last word without room
+	Lost    LevelCounts                // unfinished at Close, a last word without room, or unreadable on disk
 	Err     error                      // the last error of the producer, or nil
 }
 

@@ -150,7 +150,7 @@ func (h *handler) derive(o op) *handler {
 // which is counted.
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	level := zapLevel(r.Level)
-	if err := h.format(ctx, r, level); err != nil {
+	if err := h.format(ctx, &r, level); err != nil {
 		h.a.drop(level, DropEncode)
 	}
 	return nil
@@ -159,7 +159,7 @@ func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 // errEncode says that a value panicked while it was formatted.
 var errEncode = errors.New("logappender: a value panicked")
 
-func (h *handler) format(ctx context.Context, r slog.Record, level zapcore.Level) (err error) {
+func (h *handler) format(ctx context.Context, r *slog.Record, level zapcore.Level) (err error) {
 	defer func() {
 		if recover() != nil {
 			err = errEncode // the formatter is not used again
@@ -168,7 +168,7 @@ func (h *handler) format(ctx context.Context, r slog.Record, level zapcore.Level
 	f := h.get()
 	f.level = level
 	h.keyOf(&f.key, r)
-	if err := f.json.Handle(ctx, r); err != nil {
+	if err := f.json.Handle(ctx, *r); err != nil {
 		return err
 	}
 	if f.size > 0 {
@@ -181,7 +181,7 @@ func (h *handler) format(ctx context.Context, r slog.Record, level zapcore.Level
 }
 
 // oversize writes a record that was too long, in the steps of core.oversize.
-func (h *handler) oversize(ctx context.Context, f *formatter, r slog.Record) error {
+func (h *handler) oversize(ctx context.Context, f *formatter, r *slog.Record) error {
 	maxBytes := h.a.cfg.MaxRecordBytes
 	if h.a.cfg.DropOversize {
 		h.a.drop(f.level, DropOversize)
@@ -206,7 +206,7 @@ func (h *handler) oversize(ctx context.Context, f *formatter, r slog.Record) err
 }
 
 // keyOf sets k to the partition key of a record.
-func (h *handler) keyOf(k *key, r slog.Record) {
+func (h *handler) keyOf(k *key, r *slog.Record) {
 	p := &h.a.cfg.PartitionKey
 	switch p.kind {
 	case keyRandom:

@@ -1,9 +1,12 @@
 package logappender
 
 import (
+	"context"
 	"time"
 
 	"go.uber.org/zap/zapcore"
+
+	"github.com/streamkit/streamkit/internal/spool"
 )
 
 // write takes an encoded entry into the buffer, or counts it as dropped. It
@@ -54,16 +57,30 @@ func (a *Appender) write(level zapcore.Level, k *key, payload []byte) {
 			reason = DropClosed
 		}
 		a.dropLocked(i, reason)
+		var f finished
+		if reason == DropFull && a.spill != nil && a.open != nil && a.spill.usableLocked() {
+			// The open chunk may be all that the disk can relieve memory of.
+			a.pressureLocked(&f)
+			a.flushWanted = true
+			f.wake = a.wake
+		}
 		a.mu.Unlock()
+		f.notify()
 		if reason == DropFull {
 			poke(a.report)
 		}
 		return
 	}
 
-	a.closeGapLocked(need)
+	if a.gap.total > 0 {
+		a.closeGapLocked(need)
+	}
 	wake := a.placeLocked(level, k, payload, 0)
 	a.stats.Pending[i]++
+	var f finished
+	if wake && a.spill != nil {
+		a.pressureLocked(&f)
+	}
 	if level > zapcore.ErrorLevel {
 		a.flushWanted, wake = true, true
 	}
@@ -74,6 +91,9 @@ func (a *Appender) write(level zapcore.Level, k *key, payload []byte) {
 	a.mu.Unlock()
 	if wake {
 		poke(a.wake)
+	}
+	if f.stopPut != nil {
+		f.stopPut()
 	}
 }
 
@@ -233,6 +253,11 @@ func (a *Appender) awaitSpaceLocked(d time.Duration) {
 type finished struct {
 	waiters []*waiter
 	space   chan struct{}
+	wake    chan struct{}         // the drainer's, if it has something to do
+	stopPut context.CancelFunc    // the circuit has opened
+	drained chan struct{}         // nothing is spilled any more
+	idle    chan struct{}         // nobody writes to the disk
+	replay  *spool.Spool[spilled] // has copies to acknowledge
 }
 
 func (f *finished) notify() {
@@ -242,12 +267,37 @@ func (f *finished) notify() {
 	if f.space != nil {
 		close(f.space)
 	}
+	if f.wake != nil {
+		poke(f.wake)
+	}
+	if f.stopPut != nil {
+		f.stopPut()
+	}
+	if f.drained != nil {
+		close(f.drained)
+	}
+	if f.idle != nil {
+		close(f.idle)
+	}
+	if f.replay != nil {
+		f.replay.Wake()
+	}
 }
 
 // releaseLocked takes a chunk out of the live ones.
 func (a *Appender) releaseLocked(c *chunk, f *finished) {
-	a.live.remove(c)
+	if c.prev != nil || c.next != nil || a.live.head == c { // else it was replaced
+		a.live.remove(c)
+	}
 	a.committed -= c.cost()
+	if m := c.copied; m != nil {
+		c.copied = nil
+		m.finished = true
+		if len(m.numbers) > 0 {
+			a.spill.acks = append(a.spill.acks, m.numbers...)
+			f.replay = a.spill.store
+		}
+	}
 	if a.space != nil {
 		f.space, a.space = a.space, nil
 	}

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"go.uber.org/zap/zapcore"
+
+	"github.com/streamkit/streamkit/internal/spool"
 )
 
 // numLevels is the number of zap's levels, Debug to Fatal.
@@ -46,16 +48,17 @@ type DropReason int
 
 // The reasons of a drop.
 const (
-	DropFull     DropReason = iota // no room in the buffer
-	DropOversize                   // longer than MaxRecordBytes, with DropOversize set
-	DropClosed                     // the appender was closed
-	DropSelf                       // the logger's name is reserved
-	DropEncode                     // the encoder failed or panicked
-	DropRejected                   // the producer gave the entry up or refused it
+	DropFull      DropReason = iota // no room in the buffer
+	DropOversize                    // longer than MaxRecordBytes, with DropOversize set
+	DropClosed                      // the appender was closed
+	DropSelf                        // the logger's name is reserved
+	DropEncode                      // the encoder failed or panicked
+	DropRejected                    // the producer gave the entry up or refused it
+	DropSpillFull                   // it was on disk, and made room for newer ones
 	numReasons
 )
 
-var reasonNames = [numReasons]string{"full", "oversize", "closed", "self", "encode_error", "rejected"}
+var reasonNames = [numReasons]string{"full", "oversize", "closed", "self", "encode_error", "rejected", "spill_full"}
 
 // String returns the reason in a word, such as "full".
 func (r DropReason) String() string {
@@ -67,15 +70,16 @@ func (r DropReason) String() string {
 
 // Stats is a snapshot of an [Appender]. At any moment, for every level,
 //
-//	Accepted = Delivered + sum of Dropped + Lost + Pending
+//	Accepted = Delivered + sum of Dropped + Lost + Pending + Spilled
 type Stats struct {
 	Accepted  LevelCounts             // entries that were to be written
 	Delivered LevelCounts             // entries that the stream has stored
 	Dropped   [numReasons]LevelCounts // indexed by DropReason
-	Lost      LevelCounts             // unfinished at the end of Close, or last words without room
+	Lost      LevelCounts             // unfinished at the end of Close, last words without room, or unreadable on disk
 	Pending   LevelCounts             // entries in the buffer or with the producer
+	Spilled   LevelCounts             // entries on disk that are not delivered yet
 	Truncated uint64                  // entries that were cut to MaxRecordBytes
-	Saved     uint64                  // entries written to Fallback
+	Saved     uint64                  // entries written to Fallback, or as copies to the disk, by Panic, Fatal and Close
 	Gaps      uint64                  // gap records written into the stream
 
 	BufferBytes    int           // memory in use, of BufferCapacity
@@ -85,6 +89,16 @@ type Stats struct {
 	FlushTimeouts  uint64        // Flush, Sync, Panic or Fatal that ended before delivery
 	LastSuccess    time.Time     // of a delivery; zero if there was none
 	LastError      error         // of the producer; nil after a delivery without failure
+
+	// The spill. All are zero without Config.SpillDir.
+
+	SpillBytes    int64       // of the files in SpillDir, delivered entries among them included
+	SpillSegments int         // of these files
+	SpillHealthy  bool        // the disk has taken the last chunk that was given to it
+	CircuitOpen   bool        // entries go to the disk because the stream does not take them
+	CircuitOpened uint64      // how often that has begun
+	Recovered     uint64      // entries of earlier processes read from the disk; outside the equation
+	Replayed      LevelCounts // of these, entries that the stream has stored since; outside the equation
 }
 
 // DroppedTotal returns the number of dropped entries.
@@ -98,20 +112,32 @@ func (s Stats) DroppedTotal() uint64 {
 
 // Stats returns a consistent snapshot.
 func (a *Appender) Stats() Stats {
+	var disk spool.Stats
+	if a.spill != nil {
+		disk = a.spill.store.Stats()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s := a.stats
 	s.BufferBytes = a.usedLocked()
 	s.BufferCapacity = a.cfg.BufferBytes
 	s.OldestPending = a.oldestLocked()
+	if p := a.spill; p != nil {
+		s.SpillBytes, s.SpillSegments = disk.Bytes, disk.Segments
+		s.SpillHealthy, s.CircuitOpen = !p.sick, p.open
+	}
 	return s
 }
 
 // Healthy reports whether the appender is open, the last delivery had no
-// failure, and nothing has been pending for longer than ten seconds.
+// failure, and nothing has been pending for longer than ten seconds; with a
+// spill also whether the disk takes entries and the circuit is closed.
 func (a *Appender) Healthy() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if s := a.spill; s != nil && (s.sick || s.open) {
+		return false
+	}
 	return !a.closed && a.stats.LastError == nil && a.oldestLocked() <= 10*time.Second
 }
 

@@ -27,14 +27,33 @@ const (
 	maxPooledCost = 4 << 20
 )
 
-// meta is what the producer knows of a buffered record beside its bytes.
+// meta is what the producer knows of a buffered record beside its bytes. There are
+// thousands, so they are small and without pointers; what few records have is in
+// rare.
 type meta struct {
-	hash     hashkey.Key
-	group    *group // of its PutBatch, or nil
-	born     int64  // when it was put, in nanoseconds since the producer's start
-	index    int32  // in the group; without one, in batch.calls, or -1 for no callback
+	hash  hashkey.Key
+	born  int64 // when it was put, in nanoseconds since the producer's start
+	index int32 // in the group; without one, in batch.calls, or -1 for no callback
+	owner int32 // place of its group in batch.groups, counted from 1; 0 for none
+}
+
+// rare is what few records have: those that moved from another batch, or came from
+// the disk.
+type rare struct {
 	attempts int32  // requests that carried it before it came into this batch
 	spool    uint64 // its number in the spool; 0 if it never was there
+	past     *past  // the attempts, if Config.AttemptHistory is set
+}
+
+// arrival is a record on its way into a batch.
+type arrival struct {
+	hash     hashkey.Key
+	born     int64
+	group    *group // of its PutBatch, or nil
+	index    int32  // in the group
+	attempts int32
+	spool    uint64
+	call     call // without a group
 }
 
 // call is the callback of a Put.
@@ -47,28 +66,27 @@ type call struct {
 // It belongs to its lane while it is queued, guarded by the lane's mutex, and
 // to one goroutine while it is in flight or being moved.
 type batch struct {
-	builder   aggregation.Builder
 	meta      []meta
+	cost      int64 // bytes taken from the budget
+	builder   aggregation.Builder
+	overhead  int64 // of each record in it
 	calls     []call
-	cost      int64  // bytes taken from the budget
-	overhead  int64  // of each record in it
-	spooled   int    // records that the spool holds
-	share     int64  // bytes taken from the spool's share of the budget
-	gen       uint64 // flush generation
-	since     int64  // when the first record was added here: the linger's start
-	oldest    int64  // least meta.born
-	attempts  int32  // requests that carried it
-	heard     bool   // somebody wants a callback
-	foreign   bool   // its stamp is not that of the lane that it is open in
-	compacted bool   // it has no memory to spare
-	unsure    bool   // an attempt may have stored it, so it stays as it is
-	lastErr   error  // of the last attempt
-	ended     int64  // when that ended; 0 if there was none
-	shown     bool   // the hooks know of its bytes
-	// Kept only if Config.AttemptHistory is set: the attempts, and those of
-	// records before they came into this batch. pasts may be shorter than meta.
-	history []Attempt
-	pasts   []*past
+	groups    []*group
+	rares     []rare    // shorter than meta, if the rest has none
+	spooled   int       // records that the spool holds
+	share     int64     // bytes taken from the spool's share of the budget
+	gen       uint64    // flush generation
+	since     int64     // when the first record was added here: the linger's start
+	oldest    int64     // least meta.born
+	attempts  int32     // requests that carried it
+	heard     bool      // somebody wants a callback
+	foreign   bool      // its stamp is not that of the lane that it is open in
+	compacted bool      // it has no memory to spare
+	unsure    bool      // an attempt may have stored it, so it stays as it is
+	lastErr   error     // of the last attempt
+	ended     int64     // when that ended; 0 if there was none
+	shown     bool      // the hooks know of its bytes
+	history   []Attempt // kept only if Config.AttemptHistory is set
 
 	// Of batches that will be compressed: what is expected of it, in bytes for
 	// one, and the most bytes that it may come to.
@@ -81,7 +99,7 @@ type batch struct {
 	block        bool    // of compressed records
 	subs         []int32 // places in the stored record, if some of it is left out
 	data         []byte
-	buf          []byte // memory of data if aggregated; kept when pooled
+	buf          *wireBuffer // memory of data if aggregated
 	partitionKey string
 	hashKey      string // explicit hash key of the Kinesis record
 }
@@ -94,45 +112,85 @@ func recordCost(r *aggregation.Record, overhead int64) int64 {
 }
 
 // add appends a record unless the batch has others and would exceed a limit.
-// m.index is set from c.
-func (b *batch) add(r *aggregation.Record, m meta, c call, maxCount, maxSize int) bool {
+func (b *batch) add(r *aggregation.Record, a *arrival, maxCount, maxSize int) bool {
 	if n := len(b.meta); n == 0 {
 		b.builder.Add(*r)
 	} else if n >= maxCount || !b.builder.TryAdd(*r, maxSize) {
 		return false
 	}
-	b.added(r, m, c)
+	b.added(r, a)
 	return true
 }
 
 // added notes a record that the builder has taken.
-func (b *batch) added(r *aggregation.Record, m meta, c call) {
+func (b *batch) added(r *aggregation.Record, a *arrival) {
 	if len(b.meta) == 0 {
-		b.oldest = m.born
+		b.oldest = a.born
 	}
-	if m.group == nil {
-		m.index = -1
-		if c.done != nil {
-			m.index = int32(len(b.calls))
-			b.calls = append(b.calls, c)
+	m := meta{hash: a.hash, born: a.born, index: -1}
+	switch {
+	case a.group != nil:
+		if n := len(b.groups); n == 0 || b.groups[n-1] != a.group {
+			b.groups = append(b.groups, a.group)
 		}
+		m.owner, m.index, b.heard = int32(len(b.groups)), a.index, true
+	case a.call.done != nil:
+		m.index, b.heard = int32(len(b.calls)), true
+		b.calls = append(b.calls, a.call)
 	}
-	b.heard = b.heard || m.group != nil || c.done != nil
-	b.oldest = min(b.oldest, m.born)
+	if a.born < b.oldest {
+		b.oldest = a.born
+	}
 	b.meta = append(b.meta, m)
-	b.cost += recordCost(r, b.overhead)
-	if m.spool != 0 {
-		b.spooled++
-		b.share += recordCost(r, b.overhead)
+	cost := recordCost(r, b.overhead)
+	b.cost += cost
+	if a.attempts > 0 || a.spool != 0 {
+		last := b.lastRare()
+		last.attempts, last.spool = a.attempts, a.spool
 	}
+	if a.spool != 0 {
+		b.spooled++
+		b.share += cost
+	}
+}
+
+// group returns the group of the i-th record, or nil.
+func (b *batch) group(i int) *group {
+	if owner := b.meta[i].owner; owner > 0 {
+		return b.groups[owner-1]
+	}
+	return nil
 }
 
 // call returns the callback of the i-th record.
 func (b *batch) call(i int) call {
-	if m := &b.meta[i]; m.group == nil && m.index >= 0 {
+	if m := &b.meta[i]; m.owner == 0 && m.index >= 0 {
 		return b.calls[m.index]
 	}
 	return call{}
+}
+
+// rare returns what few records have of the i-th.
+func (b *batch) rare(i int) rare {
+	if i < len(b.rares) {
+		return b.rares[i]
+	}
+	return rare{}
+}
+
+// lastRare returns the place of what few records have of the last one.
+func (b *batch) lastRare() *rare {
+	n := len(b.meta)
+	if len(b.rares) < n {
+		b.rares = slices.Grow(b.rares, n-len(b.rares))[:n] // what was there before was cleared
+	}
+	return &b.rares[n-1]
+}
+
+// arrival returns the i-th record as one on its way into another batch.
+func (b *batch) arrival(i int) arrival {
+	m, few := &b.meta[i], b.rare(i)
+	return arrival{hash: m.hash, born: m.born, group: b.group(i), index: m.index, attempts: few.attempts, spool: few.spool, call: b.call(i)}
 }
 
 // first returns the first record. It aliases the batch.
@@ -160,29 +218,38 @@ func (b *batch) wireSize() int {
 	return b.builder.Size() + len(outerKey)
 }
 
+// sealTogether is how many batches are sealed at once: the MD5 is most of the
+// work, and takes four in the time of two.
+const sealTogether = 4
+
 // sealAll makes the bytes to send of batches, of each once: a resend must be
 // identical. A single user record is sent as it is, which is smaller and readable
 // by all, unless it has a stamp.
 func sealAll(items []*item) {
-	var waiting *batch
+	var (
+		waiting  [sealTogether]*batch
+		builders [sealTogether]*aggregation.Builder
+		blobs    [sealTogether][]byte
+	)
+	n := 0
+	seal := func() {
+		aggregation.SealAll(builders[:n], blobs[:n])
+		for i, b := range waiting[:n] {
+			b.data = blobs[i]
+		}
+		n = 0
+	}
 	for _, it := range items {
 		b := it.batch
 		if b.sealed || b.sealRaw() {
 			continue
 		}
-		// Two at once: the MD5 is most of the work.
-		if waiting == nil {
-			waiting = b
-			continue
+		waiting[n], builders[n], blobs[n] = b, &b.builder, b.room(b.builder.Size())
+		if n++; n == sealTogether {
+			seal()
 		}
-		waiting.data, b.data = aggregation.SealPair(&waiting.builder, &b.builder, waiting.room(), b.room())
-		waiting.buf, b.buf = waiting.data, b.data
-		waiting = nil
 	}
-	if waiting != nil {
-		waiting.data = waiting.builder.Seal(waiting.room())
-		waiting.buf = waiting.data
-	}
+	seal()
 }
 
 // sealRaw begins to seal, and reports whether that was all: the batch is sent
@@ -221,6 +288,9 @@ func (b *batch) compact() {
 	if n := len(b.calls); cap(b.calls) > n+n/8 {
 		b.calls = append(make([]call, 0, n), b.calls...)
 	}
+	if n := len(b.rares); cap(b.rares) > n+n/8 {
+		b.rares = append(make([]rare, 0, n), b.rares...)
+	}
 }
 
 // sealPacked is sealAll of one batch, whose records are compressed if that helps.
@@ -230,12 +300,18 @@ func (b *batch) sealPacked(k *packer) {
 	if k.pack(b) || b.sealRaw() {
 		return
 	}
-	b.data = b.builder.Seal(b.room())
-	b.buf = b.data
+	b.data = b.builder.Seal(b.room(b.builder.Size()))
 }
 
-// room returns memory to seal into.
-func (b *batch) room() []byte { return slices.Grow(b.buf[:0], b.builder.Size()) }
+// room returns memory to seal n bytes into. The batch has it only while it is in
+// flight: those that wait are many more.
+func (b *batch) room(n int) []byte {
+	if b.buf != nil {
+		putBuffer(b.buf) // sealed anew, of fewer records
+	}
+	b.buf = getBuffer(n)
+	return b.buf.b[:0]
+}
 
 // plainSize returns the size of the Kinesis record that is not compressed.
 func (b *batch) plainSize() int {
@@ -289,13 +365,18 @@ func (bp *batchPool) blank(now int64) *batch {
 // put gives back a batch whose records are finished or have moved on.
 func (bp *batchPool) put(b *batch) {
 	bp.tracker.finish(b.gen)
+	if b.buf != nil {
+		putBuffer(b.buf)
+		b.buf, b.data = nil, nil
+	}
 	if b.cost > maxPooledCost {
 		return
 	}
-	clear(b.meta) // drops the references to callers' groups and callbacks
-	clear(b.calls)
+	clear(b.calls) // drops the references to what is the callers'
+	clear(b.groups)
+	clear(b.rares)
 	b.builder.Reset()
-	*b = batch{builder: b.builder, meta: b.meta[:0], calls: b.calls[:0], buf: b.buf[:0]}
+	*b = batch{builder: b.builder, meta: b.meta[:0], calls: b.calls[:0], groups: b.groups[:0], rares: b.rares[:0]}
 	bp.pool.Put(b)
 }
 
@@ -325,7 +406,8 @@ func (bp *batchPool) split(b *batch, pick func(i int, m *meta) bool) (picked, re
 			to = picked
 		}
 		const unlimited = int(^uint(0) >> 1)
-		to.addFrom(origin, number, &r, b.meta[i], b.call(i), unlimited, unlimited)
+		a := b.arrival(i)
+		to.addFrom(origin, number, &r, &a, unlimited, unlimited)
 		to.setPast(b.past(i))
 		return true
 	})
@@ -343,10 +425,11 @@ func (bp *batchPool) cut(b *batch, size int) (parts []*batch) {
 	var part *batch
 	origin := originOf(b)
 	b.builder.WalkStamped(func(i int, r aggregation.Record, number uint64) bool {
-		if part == nil || !part.addFrom(origin, number, &r, b.meta[i], b.call(i), unlimited, size-len(outerKey)) {
+		a := b.arrival(i)
+		if part == nil || !part.addFrom(origin, number, &r, &a, unlimited, size-len(outerKey)) {
 			part = bp.heir(b)
 			part.attempts, part.history = b.attempts, slices.Clone(b.history)
-			part.addFrom(origin, number, &r, b.meta[i], b.call(i), unlimited, unlimited)
+			part.addFrom(origin, number, &r, &a, unlimited, unlimited)
 			parts = append(parts, part)
 		}
 		part.setPast(b.past(i))

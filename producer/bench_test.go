@@ -146,6 +146,7 @@ func BenchmarkPut(b *testing.B) {
 		})
 		for _, callers := range []int{1, 8} {
 			b.Run(fmt.Sprintf("%dB/floor/callers=%d", size, callers), func(b *testing.B) { benchFloor(b, size, callers) })
+			b.Run(fmt.Sprintf("%dB/keyedfloor/callers=%d", size, callers), func(b *testing.B) { benchKeyedFloor(b, size, callers) })
 		}
 	}
 }
@@ -222,6 +223,65 @@ func benchFloor(b *testing.B, size, callers int) {
 		sum := md5.Sum(fl.sealed)
 		fl.sealed = append(fl.sealed, sum[:]...)
 		fl.recs = fl.recs[:0]
+		return nil
+	})
+}
+
+// benchKeyedFloor is the floor of keyed records: as benchFloor, but the hash key of
+// each partition key is looked up, and remembered, the record goes to the
+// aggregated record of its shard, and there its partition key is stored once. No
+// order is kept, nothing is kept to be sent again, no fate is told, and callers
+// share nothing.
+func benchKeyedFloor(b *testing.B, size, callers int) {
+	const blob, shards = 1 << 20, 4
+	type open struct {
+		recs, keys, sealed []byte
+		places             map[string]int
+	}
+	type floor struct {
+		hashes map[string]hashkey.Key
+		open   [shards]open
+	}
+	floors := make([]floor, callers)
+	for c := range floors {
+		floors[c].hashes = map[string]hashkey.Key{}
+		for i := range floors[c].open {
+			floors[c].open[i].places = map[string]int{}
+		}
+	}
+	ranges := hashkey.Uniform(shards)
+	data, ks := bytes.Repeat([]byte("x"), size), keys(1000)
+	b.ReportAllocs()
+	b.SetBytes(int64(size))
+	eachCaller(b, callers, func(caller, i int) error {
+		fl, key := &floors[caller], ks[i%len(ks)]
+		hash, known := fl.hashes[key]
+		if !known {
+			hash = hashkey.Of(key)
+			fl.hashes[key] = hash
+		}
+		shard := 0
+		for ranges[shard].End.Less(hash) {
+			shard++
+		}
+		o := &fl.open[shard]
+		place, known := o.places[key]
+		if !known {
+			place = len(o.places)
+			o.places[key] = place
+			o.keys = append(append(o.keys, 0x0a, byte(len(key))), key...)
+		}
+		inner := 3 + len(data) + 3
+		o.recs = append(o.recs, 0x1a, byte(inner)|0x80, byte(inner>>7), 0x08, byte(place)|0x80, byte(place>>7), 0x1a, byte(len(data))|0x80, byte(len(data)>>7))
+		o.recs = append(o.recs, data...)
+		if len(o.recs) < blob {
+			return nil
+		}
+		o.sealed = append(append(o.sealed[:0], o.keys...), o.recs...)
+		sum := md5.Sum(o.sealed)
+		o.sealed = append(o.sealed, sum[:]...)
+		o.recs, o.keys = o.recs[:0], o.keys[:0]
+		clear(o.places)
 		return nil
 	})
 }

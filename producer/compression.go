@@ -106,8 +106,8 @@ func (k *packer) pack(b *batch) bool {
 	if w.outer.Size() >= b.plainSize() {
 		return false
 	}
-	b.buf = w.outer.Seal(slices.Grow(b.buf[:0], w.outer.Size()))
-	b.aggregated, b.block, b.data, b.partitionKey = true, true, b.buf, outerKey
+	b.data = w.outer.Seal(b.room(w.outer.Size()))
+	b.aggregated, b.block, b.partitionKey = true, true, outerKey
 	return true
 }
 

@@ -1,7 +1,6 @@
 package producer
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 )
@@ -22,25 +21,26 @@ func (p *Producer) deliver(it *item) {
 				res.SubSequenceNumber = int(b.subs[i])
 			}
 		}
-		res.Attempts = int(m.attempts + b.attempts)
+		few := b.rare(i)
+		res.Attempts = int(few.attempts + b.attempts)
 		res.Err = nil
 		if p.cfg.AttemptHistory && (i == 0 || b.past(i) != b.past(i-1)) {
 			res.History = b.past(i).after(b).list()
 		}
 		if it.verdict != stored {
 			cause := it.err
-			if it.abandoned && m.spool != 0 && errors.Is(cause, ErrClosed) {
+			if it.unsent && few.spool != 0 {
 				cause = ErrSpooled
 			}
 			res.Err = &PutError{Stream: p.stream, ShardID: it.lane.shardID, Attempts: res.Attempts, History: res.History, Err: cause}
 		}
-		if g := m.group; g != nil {
+		if g := b.group(i); g != nil {
 			// A run of one group is counted off at once.
 			n := 1
 			if res.Err != nil {
 				g.fail(int(m.index), res.Err)
 			} else {
-				for i+1 < len(b.meta) && b.meta[i+1].group == g {
+				for i+1 < len(b.meta) && b.group(i+1) == g {
 					i++
 					n++
 				}

@@ -76,9 +76,9 @@ const (
 // putAs takes a record as it is.
 func (p *Producer) putAs(ctx context.Context, r UserRecord, done func(Result), how putMode) error {
 	if how == putTries {
-		return p.tryPut(r, done)
+		return p.tryPut(&r, done)
 	}
-	return p.put(ctx, r, done, how == putHurries)
+	return p.put(ctx, &r, done, how == putHurries)
 }
 
 func (p *Producer) putEncoded(ctx context.Context, r UserRecord, done func(Result), how putMode) error {

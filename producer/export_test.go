@@ -44,16 +44,8 @@ func (h HashCache) Of(key string) hashkey.Key {
 
 // Has reports whether the cache holds key.
 func (h HashCache) Has(key string) bool {
-	for i := range h.c.stripes {
-		for j := range h.c.stripes[i].sets {
-			for k := range h.c.stripes[i].sets[j].entries {
-				if h.c.stripes[i].sets[j].entries[k].is(key) {
-					return true
-				}
-			}
-		}
-	}
-	return false
+	_, _, known := h.c.find(key)
+	return known
 }
 
 // PutOnWire makes one PutRecords call with the producer's own serializer.
@@ -90,4 +82,12 @@ func KPLKeys() map[string]string {
 func SpoolOn(c Config, fsys vfs.FS) Config {
 	c.Spool.fs = fsys
 	return c
+}
+
+// BufferFor returns the size of the buffer that n bytes get, and whether it comes
+// back for as many after it was given away.
+func BufferFor(n int) (size int, again bool) {
+	class, size := bufferClass(n)
+	back, exact := bufferClass(size)
+	return size, back == class && exact == size
 }

@@ -40,22 +40,13 @@ func (h *past) list() []Attempt {
 }
 
 // past returns the attempts of the i-th record before it came into b.
-func (b *batch) past(i int) *past {
-	if i < len(b.pasts) {
-		return b.pasts[i]
-	}
-	return nil
-}
+func (b *batch) past(i int) *past { return b.rare(i).past }
 
 // setPast notes the attempts of the last record before it came into b.
 func (b *batch) setPast(h *past) {
-	if h == nil {
-		return
+	if h != nil {
+		b.lastRare().past = h
 	}
-	for len(b.pasts) < len(b.meta) {
-		b.pasts = append(b.pasts, nil)
-	}
-	b.pasts[len(b.meta)-1] = h
 }
 
 // attempt returns the i-th entry of a request as an attempt.

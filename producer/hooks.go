@@ -315,8 +315,9 @@ func (p *Producer) onDone(it *item) {
 	} else {
 		info.Err = it.err
 	}
-	for i := range b.meta {
-		info.Attempts = max(info.Attempts, int(b.meta[i].attempts+b.attempts))
+	info.Attempts = int(b.attempts)
+	for i := range b.rares {
+		info.Attempts = max(info.Attempts, int(b.rares[i].attempts+b.attempts))
 	}
 	for _, h := range p.hooks.done {
 		p.guard(func() { h.OnDone(info) })

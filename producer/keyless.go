@@ -5,7 +5,7 @@ import "github.com/streamkit/streamkit/internal/aggregation"
 // appendKeyless appends a record without any key. Such records go to one lane
 // until its batch is full or leaves, then to another: full aggregated records
 // first, balance over them.
-func (p *Producer) appendKeyless(r *aggregation.Record, m meta, c call, urgent bool) {
+func (p *Producer) appendKeyless(r *aggregation.Record, x *arrival, urgent bool) {
 	for {
 		l := p.sticky.Load()
 		if l == nil {
@@ -15,8 +15,8 @@ func (p *Producer) appendKeyless(r *aggregation.Record, m meta, c call, urgent b
 		// One partition key and one explicit hash key for all of them: both
 		// are in the aggregated record once. The hash key lies in the shard's
 		// range, as readers demand, and after a split in one child's.
-		r.ExplicitHashKey, m.hash = l.sharedEHK, l.shared
-		a := l.add(p, r, m, c, urgent, nil)
+		r.ExplicitHashKey, x.hash = l.sharedEHK, l.shared
+		a := l.add(p, r, x, urgent, nil)
 		if a.full || !a.ok {
 			p.sticky.CompareAndSwap(l, nil)
 		}

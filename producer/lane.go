@@ -25,13 +25,15 @@ type lane struct {
 	several   bool     // may have several Kinesis records in flight
 	distinct  bool     // but not two with one partition key
 
+	_ [64]byte // the collector and every Put read what is above
+
 	mu       sync.Mutex // guards all below
 	next     uint64     // number of the next record, if records are stamped
 	open     *batch     // takes records; nil if there is none
-	sealed   []*batch   // full ones, oldest first; all are older than open
 	records  int64      // not finished, in flight included
 	bytes    int64      // their cost
 	received uint64     // records that Put added
+	sealed   []*batch   // full ones, oldest first; all are older than open
 	units    int        // size of aggregated records, in PUT payload units
 	target   int        // the same in bytes, and no more than the shard's limit allows
 	fill     int        // the same before compression
@@ -79,7 +81,7 @@ type added struct {
 
 // add appends a record. One that comes from the spool with a stamp of its own
 // brings that as from, which is nil otherwise.
-func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bool, from *origin) (a added) {
+func (l *lane) add(p *Producer, r *aggregation.Record, x *arrival, urgent bool, from *origin) (a added) {
 	cost := recordCost(r, p.batches.overhead)
 	l.mu.Lock()
 	if l.gone {
@@ -97,13 +99,13 @@ func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bo
 		part.stamp.Keys = l.keys
 		from = &part
 	}
-	if l.open != nil && !l.open.addTo(from, r, m, c, l.maxCount, l.fill) {
+	if l.open != nil && !l.open.addTo(from, r, x, l.maxCount, l.fill) {
 		l.sealLocked(&p.sizes)
 		a.full, changed = true, true
 	}
 	if l.open == nil {
-		since := m.born
-		if m.spool != 0 {
+		since := x.born
+		if x.spool != 0 {
 			since = p.now() // it has waited on disk, not for others
 		}
 		l.open = p.batches.get(since)
@@ -111,7 +113,7 @@ func (l *lane) add(p *Producer, r *aggregation.Record, m meta, c call, urgent bo
 			l.open.builder.Stamp(p.stampLocked(l))
 		}
 		l.open.ratio, l.open.limit = l.ratio, l.target
-		l.open.addTo(from, r, m, c, l.maxCount, l.fill)
+		l.open.addTo(from, r, x, l.maxCount, l.fill)
 		changed = true
 	}
 	if len(l.open.meta) >= l.maxCount {

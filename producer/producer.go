@@ -55,7 +55,6 @@ type Producer struct {
 	hooks   hooks
 	extra   bool // an Encoder or a PutHook stands before every Put
 	hashes  *hashCache
-	budget  budget
 	tracker tracker
 	batches batchPool
 	shards  atomic.Pointer[shardMap]
@@ -90,6 +89,12 @@ type Producer struct {
 	cancel context.CancelFunc // ends requests and the resharder
 	wg     sync.WaitGroup     // collector, resharder, requests, callbacks
 	done   chan struct{}      // closed when wg is done
+
+	// Every Put writes to the budget, so nothing that it only reads shares a line
+	// of the processor's caches with it.
+	_      [64]byte
+	budget budget
+	_      [64]byte
 }
 
 // New returns a running Producer that writes to stream, a name or an ARN,
@@ -190,20 +195,7 @@ func (p *Producer) Put(ctx context.Context, r UserRecord, done func(Result)) err
 	if p.extra {
 		return p.putExtra(ctx, r, done, putWaits)
 	}
-	rec, err := p.check(&r)
-	if err != nil {
-		return err
-	}
-	cost := recordCost(&rec, p.batches.overhead)
-	c := call{done: done, tag: r.Tag}
-	if p.spool == nil {
-		if err := p.acquire(ctx, cost); err != nil {
-			return err
-		}
-	} else if p.spills(cost) {
-		return p.spoolOne(ctx, &rec, keyless(&r), c, false, true)
-	}
-	return p.accept(&r, &rec, cost, c, false)
+	return p.put(ctx, &r, done, false)
 }
 
 // TryPut is Put without waiting: it returns [ErrBufferFull] while
@@ -212,18 +204,19 @@ func (p *Producer) TryPut(r UserRecord, done func(Result)) error {
 	if p.extra {
 		return p.putExtra(context.Background(), r, done, putTries)
 	}
-	return p.tryPut(r, done)
+	return p.tryPut(&r, done)
 }
 
-func (p *Producer) tryPut(r UserRecord, done func(Result)) error {
-	rec, err := p.check(&r)
+func (p *Producer) tryPut(r *UserRecord, done func(Result)) error {
+	rec := asRecord(r)
+	hash, err := p.examine(r, &rec)
 	if err != nil {
 		return err
 	}
 	cost := recordCost(&rec, p.batches.overhead)
 	c := call{done: done, tag: r.Tag}
 	if p.spool != nil && p.spills(cost) {
-		return p.spoolOne(context.Background(), &rec, keyless(&r), c, false, false)
+		return p.spoolOne(context.Background(), &rec, keyless(r), c, false, false)
 	}
 	if p.spool == nil && !p.budget.tryAcquire(cost) {
 		if p.closed.Load() {
@@ -231,7 +224,7 @@ func (p *Producer) tryPut(r UserRecord, done func(Result)) error {
 		}
 		return ErrBufferFull
 	}
-	return p.accept(&r, &rec, cost, c, false)
+	return p.accept(r, &rec, hash, cost, c, false)
 }
 
 // PutSync puts a record, without waiting for others to share its Kinesis
@@ -257,12 +250,13 @@ func (p *Producer) putUrgent(ctx context.Context, r UserRecord, done func(Result
 	if p.extra {
 		return p.putExtra(ctx, r, done, putHurries)
 	}
-	return p.put(ctx, r, done, true)
+	return p.put(ctx, &r, done, true)
 }
 
 // put is Put of a record as it is.
-func (p *Producer) put(ctx context.Context, r UserRecord, done func(Result), urgent bool) error {
-	rec, err := p.check(&r)
+func (p *Producer) put(ctx context.Context, r *UserRecord, done func(Result), urgent bool) error {
+	rec := asRecord(r)
+	hash, err := p.examine(r, &rec)
 	if err != nil {
 		return err
 	}
@@ -273,9 +267,9 @@ func (p *Producer) put(ctx context.Context, r UserRecord, done func(Result), urg
 			return err
 		}
 	} else if p.spills(cost) {
-		return p.spoolOne(ctx, &rec, keyless(&r), c, urgent, true)
+		return p.spoolOne(ctx, &rec, keyless(r), c, urgent, true)
 	}
-	return p.accept(&r, &rec, cost, c, urgent)
+	return p.accept(r, &rec, hash, cost, c, urgent)
 }
 
 // PutBatch accepts all of rs for delivery, or none: it waits for the space of
@@ -295,8 +289,8 @@ func (p *Producer) PutBatch(ctx context.Context, rs []UserRecord, done func(Batc
 func (p *Producer) putBatch(ctx context.Context, rs []UserRecord, done func(BatchResult), each []func(Result)) error {
 	var cost int64
 	for i := range rs {
-		rec, err := p.check(&rs[i])
-		if err != nil {
+		rec := asRecord(&rs[i])
+		if err := p.check(&rec); err != nil {
 			return fmt.Errorf("record %d of the batch: %w", i, err)
 		}
 		cost += recordCost(&rec, p.batches.overhead)
@@ -332,11 +326,14 @@ func (p *Producer) putBatch(ctx context.Context, rs []UserRecord, done func(Batc
 	born := p.now()
 	for i := range rs {
 		rec := asRecord(&rs[i])
-		m, c := meta{group: g, born: born, index: int32(i)}, call{}
+		x := arrival{group: g, born: born, index: int32(i)}
 		if each != nil && each[i] != nil {
-			m.group, c = nil, call{done: p.both(each[i], g, i), tag: rs[i].Tag}
+			x.group, x.call = nil, call{done: p.both(each[i], g, i), tag: rs[i].Tag}
 		}
-		p.append(&rs[i], &rec, m, c, false)
+		if !keyless(&rs[i]) {
+			x.hash = p.hash(&rec)
+		}
+		p.append(&rs[i], &rec, &x, false)
 	}
 	return nil
 }
@@ -354,26 +351,54 @@ func asRecord(r *UserRecord) aggregation.Record {
 
 func keyless(r *UserRecord) bool { return r.PartitionKey == "" && r.ExplicitHashKey == "" }
 
-// check returns r as it will be stored.
-func (p *Producer) check(r *UserRecord) (aggregation.Record, error) {
-	rec := asRecord(r)
-	if n := len(rec.Data) + len(rec.PartitionKey); n > p.maxRecord {
-		return rec, fmt.Errorf("%w: record of %d bytes, %d are allowed", ErrTooLarge, n, p.maxRecord)
+// check says what is wrong with a record as it would be stored.
+func (p *Producer) check(r *aggregation.Record) error {
+	if err := p.checkSize(r); err != nil {
+		return err
 	}
-	if !utf8.ValidString(rec.PartitionKey) ||
-		len(rec.PartitionKey) > maxPartitionKey && utf8.RuneCountInString(rec.PartitionKey) > maxPartitionKey {
-		return rec, fmt.Errorf("%w: partition key is no UTF-8 text of at most %d characters", ErrInvalidKey, maxPartitionKey)
-	}
-	if rec.ExplicitHashKey != "" {
-		if _, err := hashkey.Parse(rec.ExplicitHashKey); err != nil {
-			// Not the parser's error: it quotes the key.
-			return rec, fmt.Errorf("%w: explicit hash key is no decimal integer in [0, 2^128)", ErrInvalidKey)
-		}
-	}
-	return rec, nil
+	return checkKeys(r)
 }
 
-// hash returns the hash key of a checked record that has a key.
+func (p *Producer) checkSize(r *aggregation.Record) error {
+	if n := len(r.Data) + len(r.PartitionKey); n > p.maxRecord {
+		return fmt.Errorf("%w: record of %d bytes, %d are allowed", ErrTooLarge, n, p.maxRecord)
+	}
+	return nil
+}
+
+func checkKeys(r *aggregation.Record) error {
+	if !utf8.ValidString(r.PartitionKey) ||
+		len(r.PartitionKey) > maxPartitionKey && utf8.RuneCountInString(r.PartitionKey) > maxPartitionKey {
+		return fmt.Errorf("%w: partition key is no UTF-8 text of at most %d characters", ErrInvalidKey, maxPartitionKey)
+	}
+	if r.ExplicitHashKey != "" {
+		if _, err := hashkey.Parse(r.ExplicitHashKey); err != nil {
+			// Not the parser's error: it quotes the key.
+			return fmt.Errorf("%w: explicit hash key is no decimal integer in [0, 2^128)", ErrInvalidKey)
+		}
+	}
+	return nil
+}
+
+// examine is check and hash in one, of rec, which is r as it would be stored. A
+// partition key whose hash key is remembered has been checked before.
+func (p *Producer) examine(r *UserRecord, rec *aggregation.Record) (hash hashkey.Key, err error) {
+	if err := p.checkSize(rec); err != nil {
+		return hash, err
+	}
+	if rec.ExplicitHashKey == "" && r.PartitionKey != "" {
+		var known bool
+		if hash, rec.KeyHash, known = p.hashes.find(rec.PartitionKey); known {
+			return hash, nil
+		}
+	}
+	if err := checkKeys(rec); err != nil || keyless(r) {
+		return hash, err
+	}
+	return p.hash(rec), nil
+}
+
+// hash returns the hash key of a checked record that has a key, and remembers it.
 func (p *Producer) hash(r *aggregation.Record) (k hashkey.Key) {
 	if r.ExplicitHashKey == "" {
 		k, r.KeyHash = p.hashes.of(r.PartitionKey)
@@ -389,12 +414,12 @@ func (p *Producer) hash(r *aggregation.Record) (k hashkey.Key) {
 // accept hands a record to its lane. Its cost has been taken from the budget:
 // Close first marks the producer as closed and then waits until the budget is
 // free, so a record is either refused here or waited for there.
-func (p *Producer) accept(r *UserRecord, rec *aggregation.Record, cost int64, c call, urgent bool) error {
+func (p *Producer) accept(r *UserRecord, rec *aggregation.Record, hash hashkey.Key, cost int64, c call, urgent bool) error {
 	if err := p.ended(); err != nil {
 		p.refuse(cost)
 		return err
 	}
-	p.append(r, rec, meta{born: p.now()}, c, urgent)
+	p.append(r, rec, &arrival{hash: hash, born: p.now(), call: c}, urgent)
 	return nil
 }
 
@@ -432,25 +457,25 @@ func (p *Producer) added(l *lane, a added) {
 
 // refuse gives back what a record that came too late has taken.
 func (p *Producer) refuse(cost int64) {
-	p.budget.release(cost)
+	p.release(cost)
 	p.wakeUp() // the collector may wait for this to end
 }
 
-// append adds rec, which is r as it is stored, to its lane.
-func (p *Producer) append(r *UserRecord, rec *aggregation.Record, m meta, c call, urgent bool) {
+// append adds rec, which is r as it is stored, to its lane. x.hash is that of its
+// key, if it has one.
+func (p *Producer) append(r *UserRecord, rec *aggregation.Record, x *arrival, urgent bool) {
 	if keyless(r) {
-		p.appendKeyless(rec, m, c, urgent)
+		p.appendKeyless(rec, x, urgent)
 		return
 	}
-	m.hash = p.hash(rec)
-	p.appendKeyed(rec, m, c, urgent, nil)
+	p.appendKeyed(rec, x, urgent, nil)
 }
 
-// appendKeyed adds a record to the lane of its hash key, m.hash.
-func (p *Producer) appendKeyed(rec *aggregation.Record, m meta, c call, urgent bool, from *origin) {
+// appendKeyed adds a record to the lane of its hash key, x.hash.
+func (p *Producer) appendKeyed(rec *aggregation.Record, x *arrival, urgent bool, from *origin) {
 	for {
-		l := p.shards.Load().lookup(m.hash)
-		a := l.add(p, rec, m, c, urgent, from)
+		l := p.shards.Load().lookup(x.hash)
+		a := l.add(p, rec, x, urgent, from)
 		if !a.ok {
 			continue // a new map was published before the lane went
 		}
@@ -481,7 +506,8 @@ func (p *Producer) Flush(ctx context.Context) error {
 
 // Close refuses new records, sends what was accepted, waits for the callbacks,
 // and frees everything. If ctx ends first, it interrupts the requests in
-// flight, fails what is left with [ErrClosed], and returns an [*UnsentError].
+// flight, fails what is left with [ErrClosed], and returns an [*UnsentError]; with
+// a spool it leaves that there, and the error is [ErrSpooled].
 // No goroutine of the producer is left when Close returns. It may be called
 // more than once.
 func (p *Producer) Close(ctx context.Context) error {
@@ -525,6 +551,7 @@ func (p *Producer) beginClose() {
 		go func() {
 			p.wg.Wait()
 			if p.spool != nil {
+				p.saveRest()
 				p.closeSpool()
 			}
 			close(p.done)

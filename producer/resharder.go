@@ -424,19 +424,19 @@ func (m *move) seal() {
 func (p *Producer) distribute(b *batch, old *lane, next *shardMap, moves map[*lane]*move, keyless *lane) {
 	from, ratio := originOf(b), p.packer.expect()
 	b.builder.WalkStamped(func(i int, r aggregation.Record, number uint64) bool {
-		mt := b.meta[i]
-		mt.attempts += b.attempts
-		if r.ExplicitHashKey == old.sharedEHK && from.mayRekey(old, keyless, mt.attempts) {
-			r.ExplicitHashKey, mt.hash = keyless.sharedEHK, keyless.shared
+		x := b.arrival(i)
+		x.attempts += b.attempts
+		if r.ExplicitHashKey == old.sharedEHK && from.mayRekey(old, keyless, x.attempts) {
+			r.ExplicitHashKey, x.hash = keyless.sharedEHK, keyless.shared
 		}
-		to := next.lookup(mt.hash)
+		to := next.lookup(x.hash)
 		m, origin := moves[to], from.moved(old, to)
 		fill := fillOf(p.sizes.bytes(m.units), ratio)
-		if m.open == nil || !m.open.addFrom(origin, number, &r, mt, b.call(i), to.maxCount, fill) {
+		if m.open == nil || !m.open.addFrom(origin, number, &r, &x, to.maxCount, fill) {
 			m.seal()
 			m.open = p.batches.heir(b)
 			m.open.ratio, m.open.limit = ratio, p.sizes.bytes(m.units)
-			m.open.addFrom(origin, number, &r, mt, b.call(i), to.maxCount, fill)
+			m.open.addFrom(origin, number, &r, &x, to.maxCount, fill)
 		}
 		m.open.setPast(b.past(i).after(b))
 		m.records++

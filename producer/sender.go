@@ -35,8 +35,9 @@ type item struct {
 	sent    int64 // when the request left
 	held    bool  // not in this request: it is behind another batch of the lane
 	unclear bool  // it failed, and may have been stored
-	// abandoned is set with failed if Close did not wait for more attempts.
-	abandoned bool
+	// abandoned is set with failed if the records may be sent by a later process;
+	// unsent besides, if Close did not wait for more attempts.
+	abandoned, unsent bool
 }
 
 // perform sends a request and settles its batches. It holds a place of the
@@ -381,15 +382,26 @@ func (p *Producer) finish(it *item) {
 		if it.lane.acknowledge(it.shardID, it.seq) {
 			p.stats.regressions.Add(1)
 		}
-	} else if it.abandoned {
-		p.stats.recordsFailed.Add(n - uint64(b.spooled))
-	} else {
+	} else if !it.unsent {
+		if it.abandoned {
+			n -= uint64(b.spooled)
+		}
 		p.stats.recordsFailed.Add(n)
 	}
-	p.budget.release(b.cost)
+	p.release(b.cost)
 	if b.share > 0 {
 		p.settleSpooled(b, it.abandoned)
 	}
+	if it.unsent && p.spool != nil {
+		p.spool.keep(it)
+		return
+	}
+	p.tell(it)
+}
+
+// tell reports the fate of a batch to whoever wants to know, and frees it.
+func (p *Producer) tell(it *item) {
+	b := it.batch
 	if len(p.hooks.done) > 0 {
 		p.onDone(it)
 	}
@@ -408,16 +420,22 @@ func (p *Producer) abandon(it *item) {
 		it.err = *err
 		return
 	}
+	it.unsent = true
 	it.err = ErrClosed
 	if cause != nil {
 		it.err = fmt.Errorf("%w: %w", ErrClosed, cause)
 	}
-	// What came from the spool is still there, if it was not dropped meanwhile.
-	if it.batch.spooled > 0 {
-		p.forgetDropped(it.batch)
-	}
-	p.stats.unsentRecords.Add(int64(len(it.batch.meta) - it.batch.spooled))
+	if p.spool == nil {
+		p.countUnsent(it)
+	} // else saveRest does
+}
+
+// countUnsent counts what of an abandoned item is nowhere but here.
+func (p *Producer) countUnsent(it *item) {
+	n := len(it.batch.meta) - it.batch.spooled
+	p.stats.unsentRecords.Add(int64(n))
 	p.stats.unsentBytes.Add(it.batch.cost - it.batch.spooledCost())
+	p.stats.recordsFailed.Add(uint64(n))
 }
 
 // giveUp fails all that a lane holds and has not in flight.

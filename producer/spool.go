@@ -29,9 +29,14 @@ const (
 // spooler stands before the lanes: what goes to the disk comes to them from
 // there, in its order, by the hand of one goroutine, readSpool.
 type spooler struct {
-	store    *spool.Spool[spooled]
-	cfg      SpoolConfig
-	pressure int64 // bytes of the budget from which on records go to the disk
+	store *spool.Spool[spooled]
+	cfg   SpoolConfig
+
+	// lanes is the part of the budget for records in memory: beyond it they go to
+	// the disk. What is left is for the callbacks of those. It bounds records that
+	// come from the disk, too, or during an outage they would fill the budget, and
+	// every Put with a callback would wait.
+	lanes pool
 
 	// share is the part of the budget for records that come from the disk, and
 	// calls that for the callbacks of records that are on it. Together they are
@@ -46,6 +51,9 @@ type spooler struct {
 	stop     chan struct{} // closed when the reader must leave the rest on disk
 	stopOnce sync.Once
 	closeErr error // of the store; written before producer.done is closed
+
+	mu   sync.Mutex // guards rest
+	rest []item     // that Close did not wait for, those of a lane in its order
 }
 
 // spooled is the callback of a Put or a PutBatch whose records are on disk.
@@ -69,10 +77,11 @@ func openSpool(cfg *Config, stream string) (*spooler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("producer: %w", err)
 	}
-	s := &spooler{store: store, cfg: cfg.Spool, pressure: cfg.MaxBufferedBytes / 5 * 4, stop: make(chan struct{})}
+	s := &spooler{store: store, cfg: cfg.Spool, stop: make(chan struct{})}
 	// The greatest record fits into half of the budget, but for its overhead.
 	s.share.max = max(cfg.MaxBufferedBytes/2, int64(cfg.MaxUserRecordSize)+aloneOverhead)
 	s.calls.max = cfg.MaxBufferedBytes - s.share.max
+	s.lanes.max = max(cfg.MaxBufferedBytes/5*4, s.share.max)
 	if n := store.Stats().Records; n > 0 {
 		cfg.Logger.Info("spool holds records of an earlier process; they are sent first",
 			slog.String("stream", stream), slog.String("spool", cfg.Spool.Dir), slog.Int64("records", n))
@@ -86,8 +95,22 @@ func openSpool(cfg *Config, stream string) (*spooler, error) {
 // going there directly breaks no order.
 func (p *Producer) spills(cost int64) bool {
 	s := p.spool
-	return s.cfg.Mode == SpoolAlways || s.store.Busy() || p.gate.halted.Load() ||
-		p.budget.used.Load()+cost > s.pressure || !p.budget.tryAcquire(cost)
+	if s.cfg.Mode == SpoolAlways || s.store.Busy() || p.gate.halted.Load() || !s.lanes.tryAcquire(cost) {
+		return true
+	}
+	if !p.budget.tryAcquire(cost) {
+		s.lanes.release(cost)
+		return true
+	}
+	return false
+}
+
+// release gives back what records in memory have taken.
+func (p *Producer) release(cost int64) {
+	p.budget.release(cost)
+	if p.spool != nil {
+		p.spool.lanes.release(cost)
+	}
 }
 
 // spoolOne puts a record on disk. With wait it waits for room.
@@ -356,13 +379,12 @@ func (p *Producer) unspool(b *spool.Block[spooled]) {
 			decimal = e.Hash.Append(decimal[:0])
 			rec.ExplicitHashKey = string(decimal)
 		}
-		m := meta{born: born, spool: number, hash: e.Hash}
-		var done call
+		x := arrival{born: born, spool: number, hash: e.Hash}
 		urgent, index := false, 0
 		if c != nil {
-			done, m.group, urgent = c.call, c.group, c.urgent
+			x.call, x.group, urgent = c.call, c.group, c.urgent
 			index = b.Index(number)
-			m.index = c.base + int32(index)
+			x.index = c.base + int32(index)
 		}
 		if len(rec.PartitionKey)+len(rec.Data) > p.maxRecord && b.Old {
 			p.refuseSpooled(number)
@@ -376,9 +398,9 @@ func (p *Producer) unspool(b *spool.Block[spooled]) {
 			s.releaseCall(p) // it is the lane's from here on
 		}
 		if e.PartitionKey == "" && !e.Explicit {
-			p.appendKeyless(&rec, m, done, urgent)
+			p.appendKeyless(&rec, &x, urgent)
 		} else {
-			p.appendKeyed(&rec, m, done, urgent, from)
+			p.appendKeyed(&rec, &x, urgent, from)
 		}
 		s.handed.Add(1)
 	}
@@ -396,16 +418,15 @@ func (p *Producer) refuseSpooled(number uint64) {
 // acquire takes the cost of a record on its way from the disk. It reports false
 // when the rest is to be left there.
 func (s *spooler) acquire(p *Producer, cost int64) bool {
-	if s.share.tryAcquire(cost) {
-		if p.budget.tryAcquire(cost) {
-			return true
-		}
-		s.share.release(cost)
-	}
 	if s.share.acquire(context.Background(), cost, s.stop) != nil {
 		return false
 	}
+	if s.lanes.acquire(context.Background(), cost, s.stop) != nil {
+		s.share.release(cost)
+		return false
+	}
 	if p.budget.acquire(context.Background(), cost, s.stop) != nil {
+		s.lanes.release(cost)
 		s.share.release(cost)
 		return false
 	}
@@ -418,8 +439,8 @@ func (p *Producer) leaveBlock(b *spool.Block[spooled], number uint64, c *spooled
 	p.spool.store.Holds(func(yield func(uint64) bool) { yield(number) }, func(uint64) {
 		// Its segment was dropped while the block was here.
 		cause = ErrClosed
+		p.stats.unsentRecords.Add(int64(b.Left()) + 1)
 		if !b.Old {
-			p.stats.unsentRecords.Add(int64(b.Left()) + 1)
 			p.stats.recordsFailed.Add(uint64(b.Left()) + 1)
 		}
 	})
@@ -494,8 +515,8 @@ func (p *Producer) settleSpooled(b *batch, abandoned bool) {
 
 // spoolNumbers yields the numbers of the records that came from the spool.
 func (b *batch) spoolNumbers(yield func(uint64) bool) {
-	for i := range b.meta {
-		if n := b.meta[i].spool; n != 0 && !yield(n) {
+	for i := range b.rares {
+		if n := b.rares[i].spool; n != 0 && !yield(n) {
 			return
 		}
 	}
@@ -504,7 +525,7 @@ func (b *batch) spoolNumbers(yield func(uint64) bool) {
 // spooledCost returns the part of cost that is of records in the spool.
 func (b *batch) spooledCost() (cost int64) {
 	b.builder.Walk(func(i int, r aggregation.Record) bool {
-		if b.meta[i].spool != 0 {
+		if b.rare(i).spool != 0 {
 			cost += recordCost(&r, b.overhead)
 		}
 		return true
@@ -517,10 +538,10 @@ func (b *batch) spooledCost() (cost int64) {
 func (p *Producer) forgetDropped(b *batch) {
 	at := 0
 	p.spool.store.Holds(b.spoolNumbers, func(number uint64) {
-		for b.meta[at].spool != number {
+		for b.rares[at].spool != number {
 			at++
 		}
-		b.meta[at].spool = 0
+		b.rares[at].spool = 0
 		b.spooled--
 	})
 }

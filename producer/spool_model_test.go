@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	spoolSeeds = flag.Uint64("spool-seeds", 25, "how many histories of a spool are played")
+	spoolSeeds = flag.Uint64("spool-seeds", 150, "how many histories of a spool are played")
 	spoolSeed  = flag.Uint64("spool-seed", 0, "the only one to play")
 )
 
@@ -161,7 +161,8 @@ func (h *spoolHistory) process(disk *vfstest.Disk, r *rand.Rand, rmu *sync.Mutex
 	h.f.mu.Unlock()
 	disk.SetRoom(-1)
 	api := &mortal{fakeStream: h.f}
-	p, err := producer.New(api, "stream", h.config(disk))
+	cfg := h.config(disk)
+	p, err := producer.New(api, "stream", cfg)
 	if err != nil {
 		h.t.Fatalf("New: %v", err)
 	}
@@ -214,6 +215,20 @@ func (h *spoolHistory) process(disk *vfstest.Disk, r *rand.Rand, rmu *sync.Mutex
 		return next
 	case "short", "abort":
 		stop()
+		sound := h.draw(4) > 0
+		if sound {
+			disk.SetRoom(-1)
+		} else if good := h.draw(10); h.draw(2) == 0 {
+			disk.SetHook(func(op vfstest.Op, _ string) error {
+				if op == vfstest.Write || op == vfstest.Sync || op == vfstest.OpenFile {
+					if good--; good < 0 {
+						return syscall.EIO
+					}
+				}
+				return nil
+			})
+		}
+		defer disk.SetHook(nil)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(h.draw(200))*time.Millisecond)
 		defer cancel()
 		end := p.Close
@@ -221,6 +236,11 @@ func (h *spoolHistory) process(disk *vfstest.Disk, r *rand.Rand, rmu *sync.Mutex
 			end = p.Abort
 		}
 		err := end(ctx)
+		// What is in memory finds room beside what is on disk, frames included.
+		sound = sound && p.Stats().SpoolBytes+2*cfg.MaxBufferedBytes < cfg.Spool.MaxBytes
+		if ue, ok := errors.AsType[*producer.UnsentError](err); ok && sound && h.full != producer.SpoolDropOldest && ue.Records > 0 {
+			h.t.Errorf("%s: %v, with room in the spool", ending, err)
+		}
 		if ue, ok := errors.AsType[*producer.UnsentError](err); ok && (ue.Spooled != p.Stats().SpoolRecords || h.always && h.full != producer.SpoolDropOldest && ue.Records > 0) {
 			h.t.Errorf("%s: %v, with %d records in the spool", ending, err, p.Stats().SpoolRecords)
 		}
@@ -451,7 +471,7 @@ func (h *spoolHistory) check(disk *vfstest.Disk) {
 		h.t.Fatal(err)
 	}
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".seg") || strings.HasSuffix(e.Name(), ".damaged") {
+		if strings.HasSuffix(e.Name(), ".seg") || strings.HasSuffix(e.Name(), ".front") || strings.HasSuffix(e.Name(), ".damaged") {
 			h.t.Errorf("%s is left in an empty spool", e.Name())
 		}
 	}

@@ -265,3 +265,135 @@ func TestSpoolStampsSurviveAKill(t *testing.T) {
 		}
 	})
 }
+
+// Records of an earlier process, dropped from the disk while the reader holds
+// them, are counted as lost when Close finds them still here.
+func TestSpoolCountsWhatIsDroppedUnderTheReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(1)
+		f.onRequest = func(*kinesis.PutRecordsInput) error { return errDead }
+		disk := vfstest.NewDisk()
+		var dropped atomic.Int64
+		cfg := producer.Config{MaxBufferedBytes: 16 << 10, MaxUserRecordSize: 4000, AggregationMaxSize: 2000, Spool: producer.SpoolConfig{
+			Mode: producer.SpoolAlways, Full: producer.SpoolDropOldest, MaxBytes: 1 << 16,
+			OnDrop: func(d producer.SpoolDrop) { dropped.Add(d.Records) },
+		}}
+		put, spooled := int64(0), int64(0)
+		fill := func(p *producer.Producer, n int, data string) {
+			for range n {
+				var batch []producer.UserRecord
+				for range 40 { // one block
+					batch = append(batch, producer.UserRecord{PartitionKey: "k", Data: []byte(data)})
+				}
+				if err := p.PutBatch(t.Context(), batch, nil); err != nil {
+					t.Fatal(err)
+				}
+				put += int64(len(batch))
+				synctest.Wait()
+			}
+		}
+		end := func(p *producer.Producer) int64 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			ue, ok := errors.AsType[*producer.UnsentError](p.Close(ctx))
+			if !ok {
+				t.Fatal("Close left nothing behind")
+			}
+			spooled = ue.Spooled
+			return ue.Records
+		}
+		p := spoolTo(t, f, disk, cfg)
+		fill(p, 1, strings.Repeat("x", 300)) // more than the reader may hand to the lanes
+		lost := end(p)
+		p = spoolTo(t, f, disk, cfg)
+		synctest.Wait()
+		fill(p, 10, strings.Repeat("y", 300))
+		lost += end(p)
+		if dropped.Load() == 0 || lost == 0 || put != dropped.Load()+lost+spooled {
+			t.Errorf("%d records were put: %d dropped, %d unsent, %d in the spool", put, dropped.Load(), lost, spooled)
+		}
+	})
+}
+
+// What is in memory when Close gives up is left in the spool, before what is
+// there already: nothing is lost and no key is out of order.
+func TestSpoolTakesTheRest(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		records int // of 1 KB; the budget holds 256
+		abort   bool
+		fsync   bool
+	}{
+		{"memory alone", 100, false, false},
+		{"memory alone, aborted", 100, true, true},
+		{"memory and disk", 500, false, true},
+		{"memory and disk, aborted", 500, true, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(3)
+				f.onRequest = func(*kinesis.PutRecordsInput) error { return apiError("InternalFailure") }
+				disk := vfstest.NewDisk()
+				cfg := producer.Config{MaxBufferedBytes: 256 << 10, MaxUserRecordSize: 10_000, Spool: producer.SpoolConfig{Fsync: tt.fsync}}
+				p := spoolTo(t, f, disk, cfg)
+				var left, other atomic.Int64
+				for i := range tt.records {
+					key := fmt.Sprintf("key-%d", i%20)
+					u := producer.UserRecord{PartitionKey: key, Data: []byte(payload(key, i/20+1) + "|" + strings.Repeat("x", 950))}
+					switch i % 20 {
+					case 3:
+						u.ExplicitHashKey = "170141183460469231731687303715884105728"
+					case 5:
+						u.PartitionKey = ""
+					}
+					done := func(r producer.Result) {
+						if errors.Is(r.Err, producer.ErrSpooled) && errors.Is(r.Err, producer.ErrClosed) {
+							left.Add(1)
+						} else {
+							other.Add(1)
+						}
+					}
+					if i%10 > 0 {
+						done = nil // what is on disk keeps memory for a callback
+					}
+					if err := p.Put(t.Context(), u, done); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if s := p.Stats(); (s.SpoolRecords > 0) != (tt.records > 256) {
+					t.Fatalf("before the end: %+v", s)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				end := p.Close
+				if tt.abort {
+					end = p.Abort
+				}
+				ue, ok := errors.AsType[*producer.UnsentError](end(ctx))
+				if !ok || ue.Records != 0 || ue.Spooled != int64(tt.records) || left.Load() != ue.Spooled/10 || other.Load() != 0 {
+					t.Fatalf("closed with %+v; %d callbacks say spooled, %d say other", ue, left.Load(), other.Load())
+				}
+				if s := p.Stats(); s.UserRecordsFailed != 0 || s.UserRecordsReceived != uint64(tt.records) {
+					t.Errorf("after the end: %+v", s)
+				}
+				f.onRequest = nil
+				p = spoolTo(t, f, disk.TakeOver(), cfg)
+				if err := p.Close(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				last, got := map[string]int{}, 0
+				for _, rd := range f.readAll() {
+					key, n := parsePayload(rd.data)
+					if n <= last[key] && key != "key-5" {
+						t.Fatalf("%s: %d after %d", key, n, last[key])
+					}
+					last[key] = max(n, last[key])
+					got++
+				}
+				if got != tt.records {
+					t.Errorf("%d records of %d delivered", got, tt.records)
+				}
+			})
+		})
+	}
+}

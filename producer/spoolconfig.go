@@ -14,7 +14,8 @@ const (
 	// SpoolOnPressure keeps records in memory while the stream takes them.
 	// When four fifths of MaxBufferedBytes are taken, or the stream refuses
 	// all requests, records go to the disk, until it is empty again. What is
-	// in memory alone is lost if the process is killed.
+	// in memory alone is lost if the process is killed; Close and Abort leave
+	// it on disk as well, as far as there is room.
 	SpoolOnPressure SpoolMode = iota
 
 	// SpoolAlways puts every record on the disk first: Put returns when it is

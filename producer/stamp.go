@@ -60,24 +60,24 @@ func (o origin) mayRekey(from, to *lane, attempts int32) bool {
 
 // addTo is add for a record that came from the spool with a stamp of its own, or
 // did not.
-func (b *batch) addTo(from *origin, r *aggregation.Record, m meta, c call, maxCount, maxSize int) bool {
+func (b *batch) addTo(from *origin, r *aggregation.Record, a *arrival, maxCount, maxSize int) bool {
 	switch {
 	case from == nil:
-		return !b.foreign && b.add(r, m, c, maxCount, maxSize)
+		return !b.foreign && b.add(r, a, maxCount, maxSize)
 	case len(b.meta) > 0 && !b.foreign:
 		return false
 	}
 	b.foreign = true
-	return b.addFrom(*from, m.spool, r, m, c, maxCount, maxSize)
+	return b.addFrom(*from, a.spool, r, a, maxCount, maxSize)
 }
 
 // addFrom is add for a record that was in another batch. It also refuses a
 // record of another origin than those in b, and one that would not come after
 // them: two lanes that are merged may have divided an origin between them.
-func (b *batch) addFrom(o origin, number uint64, r *aggregation.Record, m meta, c call, maxCount, maxSize int) bool {
+func (b *batch) addFrom(o origin, number uint64, r *aggregation.Record, a *arrival, maxCount, maxSize int) bool {
 	if !o.stamped {
 		_, other := b.builder.Stamped()
-		return !other && b.add(r, m, c, maxCount, maxSize)
+		return !other && b.add(r, a, maxCount, maxSize)
 	}
 	if len(b.meta) == 0 {
 		o.stamp.Sequence = number
@@ -86,6 +86,6 @@ func (b *batch) addFrom(o origin, number uint64, r *aggregation.Record, m meta, 
 	} else if len(b.meta) >= maxCount || originOf(b) != o || !b.builder.TryAddAt(*r, number, maxSize) {
 		return false
 	}
-	b.added(r, m, c)
+	b.added(r, a)
 	return true
 }

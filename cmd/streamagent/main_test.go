@@ -196,7 +196,7 @@ func TestBadInput(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "agent.json")
 			write(t, path, "{\"flows\": [}")
 			return []string{"validate", "-c", path}
-		}, "agent.json:1: no JSON"},
+		}, "agent.json:1:12: no JSON: a value is missing before this bracket or brace"},
 		{"unknown stream", func(t *testing.T) []string {
 			t.Helper()
 			config, _ := setUp(t, srv.Endpoint(), "")
@@ -249,14 +249,14 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestValidate(t *testing.T) {
-	config, logs := setUp(t, "http://127.0.0.1:1", `"log.level": "DEBUG",`)
+	config, logs := setUp(t, "http://127.0.0.1:1", `"log.file": "/x",`)
 	write(t, filepath.Join(logs, "a.log"), "")
 	write(t, filepath.Join(logs, "a.log.gz"), "")
 	var out buffer
 	if code := run(t.Context(), []string{"validate", "-c", config}, &out, io.Discard); code != exitOK {
 		t.Fatalf("exit code %d", code)
 	}
-	for _, want := range []string{"warning: ", "log.level: no effect: the flag --log-level sets it", "*.log -> stream s: 1 file\n", "is valid: 1 flows"} {
+	for _, want := range []string{"warning: ", "log.file: no effect: the log goes to the standard error output", "*.log -> stream s: 1 file\n", "is valid: 1 flows"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("output %q, want %q", out.String(), want)
 		}

@@ -3,66 +3,97 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"time"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/spf13/cobra"
 
 	"github.com/streamkit/streamkit/agent"
-	"github.com/streamkit/streamkit/producer"
 )
-
-// describeTimeout bounds the look at each stream before the start.
-const describeTimeout = 5 * time.Second
 
 func (a *app) runAgent(cmd *cobra.Command, _ []string) error {
 	ctx := cmd.Context()
-	log, err := a.logger()
-	if err != nil {
-		return err
-	}
 	cfg, warnings, err := agent.LoadConfig(a.config)
+	log, logErr := a.logger(cfg)
+	if logErr != nil {
+		return logErr
+	}
 	for _, w := range warnings {
 		log.Warn("configuration", slog.String("warning", w.String()))
 	}
 	if err != nil {
 		return err
 	}
+	if err := a.refuseWarnings(warnings); err != nil {
+		return err
+	}
 	cfg.Logger = log
 	cfg.Once = a.once
+	before, err := fingerprint(a.config)
+	if err != nil {
+		return err
+	}
 
-	client, where, err := kinesisClient(ctx, cfg)
+	svc, err := connect(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
-	if err := checkStreams(ctx, cfg, client, where, log); err != nil {
+	if err := svc.checkStreams(ctx, cfg.Flows); err != nil {
 		return err
 	}
-	ag, err := agent.New(cfg, func(f agent.FlowConfig, memory int64) (agent.Sink, error) {
-		return producer.New(client, f.KinesisStream, producerConfig(f, memory, log))
-	})
+	collectOften()
+	ag, err := agent.New(cfg, svc.open)
 	if err != nil {
 		return err
 	}
-	if a.statusAddr != "" {
-		stop, err := serveStatus(ctx, a.statusAddr, ag, log)
+	stop, err := a.serve(ctx, cfg, ag, log)
+	if err != nil {
+		// Run frees what New has opened.
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		return errors.Join(err, ag.Run(ended))
+	}
+	defer stop()
+
+	helpCtx, stopHelpers := context.WithCancel(ctx)
+	var helpers sync.WaitGroup
+	defer helpers.Wait()
+	defer stopHelpers()
+	n := newNotifier(log)
+	defer n.close()
+	if !a.once {
+		r := &reloader{app: a, agent: ag, log: log, notify: n, last: before, service: cfg.Service, services: svc}
+		helpers.Go(func() { r.run(helpCtx) })
+	}
+	helpers.Go(func() { n.watchdog(helpCtx, func() { _ = ag.Status() }) })
+	if cfg.CloudWatch.Emit {
+		emf, err := a.newEMF(ctx, cfg.CloudWatch)
 		if err != nil {
-			// Run frees what New has opened.
-			ended, cancel := context.WithCancel(ctx)
-			cancel()
-			return errors.Join(err, ag.Run(ended))
+			log.Error("no metrics for CloudWatch", slog.Any("err", err))
+		} else {
+			helpers.Go(func() { emf.run(helpCtx, ag, log) })
 		}
-		defer stop()
 	}
-	log.Info("started", slog.String("endpoint", where), slog.Int("flows", len(cfg.Flows)),
+
+	log.Info("started", slog.String("endpoint", svc.where), slog.Int("flows", len(cfg.Flows)),
 		slog.String("checkpoints", checkpointFile(cfg)))
+	n.ready(len(cfg.Flows))
+	context.AfterFunc(ctx, n.stopping)
 	err = ag.Run(ctx)
 	log.Info("stopped", slog.Bool("drained", err == nil))
 	return err
+}
+
+// collectOften keeps what is garbage to a third of what is not, where Go would let
+// it become as much: nearly all memory is buffers without pointers, so that to look
+// for it costs next to nothing. GOGC overrides it.
+func collectOften() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(33)
+	}
 }
 
 func checkpointFile(cfg *agent.Config) string {
@@ -72,53 +103,11 @@ func checkpointFile(cfg *agent.Config) string {
 	return agent.DefaultCheckpointFile
 }
 
-// producerConfig carries a flow's settings over to its producer.
-func producerConfig(f agent.FlowConfig, memory int64, log *slog.Logger) producer.Config {
-	const (
-		leastRequest = 52224   // the producer's own bound
-		leastMemory  = 2 << 20 // two of the largest records
-	)
-	age := f.MaxBufferAge
-	return producer.Config{
-		DisableAggregation:    !f.Aggregation,
-		RecordMaxBufferedTime: age,
-		CollectionMaxCount:    f.MaxBufferSizeRecords,
-		CollectionMaxSize:     max(f.MaxBufferSizeBytes, leastRequest),
-		MaxBufferedBytes:      max(memory, leastMemory),
-		RecordTTL:             -1,               // a record waits in the file for as long as it takes
-		OnFailure:             producer.SkipOne, // what the stream refuses takes no other line with it
-		Logger:                log,
+// socketPath is where the agent of a configuration is asked about its state: the
+// flag's place, or beside its checkpoints, where it may write.
+func (a *app) socketPath(cfg *agent.Config) string {
+	if a.socket != "" {
+		return a.socket
 	}
-}
-
-// checkStreams looks whether the streams exist. A service that cannot be reached
-// is no reason not to start: the files wait.
-func checkStreams(ctx context.Context, cfg *agent.Config, client *kinesis.Client, where string, log *slog.Logger) error {
-	var errs []error
-	seen := make(map[string]bool)
-	for _, f := range cfg.Flows {
-		if seen[f.KinesisStream] {
-			continue
-		}
-		seen[f.KinesisStream] = true
-		err := describe(ctx, client, f.KinesisStream)
-		if _, missing := errors.AsType[*types.ResourceNotFoundException](err); missing {
-			errs = append(errs, fmt.Errorf("stream %q does not exist at %s; create it with \"streamctl stream create %s\", "+
-				"or correct kinesisStream in the configuration", f.KinesisStream, where, f.KinesisStream))
-			continue
-		}
-		if err != nil && ctx.Err() == nil {
-			log.Warn("cannot look at the stream; the files wait until it can be reached",
-				slog.String("stream", f.KinesisStream), slog.String("endpoint", where), slog.Any("err", err))
-			break // the others would only take as long
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func describe(ctx context.Context, client *kinesis.Client, stream string) error {
-	ctx, cancel := context.WithTimeout(ctx, describeTimeout)
-	defer cancel()
-	_, err := client.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(stream)})
-	return err
+	return filepath.Join(filepath.Dir(checkpointFile(cfg)), "streamagent.sock")
 }

@@ -13,14 +13,17 @@ import (
 
 	"github.com/streamkit/streamkit/cmd/streamctl/internal/leases"
 	"github.com/streamkit/streamkit/cmd/streamctl/internal/shard"
+	"github.com/streamkit/streamkit/consumer"
 )
 
 func (a *app) newLease() *cobra.Command {
 	cmd := group(&cobra.Command{
 		Use:   "lease",
-		Short: "Show the leases of a consumer's workers",
+		Short: "Show and change the leases of a consumer's workers",
 	})
-	cmd.AddCommand(a.newLeaseList())
+	cmd.AddCommand(
+		a.newLeaseList(), a.newLeaseWhy(), a.newLeaseRelease(), a.newLeaseTransfer(), a.newLeaseDrain(), a.newLeaseReset(),
+	)
 	return cmd
 }
 
@@ -39,8 +42,9 @@ func (a *app) newLeaseList() *cobra.Command {
 		Use:   "list TABLE",
 		Short: "Show who reads which shard, and how far",
 		Long: `Show the leases in TABLE, which has the name of the consumer's application.
-With --stream each lease also shows how far its checkpoint is behind the end of
-the shard; that costs two calls a lease.`,
+With --stream each lease of that stream also shows how far its checkpoint is behind
+the end of the shard; that costs two calls a lease. Where the application reads
+several streams, a lease is named account:stream:epoch:shard.`,
 		Example: "  streamctl lease list billing --stream orders",
 		Args:    exactArgs("TABLE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -123,7 +127,13 @@ func lagText(ms *int64) string {
 // the question has no answer: the shard is read to its end, or a sentinel says
 // to start at the end.
 func lag(ctx context.Context, k *kinesis.Client, stream string, l leases.Lease) (*int64, error) {
-	in := &kinesis.GetShardIteratorInput{StreamName: aws.String(stream), ShardId: aws.String(l.Key)}
+	of, shardID := consumer.SplitLeaseKey(l.Key)
+	if of != "" {
+		if id, err := consumer.ParseStreamID(of); err != nil || id.Name != stream {
+			return nil, err // of another stream
+		}
+	}
+	in := &kinesis.GetShardIteratorInput{StreamName: aws.String(stream), ShardId: aws.String(shardID)}
 	switch l.Checkpoint {
 	case leases.ShardEnd, "LATEST", "AT_TIMESTAMP":
 		return nil, nil

@@ -115,7 +115,11 @@ func (a *app) multilang(ctx context.Context, s *multilang.Settings, metrics stri
 	if err != nil {
 		return err
 	}
-	store, err := dynamolease.New(db, s.Table, dynamolease.Config{LeaseTableDeletionProtectionEnabled: s.TableDeletionProtection})
+	store, err := dynamolease.New(db, s.Table, dynamolease.Config{
+		LeaseTableDeletionProtectionEnabled: s.TableDeletionProtection,
+		CoordinatorStateTable:               s.CoordinatorStateTable,
+		WorkerMetricStatsTable:              s.WorkerMetricsTable,
+	})
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ type putOptions struct {
 	partitionKey  string
 	keyField      string
 	noAggregation bool
+	maxBuffered   time.Duration
 	asJSON        bool
 }
 
@@ -54,6 +55,7 @@ key from a field of each line, which must then be a JSON object.`,
 	f.StringVar(&o.partitionKey, "partition-key", "", "partition key of all records")
 	f.StringVar(&o.keyField, "key-field", "", "field of each JSON line that holds its partition key")
 	f.BoolVar(&o.noAggregation, "no-aggregation", false, "one Kinesis record for each line")
+	f.DurationVar(&o.maxBuffered, "max-buffered-time", 0, "how long a line may wait for others to share its Kinesis record (0 is the producer's default, 10ms)")
 	f.BoolVar(&o.asJSON, "json", false, "print the outcome as JSON")
 	cmd.MarkFlagsMutuallyExclusive("partition-key", "key-field")
 	return cmd
@@ -81,7 +83,7 @@ func (a *app) put(ctx context.Context, stream string, files []string, o putOptio
 	if _, err := k.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String(stream)}); err != nil {
 		return err
 	}
-	p, err := producer.New(k, stream, producer.Config{DisableAggregation: o.noAggregation, Logger: slog.New(slog.DiscardHandler)})
+	p, err := producer.New(k, stream, producer.Config{DisableAggregation: o.noAggregation, RecordMaxBufferedTime: o.maxBuffered, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -11,6 +12,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/streamkit/streamkit/cmd/internal/endpoint"
+	"github.com/streamkit/streamkit/consumer"
+	"github.com/streamkit/streamkit/consumer/dynamolease"
 	"github.com/streamkit/streamkit/internal/hashkey"
 	"github.com/streamkit/streamkit/internal/spool"
 	"github.com/streamkit/streamkit/streamd"
@@ -18,7 +22,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"streamctl": main, "kclchild": kclChild})
+	testscript.Main(m, map[string]func(){"streamctl": main, "kclchild": kclChild, "putlease": putLease})
 }
 
 // TestScripts runs the command lines in testdata/script, each script against a
@@ -77,6 +81,48 @@ func kclChild() {
 			in.Scan()
 		}
 		fmt.Fprintf(os.Stdout, "{\"action\":\"status\",\"responseFor\":%q}\n", req.Action)
+	}
+}
+
+// putLease stores a lease, as "putlease TABLE KEY NAME=VALUE …" says, in a table
+// that it makes if need be.
+func putLease() {
+	l := consumer.Lease{Key: os.Args[2], Checkpoint: consumer.Checkpoint{SequenceNumber: consumer.TrimHorizon}}
+	for _, arg := range os.Args[3:] {
+		name, value, _ := strings.Cut(arg, "=")
+		switch name {
+		case "owner":
+			l.Owner, l.Counter, l.Incarnation = value, 7, "i-"+value
+		case "foreign":
+			l.Owner, l.Counter = value, 7
+		case "at":
+			l.Checkpoint.SequenceNumber = value
+		case "parent":
+			l.Parents = append(l.Parents, value)
+		case "child":
+			l.Children = append(l.Children, value)
+		default:
+			panic(arg)
+		}
+	}
+	ctx := context.Background()
+	cfg, err := endpoint.Load(ctx, endpoint.Options{})
+	if err != nil {
+		panic(err)
+	}
+	db, _, err := cfg.DynamoDB()
+	if err != nil {
+		panic(err)
+	}
+	store, err := dynamolease.New(db, os.Args[1], dynamolease.Config{})
+	if err != nil {
+		panic(err)
+	}
+	if err := store.Prepare(ctx); err != nil {
+		panic(err)
+	}
+	if _, err := store.Create(ctx, l); err != nil {
+		panic(err)
 	}
 }
 

@@ -17,3 +17,14 @@ func TestAppendAllocates(t *testing.T) {
 		t.Errorf("%v allocations an aggregate, want at most 1", n)
 	}
 }
+
+func TestAppendAllAllocates(t *testing.T) {
+	in := make([]deaggregate.KinesisRecord, 40)
+	for i := range in {
+		in[i] = deaggregate.KinesisRecord{PartitionKey: "a", Data: aggregate(100)}
+	}
+	dst, ends := make([]deaggregate.Record, 0, 4000), make([]int, 0, 40)
+	if n := testing.AllocsPerRun(100, func() { dst, ends = deaggregate.AppendAll(dst[:0], ends[:0], in) }); n > 40 {
+		t.Errorf("%v allocations for 40 aggregates, want at most 1 for each", n)
+	}
+}

@@ -43,6 +43,33 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkAppendAll takes many aggregated records apart together. One operation is
+// one user record.
+func BenchmarkAppendAll(b *testing.B) {
+	for _, size := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
+			const blobs = 20 // about a mebibyte
+			in := make([]deaggregate.KinesisRecord, blobs)
+			var n int
+			for i := range in {
+				in[i].PartitionKey = "a"
+				in[i].Data, n = full(size, 100)
+			}
+			dst, ends := make([]deaggregate.Record, 0, n*blobs), make([]int, 0, blobs)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			b.ResetTimer()
+			for left := b.N; left > 0; left -= n * blobs {
+				dst, ends = deaggregate.AppendAll(dst[:0], ends[:0], in)
+			}
+			if len(dst) != n*blobs || ends[blobs-1] != len(dst) {
+				b.Fatalf("%d user records, want %d", len(dst), n*blobs)
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+}
+
 // BenchmarkChecksum is the least that BenchmarkAppend can take: the MD5 alone,
 // without which nobody knows that a record is an aggregated one.
 func BenchmarkChecksum(b *testing.B) {

@@ -62,8 +62,52 @@ func IsAggregated(data []byte) bool { return aggregation.IsAggregated(data) }
 // record that cannot be taken apart is appended as it is. It allocates only to
 // grow dst.
 func Append(dst []Record, partitionKey string, data []byte) []Record {
+	if !aggregation.IsAggregated(data) {
+		return append(dst, Record{PartitionKey: partitionKey, Data: data})
+	}
+	return appendFramed(dst, partitionKey, data)
+}
+
+// KinesisRecord is what AppendAll takes of a Kinesis record.
+type KinesisRecord struct {
+	PartitionKey string
+	Data         []byte
+}
+
+// AppendAll appends the user records of several Kinesis records to dst, as Append
+// does those of one, and to ends, for each of them, the length of dst behind its
+// user records. For aggregated records of more than a kilobyte it is the faster
+// way: their checksums, which take most of the time, are computed four at once. It
+// allocates only to grow dst and ends.
+func AppendAll(dst []Record, ends []int, in []KinesisRecord) ([]Record, []int) {
+	const atOnce = 32
+	var (
+		blobs  [atOnce][]byte
+		framed [atOnce]bool
+	)
+	for len(in) > 0 {
+		n := min(atOnce, len(in))
+		for i := range n {
+			blobs[i] = in[i].Data
+		}
+		aggregation.Framed(framed[:n], blobs[:n])
+		for i := range n {
+			if framed[i] {
+				dst = appendFramed(dst, in[i].PartitionKey, in[i].Data)
+			} else {
+				dst = append(dst, Record{PartitionKey: in[i].PartitionKey, Data: in[i].Data})
+			}
+			ends = append(ends, len(dst))
+		}
+		in = in[n:]
+	}
+	return dst, ends
+}
+
+// appendFramed is Append for a record with the frame of an aggregated one.
+func appendFramed(dst []Record, partitionKey string, data []byte) []Record {
 	mark := len(dst)
-	ok, err := aggregation.Walk(data, func(i int, r aggregation.Record) bool {
+	ok, err := aggregation.WalkFramed(data, func(i int, r aggregation.Record) bool {
 		dst = append(dst, Record{r.PartitionKey, r.ExplicitHashKey, r.Data, int64(i), true})
 		return true
 	})

@@ -4,6 +4,10 @@
 //
 // The worker needs the permissions DescribeTable, GetItem, PutItem,
 // UpdateItem, DeleteItem and Scan, and CreateTable unless the table exists.
+// Where one worker assigns leases to all, it needs Query on the table's index
+// as well, UpdateTable unless the index exists, and DescribeTable on the tables
+// that Config.CoordinatorStateTable and WorkerMetricStatsTable name; if the
+// official library has made them, all but the last two also on these.
 package dynamolease
 
 import (
@@ -12,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -30,6 +35,8 @@ type API interface {
 	UpdateItem(context.Context, *dynamodb.UpdateItemInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateItemOutput, error)
 	DeleteItem(context.Context, *dynamodb.DeleteItemInput, ...func(*dynamodb.Options)) (*dynamodb.DeleteItemOutput, error)
 	Scan(context.Context, *dynamodb.ScanInput, ...func(*dynamodb.Options)) (*dynamodb.ScanOutput, error)
+	Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error)
+	UpdateTable(context.Context, *dynamodb.UpdateTableInput, ...func(*dynamodb.Options)) (*dynamodb.UpdateTableOutput, error)
 }
 
 // Config holds the optional settings of a [Store]. The zero Config is valid.
@@ -41,22 +48,33 @@ type Config struct {
 	// LeaseTableDeletionProtectionEnabled protects a table that Prepare
 	// creates from deletion. Default false.
 	LeaseTableDeletionProtectionEnabled bool
+
+	// CoordinatorStateTable and WorkerMetricStatsTable are where versions 3.0
+	// to 3.4 of the official library keep what is beside leases. They are used
+	// if they exist, and never made. Default the lease table's name with
+	// "-CoordinatorState" or "-WorkerMetricStats" behind it, which are the
+	// library's if the lease table has the application's name.
+	CoordinatorStateTable, WorkerMetricStatsTable string
 }
 
-// Store is a [consumer.LeaseStore] in one table. It is safe for concurrent
-// use.
+// Store is a [consumer.CoordinationStore] in one table, or in the three of
+// versions 3.0 to 3.4 of the official library where these are in use. It is safe
+// for concurrent use.
 type Store struct {
 	api   API
 	table string
 	cfg   Config
+	state atomic.Pointer[consumer.Coordination] // as last seen; nil before
 }
 
-var _ consumer.LeaseStore = (*Store)(nil)
+var _ consumer.CoordinationStore = (*Store)(nil)
 
 // New returns a Store in the named table. The official library names the table
 // like the application. New makes no request.
 func New(client API, table string, cfg Config) (*Store, error) {
 	cfg.CreateTimeout = cmp.Or(cfg.CreateTimeout, 10*time.Minute)
+	cfg.CoordinatorStateTable = cmp.Or(cfg.CoordinatorStateTable, table+"-CoordinatorState")
+	cfg.WorkerMetricStatsTable = cmp.Or(cfg.WorkerMetricStatsTable, table+"-WorkerMetricStats")
 	var errs []error
 	if client == nil {
 		errs = append(errs, errors.New("client must not be nil"))
@@ -129,19 +147,27 @@ func (s *Store) checkKey(schema []types.KeySchemaElement) error {
 // List implements [consumer.LeaseStore] with a consistent Scan.
 func (s *Store) List(ctx context.Context) ([]consumer.Lease, error) {
 	var leases []consumer.Lease
-	in := &dynamodb.ScanInput{TableName: &s.table, ConsistentRead: aws.Bool(true)}
+	err := s.scan(ctx, &dynamodb.ScanInput{TableName: &s.table}, func(it item) {
+		if isLease(it) {
+			leases = append(leases, decode(it))
+		}
+	})
+	return leases, err
+}
+
+// scan calls f with every item that in asks for, in a consistent Scan.
+func (s *Store) scan(ctx context.Context, in *dynamodb.ScanInput, f func(item)) error {
+	in.ConsistentRead = aws.Bool(true)
 	for {
 		out, err := s.api.Scan(ctx, in)
 		if err != nil {
-			return nil, fmt.Errorf("dynamolease: scan table %q: %w", s.table, err)
+			return fmt.Errorf("dynamolease: scan table %q: %w", *in.TableName, err)
 		}
 		for _, it := range out.Items {
-			if isLease(it) {
-				leases = append(leases, decode(it))
-			}
+			f(it)
 		}
 		if len(out.LastEvaluatedKey) == 0 {
-			return leases, nil
+			return nil
 		}
 		in.ExclusiveStartKey = out.LastEvaluatedKey
 	}
@@ -161,8 +187,12 @@ func (s *Store) Get(ctx context.Context, key string) (consumer.Lease, bool, erro
 
 // Create implements [consumer.LeaseStore].
 func (s *Store) Create(ctx context.Context, l consumer.Lease) (bool, error) {
+	it := encode(l)
+	if st := s.state.Load(); st != nil && st.SingleTable() {
+		it[attrEntityType] = text(entityLease)
+	}
 	_, err := s.api.PutItem(ctx, &dynamodb.PutItemInput{
-		TableName: &s.table, Item: encode(l),
+		TableName: &s.table, Item: it,
 		ConditionExpression: aws.String("attribute_not_exists(" + attrKey + ")"),
 	})
 	if _, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
@@ -178,13 +208,17 @@ func (s *Store) Create(ctx context.Context, l consumer.Lease) (bool, error) {
 func (s *Store) Take(ctx context.Context, l consumer.Lease, owner, incarnation string) (consumer.Lease, error) {
 	var u update
 	u.set(attrOwner, ":owner", text(owner))
-	u.set(attrIncarnation, ":inc", text(incarnation))
+	if incarnation != "" {
+		u.set(attrIncarnation, ":inc", text(incarnation))
+	} else { // a worker of another library
+		u.remove(attrIncarnation)
+	}
 	u.remove(attrCheckpointOwner)
 	if l.Owner != "" && l.Owner != owner {
-		u.add = "ADD " + attrSwitches + " :one"
-		u.value(":one", number(1))
+		u.switched()
 	}
-	return s.update(ctx, l, &u, "")
+	u.counterIs(l)
+	return s.update(ctx, l, &u)
 }
 
 // Update implements [consumer.LeaseStore].
@@ -193,11 +227,30 @@ func (s *Store) Update(ctx context.Context, l consumer.Lease, w consumer.Write) 
 	if w.Checkpoint != (consumer.Checkpoint{}) {
 		u.set(attrCheckpoint, ":checkpoint", text(w.Checkpoint.SequenceNumber))
 		u.set(attrSub, ":sub", number(w.Checkpoint.SubSequenceNumber))
-		u.set(attrSwitches, ":zero", number(0))
+		switches := int64(0)
+		if w.EndHandOver {
+			switches = 1
+		}
+		u.set(attrSwitches, ":switches", number(switches))
 		u.remove(attrPending, attrPendingSub, attrPendingState)
 	}
+	if p := w.Pending; p != nil {
+		u.set(attrPending, ":pending", text(p.Checkpoint.SequenceNumber))
+		u.set(attrPendingSub, ":pendingsub", number(p.Checkpoint.SubSequenceNumber))
+		if len(p.State) > 0 {
+			u.set(attrPendingState, ":state", &types.AttributeValueMemberB{Value: p.State})
+		} else {
+			u.remove(attrPendingState)
+		}
+	}
+	if w.ThroughputKBps != nil {
+		u.set(attrThroughput, ":throughput", fraction(*w.ThroughputKBps))
+	}
+	if w.Incarnation != "" {
+		u.set(attrIncarnation, ":inc", text(w.Incarnation))
+	}
 	if len(w.Children) > 0 {
-		u.set(attrChildren, ":children", &types.AttributeValueMemberSS{Value: w.Children})
+		u.set(attrChildren, ":children", shards(w.Children))
 	}
 	if len(w.Marks) > 0 {
 		u.set(attrMarks, ":marks", &types.AttributeValueMemberB{Value: w.Marks})
@@ -205,16 +258,20 @@ func (s *Store) Update(ctx context.Context, l consumer.Lease, w consumer.Write) 
 	if !w.LatestSince.IsZero() {
 		u.set(attrLatestSince, ":since", number(w.LatestSince.UnixMilli()))
 	}
-	if w.Release {
+	switch {
+	case w.Release:
 		u.remove(attrOwner)
+	case w.EndHandOver:
+		u.remove(attrCheckpointOwner)
+	case w.NextOwner != "":
+		u.set(attrOwner, ":owner", text(w.NextOwner))
 	}
-	condition := " AND " + attrOwner + " = :me"
-	if l.Owner == "" {
-		condition = " AND attribute_not_exists(" + attrOwner + ")"
-	} else {
-		u.value(":me", text(l.Owner))
+	if w.Checkpoint == (consumer.Checkpoint{}) && (w.EndHandOver || w.NextOwner != "") {
+		u.switched()
 	}
-	return s.update(ctx, l, &u, condition)
+	u.counterIs(l)
+	u.ownersAre(l)
+	return s.update(ctx, l, &u)
 }
 
 // Delete implements [consumer.LeaseStore].
@@ -234,14 +291,12 @@ func (s *Store) Delete(ctx context.Context, l consumer.Lease) error {
 	return nil
 }
 
-// update does one conditional write that moves the counter on from l's.
-func (s *Store) update(ctx context.Context, l consumer.Lease, u *update, condition string) (consumer.Lease, error) {
-	u.set(attrCounter, ":next", number(l.Counter+1))
-	u.value(":n", number(l.Counter))
+// update does one conditional write.
+func (s *Store) update(ctx context.Context, l consumer.Lease, u *update) (consumer.Lease, error) {
 	out, err := s.api.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &s.table, Key: keyOf(l.Key),
 		UpdateExpression:                    aws.String(u.String()),
-		ConditionExpression:                 aws.String(attrCounter + " = :n" + condition),
+		ConditionExpression:                 aws.String(strings.Join(u.conditions, " AND ")),
 		ExpressionAttributeValues:           u.values,
 		ReturnValues:                        types.ReturnValueAllNew,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
@@ -274,12 +329,11 @@ func (s *Store) conflict(ctx context.Context, key string, failed *types.Conditio
 	return &consumer.ConflictError{Key: key, Current: &l}
 }
 
-// update gathers the parts of an UpdateExpression. No attribute of a lease is
-// a reserved word of DynamoDB, so none needs a placeholder.
+// update gathers the parts of a write. No attribute of a lease is a reserved
+// word of DynamoDB, so none needs a placeholder.
 type update struct {
-	sets, removes []string
-	add           string
-	values        item
+	sets, removes, adds, conditions []string
+	values                          item
 }
 
 func (u *update) value(placeholder string, v types.AttributeValue) {
@@ -296,13 +350,51 @@ func (u *update) set(name, placeholder string, v types.AttributeValue) {
 
 func (u *update) remove(names ...string) { u.removes = append(u.removes, names...) }
 
-func (u *update) String() string {
-	parts := []string{"SET " + strings.Join(u.sets, ", ")}
-	if len(u.removes) > 0 {
-		parts = append(parts, "REMOVE "+strings.Join(u.removes, ", "))
+// addOne adds one to a number, or sets it to one.
+func (u *update) addOne(name string) {
+	u.adds = append(u.adds, name+" :one")
+	u.value(":one", number(1))
+}
+
+// switched counts a change of owner.
+func (u *update) switched() { u.addOne(attrSwitches) }
+
+// counterIs makes the write conditional on l's counter, and moves it on.
+func (u *update) counterIs(l consumer.Lease) {
+	u.set(attrCounter, ":next", number(l.Counter+1))
+	u.equal(attrCounter, ":n", number(l.Counter))
+}
+
+// ownersAre makes the write conditional on l's owner and checkpoint owner.
+func (u *update) ownersAre(l consumer.Lease) {
+	u.textIs(attrOwner, ":me", l.Owner)
+	u.textIs(attrCheckpointOwner, ":from", l.CheckpointOwner)
+}
+
+func (u *update) equal(name, placeholder string, v types.AttributeValue) {
+	u.conditions = append(u.conditions, name+" = "+placeholder)
+	u.value(placeholder, v)
+}
+
+// textIs makes the write conditional on an attribute, which is absent if it has
+// no text.
+func (u *update) textIs(name, placeholder, value string) {
+	if value == "" {
+		u.conditions = append(u.conditions, "attribute_not_exists("+name+")")
+		return
 	}
-	if u.add != "" {
-		parts = append(parts, u.add)
+	u.equal(name, placeholder, text(value))
+}
+
+func (u *update) String() string {
+	var parts []string
+	for _, c := range []struct {
+		word  string
+		parts []string
+	}{{"SET", u.sets}, {"REMOVE", u.removes}, {"ADD", u.adds}} {
+		if len(c.parts) > 0 {
+			parts = append(parts, c.word+" "+strings.Join(c.parts, ", "))
+		}
 	}
 	return strings.Join(parts, " ")
 }

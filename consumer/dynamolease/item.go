@@ -14,7 +14,9 @@ import (
 // The attributes of a lease. An attribute without a value is absent: DynamoDB
 // has no empty sets, and the official library knows no empty owner.
 //
-// Source: amazon-kinesis-client, DynamoDBLeaseSerializer; those with g_ are ours.
+// Source: amazon-kinesis-client, DynamoDBLeaseSerializer and
+// DynamoDBMultiStreamLeaseSerializer; those with g_ are ours, and
+// attrParentsOld is what this package once took for the name of attrParents.
 const (
 	attrKey             = "leaseKey"
 	attrOwner           = "leaseOwner"
@@ -25,12 +27,16 @@ const (
 	attrPending         = "pendingCheckpoint"
 	attrPendingSub      = "pendingCheckpointSubSequenceNumber"
 	attrPendingState    = "pendingCheckpointState"
-	attrParents         = "parentShardIds"
+	attrParents         = "parentShardId" // a set for all its name
+	attrParentsOld      = "parentShardIds"
 	attrChildren        = "childShardIds"
 	attrStartingHashKey = "startingHashKey"
 	attrEndingHashKey   = "endingHashKey"
 	attrCheckpointOwner = "checkpointOwner"
+	attrThroughput      = "throughputKBps"
 	attrEntityType      = "entityType"
+	attrStream          = "streamName" // the stream's identity for all its name; with several streams only
+	attrShard           = "shardId"    // likewise
 	attrIncarnation     = "g_inc"
 	attrLatestSince     = "g_latest_since" // milliseconds since the epoch
 	attrMarks           = "g_marks"
@@ -42,6 +48,12 @@ func text(s string) types.AttributeValue { return &types.AttributeValueMemberS{V
 
 func number(n int64) types.AttributeValue {
 	return &types.AttributeValueMemberN{Value: strconv.FormatInt(n, 10)}
+}
+
+// fraction keeps to digits and a point, which every reader of numbers
+// understands.
+func fraction(f float64) types.AttributeValue {
+	return &types.AttributeValueMemberN{Value: strconv.FormatFloat(f, 'f', -1, 64)}
 }
 
 func keyOf(key string) item { return item{attrKey: text(key)} }
@@ -63,22 +75,44 @@ func encode(l consumer.Lease) item {
 	optional(attrOwner, l.Owner)
 	optional(attrCheckpointOwner, l.CheckpointOwner)
 	optional(attrIncarnation, l.Incarnation)
+	if stream, shard := consumer.SplitLeaseKey(l.Key); stream != "" {
+		it[attrStream], it[attrShard] = text(stream), text(shard)
+	}
 	if l.StartingHashKey != "" && l.EndingHashKey != "" {
 		it[attrStartingHashKey], it[attrEndingHashKey] = text(l.StartingHashKey), text(l.EndingHashKey)
 	}
 	if len(l.Parents) > 0 {
-		it[attrParents] = &types.AttributeValueMemberSS{Value: l.Parents}
+		it[attrParents] = shards(l.Parents)
 	}
 	if len(l.Children) > 0 {
-		it[attrChildren] = &types.AttributeValueMemberSS{Value: l.Children}
+		it[attrChildren] = shards(l.Children)
 	}
 	if !l.LatestSince.IsZero() {
 		it[attrLatestSince] = number(l.LatestSince.UnixMilli())
+	}
+	if l.ThroughputKBps != 0 {
+		it[attrThroughput] = fraction(l.ThroughputKBps)
+	}
+	if l.Pending != nil {
+		it[attrPending], it[attrPendingSub] = text(l.Pending.Checkpoint.SequenceNumber), number(l.Pending.Checkpoint.SubSequenceNumber)
+		if len(l.Pending.State) > 0 {
+			it[attrPendingState] = &types.AttributeValueMemberB{Value: l.Pending.State}
+		}
 	}
 	if len(l.Marks) > 0 {
 		it[attrMarks] = &types.AttributeValueMemberB{Value: l.Marks}
 	}
 	return it
+}
+
+// shards returns the set of the shards of leases, of which the stream is that of
+// the item.
+func shards(keys []string) types.AttributeValue {
+	ids := make([]string, len(keys))
+	for i, key := range keys {
+		_, ids[i] = consumer.SplitLeaseKey(key)
+	}
+	return &types.AttributeValueMemberSS{Value: ids}
 }
 
 // isLease reports whether a row is a lease. The official library keeps rows of
@@ -106,6 +140,28 @@ func decode(it item) consumer.Lease {
 		EndingHashKey:   d.text(attrEndingHashKey),
 		CheckpointOwner: d.text(attrCheckpointOwner),
 		Incarnation:     d.text(attrIncarnation),
+	}
+	if l.Parents == nil {
+		l.Parents = d.set(attrParentsOld)
+	}
+	if stream, _ := consumer.SplitLeaseKey(l.Key); stream != "" {
+		for _, ids := range [][]string{l.Parents, l.Children} { // made by decoder.set
+			for i, id := range ids {
+				ids[i] = consumer.LeaseKey(stream, id)
+			}
+		}
+	}
+	// Nothing depends on it, so nothing is lost with one that is broken.
+	if v, ok := it[attrThroughput].(*types.AttributeValueMemberN); ok {
+		l.ThroughputKBps, _ = strconv.ParseFloat(v.Value, 64)
+	}
+	if seq := d.text(attrPending); seq != "" {
+		l.Pending = &consumer.PendingCheckpoint{Checkpoint: consumer.Checkpoint{SequenceNumber: seq, SubSequenceNumber: d.number(attrPendingSub)}}
+		// The official library writes a number when it creates a lease with a
+		// state, which is a fault of its own.
+		if b, ok := it[attrPendingState].(*types.AttributeValueMemberB); ok && len(b.Value) > 0 {
+			l.Pending.State = b.Value
+		}
 	}
 	// Marks of another type are not ours, and nobody needs any.
 	if b, ok := it[attrMarks].(*types.AttributeValueMemberB); ok && len(b.Value) > 0 {

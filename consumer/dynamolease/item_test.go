@@ -28,18 +28,33 @@ func wire(t *testing.T, it map[string]types.AttributeValue) map[string]any {
 	t.Helper()
 	out := map[string]any{}
 	for name, v := range it {
-		switch v := v.(type) {
-		case *types.AttributeValueMemberS:
-			out[name] = map[string]any{"S": v.Value}
-		case *types.AttributeValueMemberN:
-			out[name] = map[string]any{"N": v.Value}
-		case *types.AttributeValueMemberSS:
-			out[name] = map[string]any{"SS": v.Value}
-		default:
-			t.Errorf("attribute %s has type %T", name, v)
-		}
+		out[name] = wireValue(t, v)
 	}
 	return out
+}
+
+func wireValue(t *testing.T, v types.AttributeValue) any {
+	t.Helper()
+	switch v := v.(type) {
+	case *types.AttributeValueMemberS:
+		return map[string]any{"S": v.Value}
+	case *types.AttributeValueMemberN:
+		return map[string]any{"N": v.Value}
+	case *types.AttributeValueMemberSS:
+		return map[string]any{"SS": v.Value}
+	case *types.AttributeValueMemberB:
+		return map[string]any{"B": v.Value}
+	case *types.AttributeValueMemberM:
+		return map[string]any{"M": wire(t, v.Value)}
+	case *types.AttributeValueMemberL:
+		list := []any{}
+		for _, v := range v.Value {
+			list = append(list, wireValue(t, v))
+		}
+		return map[string]any{"L": list}
+	}
+	t.Errorf("attribute of type %T", v)
+	return nil
 }
 
 // recorder notes the writes that pass through it.
@@ -98,22 +113,61 @@ func TestRequestsAreTheAgreedOnes(t *testing.T) {
 		Checkpoint: consumer.Checkpoint{SequenceNumber: consumer.ShardEnd}, Children: []string{"shardId-000000000003"}, Release: true,
 	}))
 
-	got, err := json.MarshalIndent(rec.calls, "", "\t")
+	sameAs(t, "requests.json", rec.calls)
+}
+
+// TestRequestsOfSeveralStreams: the rows of a multi-stream application of the official
+// library have the key of its MultiStreamLease, and name stream and shard besides;
+// parents and children are shards.
+func TestRequestsOfSeveralStreams(t *testing.T) {
+	ctx := t.Context()
+	rec := &recorder{API: streamdtest.New(t).DynamoDB(), t: t}
+	s := newStore(t, rec)
+	must := func(l consumer.Lease, err error) consumer.Lease {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	if err := s.Prepare(ctx); err != nil {
+		t.Fatal(err)
+	}
+	const stream = "123456789012:orders:1700000000:"
+	l := consumer.Lease{
+		Key: stream + "shardId-000000000002", Checkpoint: consumer.Checkpoint{SequenceNumber: consumer.TrimHorizon},
+		Parents: []string{stream + "shardId-000000000000", stream + "shardId-000000000001"}, StartingHashKey: "0", EndingHashKey: "340282366920938463463374607431768211455",
+	}
+	if _, err := s.Create(ctx, l); err != nil {
+		t.Fatal(err)
+	}
+	l = must(s.Take(ctx, l, "worker-1", "INC1"))
+	l = must(s.Update(ctx, l, consumer.Write{Checkpoint: consumer.Checkpoint{SequenceNumber: "49590338271490256608559692538361571095921575989136588898"}}))
+	must(s.Update(ctx, l, consumer.Write{
+		Checkpoint: consumer.Checkpoint{SequenceNumber: consumer.ShardEnd}, Children: []string{stream + "shardId-000000000003"}, Release: true,
+	}))
+	sameAs(t, "requests-streams.json", rec.calls)
+}
+
+// sameAs compares what was recorded with a golden file.
+func sameAs(t *testing.T, name string, calls []any) {
+	t.Helper()
+	got, err := json.MarshalIndent(calls, "", "\t")
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden := filepath.Join("testdata", "requests.json")
+	file := filepath.Join("testdata", name)
 	if *updateGolden {
-		if err := os.WriteFile(golden, append(got, '\n'), 0o644); err != nil {
+		if err := os.WriteFile(file, append(got, '\n'), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(golden)
+	want, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if strings.TrimSpace(string(want)) != string(got) {
-		t.Errorf("requests differ from %s:\n%s", golden, got)
+		t.Errorf("requests differ from %s:\n%s", file, got)
 	}
 }
 
@@ -187,9 +241,10 @@ func TestListReadsAllPagesAndLeasesOnly(t *testing.T) {
 
 func TestBrokenItemIsNamed(t *testing.T) {
 	for name, v := range map[string]types.AttributeValue{
-		"leaseCounter":   &types.AttributeValueMemberS{Value: "5"},
-		"checkpoint":     &types.AttributeValueMemberS{Value: "yesterday"},
-		"parentShardIds": &types.AttributeValueMemberS{Value: "x"},
+		"leaseCounter":  &types.AttributeValueMemberS{Value: "5"},
+		"checkpoint":    &types.AttributeValueMemberS{Value: "yesterday"},
+		"parentShardId": &types.AttributeValueMemberS{Value: "x"},
+		"childShardIds": &types.AttributeValueMemberN{Value: "1"},
 	} {
 		it := leaseItem("a")
 		it[name] = v

@@ -28,10 +28,13 @@ func Run(t *testing.T, newStore func(t *testing.T) consumer.LeaseStore) {
 		{"take", testTake},
 		{"renew", testRenew},
 		{"checkpoint", testCheckpoint},
+		{"pending checkpoint", testPending},
+		{"throughput", testThroughput},
 		{"end", testEnd},
 		{"release", testRelease},
 		{"conflicts", testConflicts},
 		{"delete", testDelete},
+		{"several streams", testStreams},
 		{"list many", testListMany},
 		{"one of many takes", testRace},
 		{"ended context", testContext},
@@ -136,7 +139,8 @@ func testCreate(t *testing.T, s consumer.LeaseStore) {
 		Key: "all", Owner: "w", Counter: 1 << 40, Checkpoint: consumer.Checkpoint{SequenceNumber: "49590338271490256608559692538361571095921575989136588898", SubSequenceNumber: 12},
 		OwnerSwitches: 3, Parents: []string{"p"}, Children: []string{"c", "d"}, StartingHashKey: "1", EndingHashKey: "2",
 		CheckpointOwner: "v", Incarnation: "i", LatestSince: time.UnixMilli(1_700_000_000_123),
-		Marks: []byte{0, 1, 0xff},
+		Marks: []byte{0, 1, 0xff}, ThroughputKBps: 0.00001,
+		Pending: &consumer.PendingCheckpoint{Checkpoint: consumer.Checkpoint{SequenceNumber: "7", SubSequenceNumber: 1}, State: []byte{0xff, 0}},
 	}
 	create(t, s, everything)
 	same(t, s, everything, everything)
@@ -190,6 +194,38 @@ func testCheckpoint(t *testing.T, s consumer.LeaseStore) {
 	}
 }
 
+func testPending(t *testing.T, s consumer.LeaseStore) {
+	l := take(t, s, create(t, s, full()), "a")
+	for i, p := range []*consumer.PendingCheckpoint{
+		{Checkpoint: consumer.Checkpoint{SequenceNumber: "12", SubSequenceNumber: 3}, State: []byte("state")},
+		{Checkpoint: consumer.Checkpoint{SequenceNumber: "13"}}, // the state of the one before goes
+	} {
+		got := write(t, s, l, consumer.Write{Pending: p})
+		l.Counter, l.Pending = int64(i+2), p
+		same(t, s, got, l)
+		l = got
+	}
+	got := write(t, s, l, consumer.Write{})
+	l.Counter++
+	same(t, s, got, l)
+	w := consumer.Write{Checkpoint: consumer.Checkpoint{SequenceNumber: "13"}}
+	got = write(t, s, got, w)
+	l.Counter, l.Checkpoint, l.Pending = l.Counter+1, w.Checkpoint, nil
+	same(t, s, got, l)
+}
+
+func testThroughput(t *testing.T, s consumer.LeaseStore) {
+	l := take(t, s, create(t, s, full()), "a")
+	for _, rate := range []float64{2.033253, 0.00001, 123456.5, 0} {
+		got := write(t, s, l, consumer.Write{ThroughputKBps: &rate})
+		l.Counter, l.ThroughputKBps = l.Counter+1, rate
+		same(t, s, got, l)
+		if l = write(t, s, got, consumer.Write{}); l.ThroughputKBps != rate {
+			t.Errorf("a renewal has changed the throughput to %v", l.ThroughputKBps)
+		}
+	}
+}
+
 func testEnd(t *testing.T, s consumer.LeaseStore) {
 	l := take(t, s, create(t, s, full()), "a")
 	w := consumer.Write{Checkpoint: consumer.Checkpoint{SequenceNumber: consumer.ShardEnd}, Children: []string{"d", "c"}, Release: true}
@@ -214,10 +250,13 @@ func testConflicts(t *testing.T, s consumer.LeaseStore) {
 	now := take(t, s, old, "b")
 	stale := now
 	stale.Owner = "a" // right counter, wrong owner
+	handed := now
+	handed.CheckpointOwner = "a" // as if it was being handed over
 	for name, f := range map[string]func() error{
 		"take":        func() error { _, err := s.Take(t.Context(), old, "c", "i"); return err },
 		"renew":       func() error { _, err := s.Update(t.Context(), old, consumer.Write{}); return err },
 		"wrong owner": func() error { _, err := s.Update(t.Context(), stale, consumer.Write{}); return err },
+		"handed over": func() error { _, err := s.Update(t.Context(), handed, consumer.Write{}); return err },
 		"checkpoint": func() error {
 			_, err := s.Update(t.Context(), old, consumer.Write{Checkpoint: consumer.Checkpoint{SequenceNumber: "9"}})
 			return err
@@ -252,6 +291,47 @@ func testDelete(t *testing.T, s consumer.LeaseStore) {
 		}
 		if _, ok, err := s.Get(t.Context(), shard); ok || err != nil {
 			t.Fatalf("after Delete: Get = %v, %v", ok, err)
+		}
+	}
+}
+
+// testStreams: the keys of leases of several streams have another form, as have those
+// of parents and children; the same shard of two streams is two.
+func testStreams(t *testing.T, s consumer.LeaseStore) {
+	key := func(stream, shard string) string {
+		return consumer.LeaseKey("123456789012:"+stream+":1700000000", shard)
+	}
+	var want []consumer.Lease
+	for _, stream := range []string{"orders", "payments"} {
+		l := full()
+		l.Key = key(stream, shard)
+		for i := range l.Parents {
+			l.Parents[i] = key(stream, l.Parents[i])
+		}
+		l = take(t, s, create(t, s, l), "a")
+		same(t, s, l, l)
+		if !slices.Contains(l.Parents, key(stream, "shardId-000000000001")) {
+			t.Errorf("after Take the parents are %q", l.Parents)
+		}
+		w := consumer.Write{
+			Checkpoint: consumer.Checkpoint{SequenceNumber: consumer.ShardEnd}, Release: true,
+			Children: []string{key(stream, "shardId-000000000003"), key(stream, "shardId-000000000004")},
+		}
+		got := write(t, s, l, w)
+		same(t, s, got, w.Apply(l))
+		_, err := s.Update(t.Context(), l, consumer.Write{})
+		if conflict, ok := errors.AsType[*consumer.ConflictError](err); !ok || conflict.Current == nil || !equal(*conflict.Current, got) {
+			t.Errorf("a renewal with an old lease: %v, want a ConflictError with the stored lease", err)
+		}
+		want = append(want, got)
+	}
+	all, err := s.List(t.Context())
+	if err != nil || len(all) != len(want) {
+		t.Fatalf("List = %d leases, %v", len(all), err)
+	}
+	for _, l := range want {
+		if !slices.ContainsFunc(all, func(o consumer.Lease) bool { return equal(l, o) }) {
+			t.Errorf("%+v is not listed", l)
 		}
 	}
 }

@@ -11,15 +11,17 @@ import (
 	"github.com/streamkit/streamkit/consumer"
 )
 
-// Store is a [consumer.LeaseStore] in memory. The zero Store is empty and
+// Store is a [consumer.CoordinationStore] in memory. The zero Store is empty and
 // ready. Consumers that share it divide the shards among themselves. It is
 // safe for concurrent use and must not be copied.
 type Store struct {
-	mu     sync.Mutex // guards leases
-	leases map[string]consumer.Lease
+	mu      sync.Mutex // guards all below
+	leases  map[string]consumer.Lease
+	workers map[string]consumer.WorkerRow
+	leader  *consumer.LeaderLock
 }
 
-var _ consumer.LeaseStore = (*Store)(nil)
+var _ consumer.CoordinationStore = (*Store)(nil)
 
 // New returns an empty Store.
 func New() *Store { return new(Store) }
@@ -89,7 +91,7 @@ func (s *Store) Take(ctx context.Context, l consumer.Lease, owner, incarnation s
 // Update implements [consumer.LeaseStore].
 func (s *Store) Update(ctx context.Context, l consumer.Lease, w consumer.Write) (consumer.Lease, error) {
 	return s.change(ctx, l.Key, func(now consumer.Lease) (consumer.Lease, bool) {
-		if now.Counter != l.Counter || now.Owner != l.Owner {
+		if now.Counter != l.Counter || now.Owner != l.Owner || now.CheckpointOwner != l.CheckpointOwner {
 			return now, false
 		}
 		return w.Apply(now), true

@@ -9,5 +9,5 @@ import (
 )
 
 func TestStore(t *testing.T) {
-	leasetest.Run(t, func(*testing.T) consumer.LeaseStore { return memlease.New() })
+	leasetest.RunCoordination(t, func(*testing.T) consumer.CoordinationStore { return memlease.New() })
 }

@@ -7,7 +7,7 @@ import (
 	"math/bits"
 	"unsafe"
 
-	"github.com/streamkit/streamkit/internal/md5pair"
+	"github.com/streamkit/streamkit/internal/md5lanes"
 )
 
 const (
@@ -65,15 +65,17 @@ func KeyHash(key string) uint64 { return maphash.String(keySeed, key) }
 // one that has been filled and Reset allocates nothing until it outgrows what
 // it held before. A Builder is not safe for concurrent use.
 type Builder struct {
-	pks  keyTable
-	ehks keyTable
+	// What each record changes stands together: callers on several processors may
+	// take turns.
 	recs []byte // the Record fields, tags included
 	n    int
+	next uint64 // sequence of the next record without a gap
 
+	stampSize int
+	pks       keyTable
+	ehks      keyTable
 	stamped   bool
 	stamp     Stamp
-	stampSize int
-	next      uint64 // sequence of the next record without a gap
 }
 
 // Len returns the number of user records.
@@ -116,6 +118,7 @@ func (b *Builder) TryAdd(r Record, limit int) bool {
 	if b.Size()+f.size > limit {
 		return false
 	}
+	b.grow(f.size, limit)
 	b.add(&r, f)
 	return true
 }
@@ -130,8 +133,20 @@ func (b *Builder) TryAddAt(r Record, sequence uint64, limit int) bool {
 	if b.Size()+f.size > limit {
 		return false
 	}
+	b.grow(f.size, limit)
 	b.add(&r, f)
 	return true
+}
+
+// grow makes room for n more bytes of records. It doubles the memory, and stops at
+// the limit: append would take a fifth of it at a time, and a quarter more than it
+// needs in the end.
+func (b *Builder) grow(n, limit int) {
+	need := len(b.recs) + n
+	if need <= cap(b.recs) {
+		return
+	}
+	b.recs = append(make([]byte, 0, max(need, min(2*cap(b.recs), limit))), b.recs...)
 }
 
 // fitting says how a record would be written.
@@ -193,13 +208,26 @@ func (b *Builder) Seal(dst []byte) []byte {
 	return append(dst, sum[:]...)
 }
 
-// SealPair is Seal of a and of b. The two together take less time than one after
-// the other.
-func SealPair(a, b *Builder, dstA, dstB []byte) (blobA, blobB []byte) {
-	dstA, bodyA := a.appendSummed(dstA)
-	dstB, bodyB := b.appendSummed(dstB)
-	sumA, sumB := md5pair.Sum(dstA[bodyA:], dstB[bodyB:])
-	return append(dstA, sumA[:]...), append(dstB, sumB[:]...)
+// SealAll appends to each of dst what Seal of its builder would, of as many builders
+// as dst has. Several together take less time than one after the other, most of
+// all as many as [md5lanes.Lanes] of about the same size.
+func SealAll(builders []*Builder, dst [][]byte) {
+	var (
+		sums   [md5lanes.Lanes][md5.Size]byte
+		bodies [md5lanes.Lanes][]byte
+	)
+	for len(builders) > 0 {
+		n := min(md5lanes.Lanes, len(builders))
+		for i, b := range builders[:n] {
+			blob, body := b.appendSummed(dst[i])
+			dst[i], bodies[i] = blob, blob[body:]
+		}
+		md5lanes.Sum(sums[:n], bodies[:n])
+		for i := range n {
+			dst[i] = append(dst[i], sums[i][:]...)
+		}
+		builders, dst = builders[n:], dst[n:]
+	}
 }
 
 // appendSummed appends the magic and what the MD5 is of, from body on.
@@ -269,7 +297,7 @@ func (b *Builder) Reset() {
 type keyTable struct {
 	buf   []byte
 	spans []span
-	last  int // index found or added last: runs of one key skip the hash
+	last  int // index found or added last: runs of one key without a known hash skip it
 
 	slots []slot // power of two; at most half full
 	gen   uint32 // slots of another generation are empty, so reset is O(1)
@@ -296,22 +324,25 @@ func (t *keyTable) key(i int) string {
 // find searches for a key, whose hash is known unless it is 0.
 func (t *keyTable) find(key string, hash uint64) keyRef {
 	n := len(t.spans)
-	if n > 0 && t.key(t.last) == key {
-		return keyRef{index: t.last}
+	known := hash != 0
+	if !known {
+		if n > 0 && t.key(t.last) == key {
+			return keyRef{index: t.last}
+		}
+		hash = KeyHash(key)
 	}
 	if len(t.slots) == 0 {
 		t.slots = make([]slot, 16)
 		t.gen = 1
 	}
-	if hash == 0 {
-		hash = KeyHash(key)
-	}
 	h := uint32(hash)
 	mask := uint32(len(t.slots) - 1)
 	for i := h & mask; t.slots[i].gen == t.gen; i = (i + 1) & mask {
 		if s := &t.slots[i]; s.hash == h && t.key(int(s.index)) == key {
-			t.last = int(s.index)
-			return keyRef{index: t.last}
+			if !known {
+				t.last = int(s.index)
+			}
+			return keyRef{index: int(s.index)}
 		}
 	}
 	return keyRef{index: n, size: 1 + sizeVarint(uint64(len(key))) + len(key), hash: h}

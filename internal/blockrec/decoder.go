@@ -118,12 +118,21 @@ type Index struct {
 // ok is false, and yield is never called, if blob is no aggregated record. err
 // wraps [aggregation.ErrIndex] or [ErrBlock]; the calls made before it stand.
 func (r *Reader) Walk(blob []byte, yield func(i Index, rec aggregation.Record, s *aggregation.Stamp) bool) (ok bool, err error) {
+	if !aggregation.IsAggregated(blob) {
+		return false, nil
+	}
+	return r.WalkFramed(blob, yield)
+}
+
+// WalkFramed is Walk for a blob that has the frame of an aggregated record, see
+// [aggregation.Framed].
+func (r *Reader) WalkFramed(blob []byte, yield func(i Index, rec aggregation.Record, s *aggregation.Stamp) bool) (ok bool, err error) {
 	if cap(r.raw) > maxKept {
 		r.raw = nil
 	}
 	r.raw = r.raw[:0]
 	var blockErr error
-	ok, err = aggregation.WalkStamped(blob, func(i int, rec aggregation.Record, s *aggregation.Stamp) bool {
+	ok, err = aggregation.WalkFramedStamped(blob, func(i int, rec aggregation.Record, s *aggregation.Stamp) bool {
 		at := len(r.raw)
 		raw, count, isBlock, err := r.dec.Open(r.raw, rec.Data, MaxRaw-at)
 		if !isBlock {

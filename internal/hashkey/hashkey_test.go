@@ -2,8 +2,10 @@ package hashkey_test
 
 import (
 	"errors"
+	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/streamkit/streamkit/internal/hashkey"
@@ -21,6 +23,49 @@ func TestOf(t *testing.T) {
 			t.Errorf("Of(%q) = %s, want %s", key, got, want)
 		}
 	}
+}
+
+func TestBatch(t *testing.T) {
+	for n := range 12 {
+		var b hashkey.Batch
+		keys := make([]string, n)
+		got := make([]hashkey.Key, n)
+		for i := range keys {
+			keys[i] = strings.Repeat("k", i*17%90) + "é" // some too long to be taken together
+			b.Add(keys[i], &got[i])
+		}
+		b.Flush()
+		b.Flush() // nothing more to do
+		for i, key := range keys {
+			if want := hashkey.Of(key); got[i] != want {
+				t.Errorf("key %d of %d, %q: %v, want %v", i, n, key, got[i], want)
+			}
+		}
+	}
+}
+
+func BenchmarkBatch(b *testing.B) {
+	keys := make([]string, 500)
+	got := make([]hashkey.Key, len(keys))
+	for i := range keys {
+		keys[i] = fmt.Sprintf("partition-%06d", i)
+	}
+	b.Run("together", func(b *testing.B) {
+		for b.Loop() {
+			var batch hashkey.Batch
+			for i, key := range keys {
+				batch.Add(key, &got[i])
+			}
+			batch.Flush()
+		}
+	})
+	b.Run("alone", func(b *testing.B) {
+		for b.Loop() {
+			for i, key := range keys {
+				got[i] = hashkey.Of(key)
+			}
+		}
+	})
 }
 
 func TestParse(t *testing.T) {

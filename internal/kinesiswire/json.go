@@ -2,8 +2,9 @@ package kinesiswire
 
 import (
 	"math"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/streamkit/streamkit/internal/jsonlex"
 )
 
 // ParseJSON reads an answer in JSON into r. Members that it does not know are
@@ -149,18 +150,12 @@ func (p *jsonParser) str() (s []byte, ok bool) {
 	if !p.take('"') {
 		return nil, false
 	}
-	for i, c := range p.b {
-		switch {
-		case c == '"':
-			s, p.b = p.b[:i:i], p.b[i+1:]
-			return s, true
-		case c == '\\' || c >= utf8.RuneSelf:
-			return p.escaped(i)
-		case c < ' ':
-			return nil, false
-		}
+	i := jsonlex.Plain(p.b)
+	if i < len(p.b) && p.b[i] == '"' {
+		s, p.b = p.b[:i:i], p.b[i+1:]
+		return s, true
 	}
-	return nil, false
+	return p.escaped(i)
 }
 
 // escaped reads the rest of a string from the first byte that is not ASCII as
@@ -186,52 +181,15 @@ func (p *jsonParser) escaped(plain int) (s []byte, ok bool) {
 			}
 			text, b = append(text, b[:n]...), b[n:]
 		default:
-			if len(b) < 2 {
-				return nil, false
-			}
-			if c, plain := escapes[b[1]]; plain {
-				text, b = append(text, c), b[2:]
-				continue
-			}
-			r, ok := hexRune(b)
+			r, n, ok := jsonlex.Escape(b)
 			if !ok {
 				return nil, false
 			}
-			b = b[6:]
-			if utf16.IsSurrogate(r) {
-				low, ok := hexRune(b)
-				if r = utf16.DecodeRune(r, low); !ok || r == utf8.RuneError {
-					return nil, false
-				}
-				b = b[6:]
-			}
+			b = b[n:]
 			text = utf8.AppendRune(text, r)
 		}
 	}
 	return nil, false
-}
-
-var escapes = map[byte]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
-
-// hexRune reads \uXXXX.
-func hexRune(b []byte) (r rune, ok bool) {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
-		return 0, false
-	}
-	for _, c := range b[2:6] {
-		switch {
-		case '0' <= c && c <= '9':
-			c -= '0'
-		case 'a' <= c && c <= 'f':
-			c -= 'a' - 10
-		case 'A' <= c && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return 0, false
-		}
-		r = r<<4 | rune(c)
-	}
-	return r, true
 }
 
 // int32 reads an integer without fraction or exponent.
@@ -281,42 +239,7 @@ func (p *jsonParser) skip(depth int) bool {
 	case 'n':
 		return p.null()
 	}
-	return p.number()
-}
-
-// number passes over a number.
-func (p *jsonParser) number() bool {
-	b := p.b
-	digits := func() bool {
-		n := 0
-		for n < len(b) && '0' <= b[n] && b[n] <= '9' {
-			n++
-		}
-		b = b[n:]
-		return n > 0
-	}
-	next := func(set string) bool {
-		for i := range len(set) {
-			if len(b) > 0 && b[0] == set[i] {
-				b = b[1:]
-				return true
-			}
-		}
-		return false
-	}
-	next("-")
-	if !next("0") && !digits() {
-		return false
-	}
-	if next(".") && !digits() {
-		return false
-	}
-	if next("eE") {
-		next("+-")
-		if !digits() {
-			return false
-		}
-	}
-	p.b = b
-	return true
+	n := jsonlex.Number(p.b)
+	p.b = p.b[n:]
+	return n > 0
 }

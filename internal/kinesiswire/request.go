@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"math"
 	"unicode/utf8"
+
+	"github.com/streamkit/streamkit/internal/b64"
 )
 
 // Content types of requests and answers.
@@ -76,7 +78,7 @@ func AppendJSON(dst []byte, s Stream, es Entries) []byte {
 		dst = append(dst, '{')
 		if e.Data != nil {
 			dst = append(dst, `"Data":"`...)
-			dst = appendBase64(dst, e.Data)
+			dst = b64.AppendEncode(dst, e.Data)
 			dst = append(dst, `",`...)
 		}
 		dst = appendMember(dst, `"ExplicitHashKey":`, e.ExplicitHashKey)
@@ -130,40 +132,6 @@ func appendQuoted(dst []byte, s string) []byte {
 		i += n
 	}
 	return append(dst, '"')
-}
-
-// base64Pairs holds, for each twelve bits, the two characters that stand for
-// them.
-var base64Pairs = func() (pairs [1 << 12]uint16) {
-	var text [4]byte
-	for i := range pairs {
-		base64.StdEncoding.Encode(text[:], []byte{byte(i >> 4), byte(i << 4), 0})
-		pairs[i] = binary.LittleEndian.Uint16(text[:])
-	}
-	return pairs
-}()
-
-// appendBase64 appends src in base64, six bytes at a time: in JSON a request
-// is hardly anything else.
-func appendBase64(dst, src []byte) []byte {
-	n := len(dst)
-	size := base64.StdEncoding.EncodedLen(len(src))
-	if cap(dst)-n < size {
-		grown := make([]byte, n, 2*n+size)
-		copy(grown, dst)
-		dst = grown
-	}
-	out := dst[n : n+size]
-	for len(src) >= 8 && len(out) >= 8 {
-		v := binary.BigEndian.Uint64(src)
-		binary.LittleEndian.PutUint64(out, uint64(base64Pairs[v>>52])|
-			uint64(base64Pairs[v>>40&0xfff])<<16|
-			uint64(base64Pairs[v>>28&0xfff])<<32|
-			uint64(base64Pairs[v>>16&0xfff])<<48)
-		src, out = src[6:], out[8:]
-	}
-	base64.StdEncoding.Encode(out, src)
-	return dst[:n+size]
 }
 
 // Parts of CBOR.

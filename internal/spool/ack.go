@@ -61,9 +61,15 @@ func (s *Spool[C]) Ack(numbers iter.Seq[uint64]) {
 	}
 }
 
+// WriteAcks writes what is acknowledged now, and not in a while: it survives the
+// end of the process when WriteAcks returns. An error costs duplicates after a
+// crash at most, is logged, and the writing is tried again.
+func (s *Spool[C]) WriteAcks() error { return s.writeAcks() }
+
 // keeper writes acknowledgements and removes what is finished. One goroutine,
-// keeper.run, does it.
+// keeper.run, does it, and WriteAcks the former.
 type keeper struct {
+	mu   sync.Mutex // guards log; taken before Spool.mu
 	log  *seglog.Log
 	kick chan struct{} // holds one signal: look for finished segments
 	dirt chan struct{} // holds one signal: there are acknowledgements to write
@@ -90,7 +96,8 @@ func (s *Spool[C]) startKeeper() error {
 	if err != nil {
 		return err
 	}
-	s.keep = keeper{log: log, kick: make(chan struct{}, 1), dirt: make(chan struct{}, 1), stop: make(chan struct{})}
+	s.keep.log = log
+	s.keep.kick, s.keep.dirt, s.keep.stop = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
 	s.keep.wg.Go(s.runKeeper)
 	return nil
 }
@@ -164,6 +171,8 @@ func (s *Spool[C]) removeFinished() {
 // writeAcks notes what is acknowledged. A failure costs duplicates at most, and
 // is tried again with a new file.
 func (s *Spool[C]) writeAcks() error {
+	s.keep.mu.Lock()
+	defer s.keep.mu.Unlock()
 	s.mu.Lock()
 	var entries [][]byte
 	whole := s.keep.log.Size() > maxAckFile

@@ -35,6 +35,11 @@ type Entry struct {
 	Explicit bool
 
 	Data []byte
+
+	// Extension is what the writer has to say of the record beyond that: fields,
+	// each a byte that names it, a uvarint length, and so many bytes. Who does not
+	// know a field passes it over. Nil if there is nothing.
+	Extension []byte
 }
 
 // keyless reports whether the record has no place of its own.
@@ -45,6 +50,9 @@ func (e *Entry) bodySize() int {
 	n := 1 + sizeUvarint(uint64(len(e.PartitionKey))) + len(e.PartitionKey) + len(e.Data)
 	if !e.keyless() {
 		n += hashSize
+	}
+	if len(e.Extension) > 0 {
+		n += sizeUvarint(uint64(len(e.Extension))) + len(e.Extension)
 	}
 	return n
 }
@@ -65,17 +73,25 @@ func sizeUvarint(v uint64) int {
 
 func appendEntry(dst []byte, e *Entry) []byte {
 	dst = binary.AppendUvarint(dst, uint64(e.bodySize()))
+	var flags byte
 	switch {
 	case e.keyless():
-		dst = append(dst, 0)
 	case e.Explicit:
-		dst = append(dst, flagExplicit)
+		flags = flagExplicit
 	default:
-		dst = append(dst, flagHash)
+		flags = flagHash
 	}
+	if len(e.Extension) > 0 {
+		flags |= flagExtension
+	}
+	dst = append(dst, flags)
 	if !e.keyless() {
 		dst = binary.BigEndian.AppendUint64(dst, e.Hash.Hi)
 		dst = binary.BigEndian.AppendUint64(dst, e.Hash.Lo)
+	}
+	if len(e.Extension) > 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(e.Extension)))
+		dst = append(dst, e.Extension...)
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(e.PartitionKey)))
 	dst = append(dst, e.PartitionKey...)
@@ -140,7 +156,7 @@ func parseEntry(b []byte) (e Entry, rest []byte, err error) {
 		body = body[hashSize:]
 	}
 	if flags&flagExtension != 0 {
-		if _, body, ok = cut(body); !ok {
+		if e.Extension, body, ok = cut(body); !ok {
 			return e, nil, fmt.Errorf("%w: an extension", errBlock)
 		}
 	}

@@ -8,6 +8,8 @@
 //	SPOOL           what the directory is, see [Identity]
 //	<first>.seg     a segment: records in a row, first is the number of the first
 //	                in 16 hexadecimal digits
+//	<first>.front   a segment that goes before all others, the newest first; its
+//	                numbers are later
 //	acks            what of the segments is acknowledged
 //
 // Segments and acks are logs of package seglog. docs/formats.md draws what is in

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -35,10 +36,15 @@ func TestBlockGolden(t *testing.T) {
 	if got, err := check(b); err != nil || got != h {
 		t.Errorf("check: %+v, %v", got, err)
 	}
-	// An extension of a later version is passed over.
-	ext, _ := hex.DecodeString("09" + "80" + "03" + "010203" + "00" + "787878")
-	if e, rest, err := parseEntry(ext); err != nil || string(e.Data) != "xxx" || len(rest) != 0 {
-		t.Errorf("with an extension: %+v, %v", e, err)
+	// With an extension, that of the log appender.
+	e := Entry{PartitionKey: "a", Hash: hashkey.Of("a"), Data: []byte("xxx"), Extension: []byte{1, 2, 3, 0}}
+	const ext = "1b" + "81" + "0cc175b9c0f1b6a831c399e269772661" + "04" + "01020300" + "0161" + "787878"
+	b = appendEntry(nil, &e)
+	if got := hex.EncodeToString(b); got != ext || len(b) != e.size() {
+		t.Errorf("with an extension:\n%s, %d bytes, size says %d\nwant:\n%s", got, len(b), e.size(), ext)
+	}
+	if got, rest, err := parseEntry(b); err != nil || !reflect.DeepEqual(got, e) || len(rest) != 0 {
+		t.Errorf("with an extension: %+v, %v", got, err)
 	}
 }
 

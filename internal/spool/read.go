@@ -54,8 +54,15 @@ func (b *Block[C]) Next() (number uint64, e Entry, c *C, ok bool) {
 	return 0, e, nil, false
 }
 
-// Left returns how many records Next has not returned.
-func (b *Block[C]) Left() int { return int(b.First + uint64(b.Count) - b.next) }
+// Left returns how many records Next would return yet.
+func (b *Block[C]) Left() (n int) {
+	for number := b.next; number < b.First+uint64(b.Count); number++ {
+		if b.skip == nil || !b.skip.has(number-b.base) {
+			n++
+		}
+	}
+	return n
+}
 
 // Index returns which of the records that its C belongs to the record with a
 // number is. It may be called after Next has returned both.
@@ -102,6 +109,10 @@ func (s *Spool[C]) Next() (*Block[C], *Loss[C], error) {
 	clear(s.block.calls)
 	s.block = Block[C]{calls: s.block.calls[:0]}
 	for {
+		if s.drops > 0 {
+			s.mu.Unlock()
+			return nil, nil, nil // DropOldest wakes the reader
+		}
 		s.settleReaderLocked()
 		if len(s.lost) > 0 {
 			l := s.lost[0]
@@ -143,8 +154,8 @@ func (s *Spool[C]) Next() (*Block[C], *Loss[C], error) {
 			}
 		}
 		s.mu.Lock()
-		if s.rseg != g {
-			continue // it was dropped meanwhile
+		if s.rseg != g || s.drops > 0 {
+			continue // it was dropped meanwhile, or is being dropped
 		}
 		if err == nil && h.first != g.first+g.read {
 			err = &seglog.CorruptError{

@@ -108,6 +108,7 @@ type Spool[C any] struct {
 	segs    []*segment // in the order of reading
 	total   int64      // bytes of segs
 	lost    []*Loss[C] // for the reader
+	drops   int        // under way; the reader waits
 	calls   []attached[C]
 	memory  []*memory[C] // blocks in a row that the reader need not read from disk
 	room    chan struct{}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -332,4 +333,171 @@ func TestConcurrentAppends(t *testing.T) {
 	if st := s.Stats(); st.Segments != 0 || st.Appended != callers*records {
 		t.Errorf("Stats: %+v", st)
 	}
+}
+
+// A loss of power does not bring back what was dropped, behind records that were
+// sent meanwhile; nor does a file that cannot be removed lose its records.
+func TestDropIsDurable(t *testing.T) {
+	disk := vfstest.NewDisk()
+	s := start(t, disk, spool.Options{MaxBytes: 64 << 10, SegmentBytes: 8 << 10, Fsync: true})
+	var err error
+	for n := 0; err == nil; n++ {
+		err = s.Append([]spool.Entry{entry(fmt.Sprintf("%d|%s", n, strings.Repeat("x", 1000)))}, "", false)
+	}
+	disk.SetHook(func(op vfstest.Op, _ string) error {
+		if op == vfstest.Remove {
+			return syscall.EIO
+		}
+		return nil
+	})
+	if s.DropOldest() {
+		t.Error("dropped a file that cannot be removed")
+	}
+	if st := s.Stats(); st.Dropped != 0 {
+		t.Errorf("%d records are called dropped and are still there", st.Dropped)
+	}
+	asked := false
+	disk.SetHook(func(op vfstest.Op, _ string) error {
+		if op == vfstest.SyncDir {
+			asked = true
+			if b, l, err := s.Next(); b != nil || l != nil || err != nil {
+				t.Errorf("while the file goes, Next gives %v, %v, %v", b, l, err)
+			}
+		}
+		return nil
+	})
+	if !s.DropOldest() || !asked {
+		t.Fatalf("nothing dropped, or the directory not synced: %v", asked)
+	}
+	disk.SetHook(nil)
+	dropped := s.Stats().Dropped
+	left := s.Stats().Records
+	cut := disk.Cut(rand.New(rand.NewPCG(1, 1)), 0)
+	all, lost := s.read()
+	if len(lost) != 1 || lost[0].Records != int64(dropped) || len(all) != int(left) {
+		t.Errorf("%d records read, %d left; lost: %+v", len(all), left, lost)
+	}
+	s.close()
+	next := start(t, cut, spool.Options{MaxBytes: 64 << 10})
+	if again, _ := next.read(); len(again) != len(all) || again[0].text != all[0].text {
+		t.Errorf("after a loss of power %d records from %.5q on, want %d from %.5q on", len(again), again[0].text, len(all), all[0].text)
+	}
+	next.close()
+}
+
+// front leaves records before all others, and returns how many are safe.
+func (s testSpool) front(texts ...string) (safe int, err error) {
+	s.t.Helper()
+	s.Seal()
+	s.Leave()
+	f := s.Front()
+	var numbers []uint64
+	for _, text := range texts {
+		var n uint64
+		if n, err = f.Add(new(entry(text)), 1); err != nil {
+			break
+		}
+		numbers = append(numbers, n)
+	}
+	end, endErr := f.End()
+	for _, n := range numbers {
+		if n < end {
+			safe++
+		}
+	}
+	return safe, errors.Join(err, endErr)
+}
+
+// What ends leave in front comes first, the latest end's first of all, then what
+// nobody has read.
+func TestFront(t *testing.T) {
+	disk := vfstest.NewDisk()
+	s := start(t, disk, spool.Options{BlockBytes: 100})
+	s.add("e", "f")
+	if n, err := s.front("c", "d", strings.Repeat("x", 200)); n != 3 || err != nil {
+		t.Fatalf("%d records are safe: %v", n, err)
+	}
+	if st := s.Stats(); st.Records != 5 || st.Unread != 2 {
+		t.Errorf("Stats: %+v", st)
+	}
+	s.close()
+	s = start(t, disk, spool.Options{})
+	if n, err := s.front("a", "b"); n != 2 || err != nil {
+		t.Fatalf("%d records are safe: %v", n, err)
+	}
+	s.close()
+	s = start(t, disk, spool.Options{})
+	if n, err := s.front(); n != 0 || err != nil {
+		t.Errorf("nothing: %d, %v", n, err)
+	}
+	s.close()
+	s = start(t, disk, spool.Options{})
+	s.add("g")
+	all, _ := s.read()
+	want := []string{"a", "b", "c", "d", strings.Repeat("x", 200), "e", "f", "g"}
+	if len(all) != len(want) {
+		t.Fatalf("read %+v", all)
+	}
+	for i := range all {
+		if all[i].text != want[i] {
+			t.Errorf("record %d is %q, want %q", i, all[i].text, want[i])
+		}
+	}
+	s.ack(all...)
+	s.close()
+	entries, err := disk.ReadDir("spool")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".front") || strings.HasSuffix(e.Name(), ".seg") {
+			t.Errorf("%s is left", e.Name())
+		}
+	}
+}
+
+// A disk that fails or is full takes a part, and End says which: it is what a
+// later process reads.
+func TestFrontOnBadDisk(t *testing.T) {
+	texts := make([]string, 40)
+	for i := range texts {
+		texts[i] = fmt.Sprint(i, "|", strings.Repeat("x", 500))
+	}
+	for _, fsync := range []bool{false, true} {
+		for fails := range 45 { // at least once for each write and sync
+			disk := vfstest.NewDisk()
+			s := start(t, disk, spool.Options{BlockBytes: 1000, Fsync: fsync})
+			s.add("z")
+			ops := 0
+			disk.SetHook(func(op vfstest.Op, _ string) error {
+				if op == vfstest.Write || op == vfstest.Sync || op == vfstest.OpenFile || op == vfstest.SyncDir {
+					if ops++; ops == fails+1 {
+						return syscall.EIO
+					}
+				}
+				return nil
+			})
+			safe, err := s.front(texts...)
+			disk.SetHook(nil)
+			if (err == nil) != (safe == len(texts)) || fsync && safe != 0 && safe != len(texts) {
+				t.Errorf("fault %d: %d are safe, %v", fails, safe, err)
+			}
+			_ = s.Close() // its writes have failed
+			if fsync {
+				disk = disk.Cut(rand.New(rand.NewPCG(1, 1)), 0)
+			}
+			s = start(t, disk, spool.Options{})
+			got := s.texts()
+			if len(got) != safe+1 || got[safe] != "z" || safe > 0 && got[safe-1] != texts[safe-1] {
+				t.Errorf("fsync %v, fault %d: %d are safe, %d were read", fsync, fails, safe, len(got))
+			}
+			s.close()
+		}
+	}
+	disk := vfstest.NewDisk()
+	s := start(t, disk, spool.Options{MaxBytes: 10_000})
+	if n, err := s.front(texts...); n < 15 || n > 20 || !errors.Is(err, spool.ErrFull) {
+		t.Errorf("full: %d are safe, %v", n, err)
+	}
+	s.close()
 }

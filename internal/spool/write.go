@@ -1,7 +1,9 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -230,6 +232,34 @@ func (s *Spool[C]) endLocked() {
 	s.kickKeeper()
 }
 
+// Sync makes what is in the segment that is written survive the end of the
+// machine. Segments before it were left to the operating system, unless
+// Options.Fsync is set. After an error the segment takes no more: a failed sync
+// is final for a file.
+func (s *Spool[C]) Sync() error {
+	s.mu.Lock()
+	for s.writing {
+		s.cond.Wait()
+	}
+	if s.out == nil {
+		s.mu.Unlock()
+		return nil
+	}
+	s.writing = true
+	s.mu.Unlock()
+	err := s.out.Sync()
+	s.mu.Lock()
+	s.writing = false
+	if err != nil {
+		s.stats.Failures++
+		s.log.Warn("spool cannot be synced", slog.String("spool", s.dir), slog.Any("err", err))
+		s.sealSegmentLocked()
+	}
+	s.cond.Broadcast()
+	s.mu.Unlock()
+	return err
+}
+
 // DropOldest removes the oldest segment that is not written any more, for the
 // sake of newer records. It reports false if there is none. The reader is told
 // of the loss.
@@ -253,16 +283,42 @@ func (s *Spool[C]) DropOldest() bool {
 		s.mu.Unlock()
 		return true // something else has made room
 	}
-	n := int64(g.estimate()) - int64(min(g.read, g.estimate()))
-	s.stats.Dropped += uint64(n)
-	s.loseLocked(g, n, fmt.Errorf("%w: dropped to make room for newer records", ErrFull))
+	// The reader waits until the file is gone for good. Its records would be sent
+	// behind later ones if a loss of power brought it back.
+	s.drops++
 	s.mu.Unlock()
 	err := s.fsys.Remove(g.path)
-	if err != nil {
-		s.log.Warn("segment of a spool cannot be removed", slog.String("spool", s.dir), slog.Any("err", err))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // somebody else was faster
 	}
+	if err == nil && s.opt.Fsync {
+		if err := s.fsys.SyncDir(s.dir); err != nil {
+			s.log.Warn("removal of a spool's segment may not outlive a loss of power; its records would be sent then", slog.String("spool", s.dir), slog.Any("err", err))
+		}
+	}
+	s.mu.Lock()
+	s.drops--
+	switch {
+	case err != nil:
+		s.log.Warn("segment of a spool cannot be removed", slog.String("spool", s.dir), slog.Any("err", err))
+	case slices.Contains(s.segs, g):
+		n := int64(g.estimate()) - int64(min(g.read, g.estimate()))
+		s.stats.Dropped += uint64(n)
+		s.loseLocked(g, n, fmt.Errorf("%w: dropped to make room for newer records", ErrFull))
+	}
+	s.mu.Unlock()
 	s.wakeReader()
 	return err == nil
+}
+
+// Lost returns what Next would return as lost, so that it need not wait for the
+// reader. Any goroutine may call it.
+func (s *Spool[C]) Lost() []*Loss[C] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lost := s.lost
+	s.lost = nil
+	return lost
 }
 
 // loseLocked takes a segment out, and with it the records that the reader has

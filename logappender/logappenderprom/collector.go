@@ -24,7 +24,7 @@ type Source interface {
 type Collector struct {
 	source                    Source
 	entries, dropped, pending *prometheus.Desc
-	healthy                   *prometheus.Desc
+	healthy, spilled          *prometheus.Desc
 	values                    []value
 }
 
@@ -45,9 +45,10 @@ func NewCollector(name string, source Source) *Collector {
 	}
 	c := &Collector{
 		source:  source,
-		entries: desc("entries_total", "Entries by level: accepted, delivered, dropped, lost.", "level", "result"),
+		entries: desc("entries_total", "Entries by level: accepted, delivered, dropped, lost, and replayed: delivered for an earlier process.", "level", "result"),
 		dropped: desc("dropped_total", "Entries dropped, by reason.", "reason"),
 		pending: desc("pending_entries", "Entries in the buffer or with the producer.", "level"),
+		spilled: desc("spilled_entries", "Entries on disk that are not delivered yet.", "level"),
 		healthy: desc("healthy", "1 if the appender is open and delivers."),
 	}
 	add := func(typ prometheus.ValueType, name, help string, of func(*logappender.Stats) float64) {
@@ -62,6 +63,12 @@ func NewCollector(name string, source Source) *Collector {
 	add(counter, "gap_records_total", "Gap records written into the stream.", func(s *logappender.Stats) float64 { return float64(s.Gaps) })
 	add(counter, "truncated_total", "Entries that were cut.", func(s *logappender.Stats) float64 { return float64(s.Truncated) })
 	add(counter, "saved_total", "Entries written to the fallback.", func(s *logappender.Stats) float64 { return float64(s.Saved) })
+	add(gauge, "spill_bytes", "Bytes of the files of the spill.", func(s *logappender.Stats) float64 { return float64(s.SpillBytes) })
+	add(gauge, "spill_segments", "Files of the spill.", func(s *logappender.Stats) float64 { return float64(s.SpillSegments) })
+	add(gauge, "spill_healthy", "1 if there is a spill, and its disk has taken the last chunk.", func(s *logappender.Stats) float64 { return one(s.SpillHealthy) })
+	add(gauge, "circuit_open", "1 while entries go to the disk because the stream does not take them.", func(s *logappender.Stats) float64 { return one(s.CircuitOpen) })
+	add(counter, "circuit_opened_total", "How often that has begun.", func(s *logappender.Stats) float64 { return float64(s.CircuitOpened) })
+	add(counter, "recovered_total", "Entries of earlier processes read from the spill.", func(s *logappender.Stats) float64 { return float64(s.Recovered) })
 	add(gauge, "last_success_timestamp_seconds", "Time of the last delivery; 0 if there was none.", func(s *logappender.Stats) float64 {
 		if s.LastSuccess.IsZero() {
 			return 0
@@ -71,12 +78,21 @@ func NewCollector(name string, source Source) *Collector {
 	return c
 }
 
+// one is 1 if b is set.
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // Describe sends the descriptions of all metrics.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.entries
 	ch <- c.dropped
 	ch <- c.pending
 	ch <- c.healthy
+	ch <- c.spilled
 	for _, v := range c.values {
 		ch <- v.desc
 	}
@@ -96,16 +112,13 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		for _, m := range []struct {
 			result string
 			counts logappender.LevelCounts
-		}{{"accepted", s.Accepted}, {"delivered", s.Delivered}, {"dropped", dropped}, {"lost", s.Lost}} {
+		}{{"accepted", s.Accepted}, {"delivered", s.Delivered}, {"dropped", dropped}, {"lost", s.Lost}, {"replayed", s.Replayed}} {
 			ch <- prometheus.MustNewConstMetric(c.entries, prometheus.CounterValue, float64(m.counts.At(l)), l.String(), m.result)
 		}
 		ch <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(s.Pending.At(l)), l.String())
+		ch <- prometheus.MustNewConstMetric(c.spilled, prometheus.GaugeValue, float64(s.Spilled.At(l)), l.String())
 	}
-	healthy := 0.0
-	if c.source.Healthy() {
-		healthy = 1
-	}
-	ch <- prometheus.MustNewConstMetric(c.healthy, prometheus.GaugeValue, healthy)
+	ch <- prometheus.MustNewConstMetric(c.healthy, prometheus.GaugeValue, one(c.source.Healthy()))
 	for _, v := range c.values {
 		ch <- prometheus.MustNewConstMetric(v.desc, v.typ, v.of(&s))
 	}

@@ -13,7 +13,7 @@ type source struct{}
 
 func (source) Healthy() bool { return true }
 func (source) Stats() logappender.Stats {
-	s := logappender.Stats{Accepted: logappender.LevelCounts{0, 9}, Delivered: logappender.LevelCounts{0, 4}, Pending: logappender.LevelCounts{0, 3}}
+	s := logappender.Stats{Accepted: logappender.LevelCounts{0, 9}, Delivered: logappender.LevelCounts{0, 4}, Pending: logappender.LevelCounts{0, 3}, Spilled: logappender.LevelCounts{0, 5}, SpillHealthy: true, SpillBytes: 77}
 	s.Dropped[logappender.DropFull] = logappender.LevelCounts{0, 2}
 	return s
 }
@@ -44,6 +44,10 @@ func TestCollector(t *testing.T) {
 		"logappender_dropped_total full":           2,
 		"logappender_pending_entries info":         3,
 		"logappender_healthy":                      1,
+		"logappender_spilled_entries info":         5,
+		"logappender_spill_healthy":                1,
+		"logappender_circuit_open":                 0,
+		"logappender_spill_bytes":                  77,
 	} {
 		if got[name] != want {
 			t.Errorf("%s = %v, want %v", name, got[name], want)

@@ -1,6 +1,10 @@
 package producercw
 
-import "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+import (
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+
+	"github.com/streamkit/streamkit/internal/cwsend"
+)
 
 // kind is what is fixed about a metric.
 type kind struct {
@@ -34,36 +38,15 @@ type series struct {
 	code, stream, shard string
 }
 
-// sum is what CloudWatch calls a statistic set.
-type sum struct {
-	count, total, least, most float64
-}
-
-// add adds a value, n times.
-func (s *sum) add(value, n float64) {
-	s.join(sum{count: n, total: value * n, least: value, most: value})
-}
-
-func (s *sum) join(o sum) {
-	if s.count == 0 {
-		*s = o
-		return
-	}
-	s.count += o.count
-	s.total += o.total
-	s.least = min(s.least, o.least)
-	s.most = max(s.most, o.most)
-}
-
 // rollUp returns the sums of all series, and of those that stand for all shards of
 // a stream, and for all streams.
-func rollUp(fine map[series]*sum, g Granularity) map[series]*sum {
-	all := make(map[series]*sum, len(fine)+64)
-	add := func(k series, v *sum) {
+func rollUp(fine map[series]*cwsend.Sum, g Granularity) map[series]*cwsend.Sum {
+	all := make(map[series]*cwsend.Sum, len(fine)+64)
+	add := func(k series, v *cwsend.Sum) {
 		if all[k] == nil {
-			all[k] = new(sum)
+			all[k] = new(cwsend.Sum)
 		}
-		all[k].join(*v)
+		all[k].Join(*v)
 	}
 	for k, v := range fine {
 		add(series{kind: k.kind, code: k.code}, v)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -16,24 +15,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/smithy-go"
 
+	"github.com/streamkit/streamkit/internal/cwsend"
 	"github.com/streamkit/streamkit/producer"
 )
 
 const (
-	// maxDatums is the metrics of one request. CloudWatch takes 1000, of at most
-	// 1 MB together.
-	//
-	// Source: Amazon CloudWatch API Reference, PutMetricData.
-	maxDatums = 500
-
 	// maxSeries bounds what is kept between two uploads, whatever happens. Metrics
 	// of further shards are part of their stream's only.
 	maxSeries = 20_000
 
 	// sampling is the time between two looks at the records that wait.
 	sampling = 200 * time.Millisecond
-
-	uploadTimeout = 30 * time.Second
 )
 
 // API is what a [Publisher] needs of *cloudwatch.Client.
@@ -49,19 +41,13 @@ type Source interface {
 // A Publisher sends metrics of producers to CloudWatch. It is a [producer.Hook], of
 // as many producers as wanted. It is safe for concurrent use.
 type Publisher struct {
-	api API
-	cfg Config
+	cfg    Config
+	sender *cwsend.Sender
 
 	mu      sync.Mutex // guards all below
-	sums    map[series]*sum
+	sums    map[series]*cwsend.Sum
 	sources map[string]*watched // by stream
-	stats   Stats
-	failing int // uploads in a row that failed
-
-	cancel context.CancelFunc // ends the upload that run makes
-	stop   chan struct{}      // closed by Close
-	once   sync.Once          // guards the closing of stop
-	done   chan struct{}      // closed when run is over
+	dropped uint64              // values beyond the bound of memory
 }
 
 // watched is a producer whose counters are read.
@@ -90,17 +76,11 @@ func New(api API, cfg Config) (*Publisher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("producercw: config: %w", err)
 	}
-	p := &Publisher{
-		api:     api,
-		cfg:     cfg,
-		sums:    make(map[series]*sum),
-		sources: make(map[string]*watched),
-		stop:    make(chan struct{}),
-		done:    make(chan struct{}),
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	p.cancel = cancel
-	go p.run(ctx)
+	p := &Publisher{cfg: cfg, sums: make(map[series]*cwsend.Sum), sources: make(map[string]*watched)}
+	p.sender = cwsend.Start(api, cwsend.Job{
+		Namespace: cfg.MetricsNamespace, Every: cfg.MetricsUploadDelay, Gather: p.gather, Logger: cfg.Logger,
+		Sample: p.samplePending, SampleEvery: sampling,
+	})
 	return p, nil
 }
 
@@ -119,56 +99,20 @@ func (p *Publisher) Watch(stream string, source Source) {
 
 // Stats returns a snapshot.
 func (p *Publisher) Stats() Stats {
+	sent := p.sender.Stats()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.stats
+	return Stats{Uploads: sent.Uploads, Failures: sent.Failures, Datums: sent.Datums, Dropped: sent.Dropped + p.dropped}
 }
 
 // Close sends what was gathered since the last upload, and frees everything. Close
 // the producers first. If ctx ends before, the rest is dropped, and Close returns
 // ctx's error. It may be called more than once.
 func (p *Publisher) Close(ctx context.Context) error {
-	first := false
-	p.once.Do(func() {
-		first = true
-		close(p.stop)
-	})
-	var late error
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		late = ctx.Err()
-		p.cancel()
-		<-p.done
+	if err := p.sender.Close(ctx); err != nil {
+		return fmt.Errorf("producercw: %w", err)
 	}
-	p.cancel()
-	if !first {
-		return nil
-	}
-	return cmp.Or(p.upload(ctx), late)
-}
-
-func (p *Publisher) run(ctx context.Context) {
-	defer close(p.done)
-	sample := time.NewTicker(sampling)
-	defer sample.Stop()
-	send := time.NewTicker(p.cfg.MetricsUploadDelay)
-	defer send.Stop()
-	for {
-		select {
-		case <-p.stop:
-			return // also if an upload is due: that is Close's to make
-		default:
-		}
-		select {
-		case <-p.stop:
-			return
-		case <-sample.C:
-			p.samplePending()
-		case <-send.C:
-			_ = p.upload(ctx) // it has logged and counted what failed
-		}
-	}
+	return nil
 }
 
 // addLocked adds a value to a metric, n times.
@@ -188,13 +132,13 @@ func (p *Publisher) addLocked(k *kind, code, stream, shard string, value float64
 	if s == nil {
 		// A few above the bound: those of streams.
 		if len(p.sums) >= 2*maxSeries {
-			p.stats.Dropped++
+			p.dropped++
 			return
 		}
-		s = new(sum)
+		s = new(cwsend.Sum)
 		p.sums[key] = s
 	}
-	s.add(value, float64(n))
+	s.Add(value, float64(n))
 }
 
 // nameOf returns the name of a stream that is given as a name or an ARN.
@@ -294,8 +238,8 @@ func (p *Publisher) samplePending() {
 	}
 }
 
-// upload sends what was gathered. The error is that of the last request that failed.
-func (p *Publisher) upload(ctx context.Context) error {
+// gather returns the metrics since the last upload.
+func (p *Publisher) gather() []types.MetricDatum {
 	counters := p.read()
 	p.mu.Lock()
 	for stream, s := range counters {
@@ -309,52 +253,14 @@ func (p *Publisher) upload(ctx context.Context) error {
 		w.received = s.UserRecordsReceived
 	}
 	sums := p.sums
-	p.sums = make(map[series]*sum, len(sums))
+	p.sums = make(map[series]*cwsend.Sum, len(sums))
 	p.mu.Unlock()
-
-	var failed error
-	for datums := range slices.Chunk(p.datums(rollUp(sums, p.cfg.MetricsGranularity)), maxDatums) {
-		err := p.send(ctx, datums)
-		if err != nil {
-			failed = fmt.Errorf("producercw: send metrics to namespace %q: %w", p.cfg.MetricsNamespace, err)
-		}
-		p.note(len(datums), err)
-	}
-	return failed
-}
-
-func (p *Publisher) send(ctx context.Context, datums []types.MetricDatum) error {
-	ctx, cancel := context.WithTimeout(ctx, uploadTimeout)
-	defer cancel()
-	_, err := p.api.PutMetricData(ctx, &cloudwatch.PutMetricDataInput{Namespace: &p.cfg.MetricsNamespace, MetricData: datums})
-	return err
-}
-
-// note counts a request, and logs the begin and the end of trouble.
-func (p *Publisher) note(datums int, err error) {
-	p.mu.Lock()
-	failing := p.failing
-	if err != nil {
-		p.failing++
-		p.stats.Failures++
-		p.stats.Dropped += uint64(datums)
-	} else {
-		p.failing = 0
-		p.stats.Uploads++
-		p.stats.Datums += uint64(datums)
-	}
-	p.mu.Unlock()
-	switch {
-	case err != nil && failing == 0:
-		p.cfg.Logger.Warn("metrics are not sent, and dropped; check the permission cloudwatch:PutMetricData", slog.String("namespace", p.cfg.MetricsNamespace), slog.Any("err", err))
-	case err == nil && failing > 0:
-		p.cfg.Logger.Info("metrics are sent again", slog.String("namespace", p.cfg.MetricsNamespace), slog.Int("failed", failing))
-	}
+	return p.datums(rollUp(sums, p.cfg.MetricsGranularity))
 }
 
 // datums returns metrics as CloudWatch takes them, in a fixed order.
-func (p *Publisher) datums(all map[series]*sum) []types.MetricDatum {
-	now := aws.Time(time.Now())
+func (p *Publisher) datums(all map[series]*cwsend.Sum) []types.MetricDatum {
+	now := time.Now()
 	out := make([]types.MetricDatum, 0, len(all))
 	keys := make([]series, 0, len(all))
 	for k := range all {
@@ -364,16 +270,7 @@ func (p *Publisher) datums(all map[series]*sum) []types.MetricDatum {
 		return cmp.Or(cmp.Compare(a.stream, b.stream), cmp.Compare(a.shard, b.shard), cmp.Compare(a.kind.name, b.kind.name), cmp.Compare(a.code, b.code))
 	})
 	for _, k := range keys {
-		v := all[k]
-		out = append(out, types.MetricDatum{
-			MetricName: &k.kind.name,
-			Unit:       k.kind.unit,
-			Timestamp:  now,
-			Dimensions: p.dimensions(k),
-			StatisticValues: &types.StatisticSet{
-				SampleCount: &v.count, Sum: &v.total, Minimum: &v.least, Maximum: &v.most,
-			},
-		})
+		out = append(out, cwsend.Datum(&k.kind.name, k.kind.unit, p.dimensions(k), now, all[k]))
 	}
 	return out
 }

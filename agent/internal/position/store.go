@@ -17,6 +17,10 @@ import (
 // times as large as its content needs.
 const compactAt = 1 << 20
 
+var kind = seglog.Kind{'A', 'P', 'O', 'S'}
+
+const hint = "restore it from a backup, or move it away: the agent then reads as on its first start, by initialPosition"
+
 type key struct {
 	flow string
 	uid  uint64
@@ -25,7 +29,7 @@ type key struct {
 // Store keeps entries in memory, and on disk what [Store.Persist] took there. It
 // is safe for concurrent use, but for Persist and Close: those have one caller.
 type Store struct {
-	log *seglog.Log // owned by the caller of Persist
+	log *seglog.Log // owned by the caller of Persist; nil without a file
 
 	mu      sync.Mutex // guards what follows
 	entries map[key]Entry
@@ -40,35 +44,42 @@ func Open(fsys vfs.FS, path string) (*Store, error) {
 	if err := fsys.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	log, err := seglog.Open(fsys, path, seglog.Options{
-		Kind: seglog.Kind{'A', 'P', 'O', 'S'},
-		Hint: "restore it from a backup, or move it away: the agent then reads as on its first start, by initialPosition",
-	})
+	log, err := seglog.Open(fsys, path, seglog.Options{Kind: kind, Hint: hint})
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{log: log, entries: make(map[key]Entry), dirty: make(map[key]struct{})}
 	err = log.Replay(func(payload []byte) error {
-		op, e, err := decode(payload)
-		if err != nil {
-			return fmt.Errorf("%s: record of a version that this program does not know: %w; "+
-				"run the newer version again or move the file away", path, err)
-		}
-		if op == opDelete {
-			delete(s.entries, key{e.Flow, e.UID})
-		} else {
-			s.entries[key{e.Flow, e.UID}] = e
-		}
-		return nil
+		return apply(s.entries, payload)
 	})
 	if err != nil {
-		return nil, errors.Join(err, log.Close())
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), log.Close())
 	}
 	return s, nil
 }
 
+// apply carries out the operation of a payload.
+func apply(entries map[key]Entry, payload []byte) error {
+	op, e, err := decode(payload)
+	if err != nil {
+		return fmt.Errorf("record of a version that this program does not know: %w; "+
+			"run the newer version again or move the file away", err)
+	}
+	if op == opDelete {
+		delete(entries, key{e.Flow, e.UID})
+	} else {
+		entries[key{e.Flow, e.UID}] = e
+	}
+	return nil
+}
+
 // Torn returns how many bytes of a torn tail were cut when the store was opened.
-func (s *Store) Torn() int64 { return s.log.Torn() }
+func (s *Store) Torn() int64 {
+	if s.log == nil {
+		return 0
+	}
+	return s.log.Torn()
+}
 
 // Flow returns the entries of a flow, the last updated first.
 func (s *Store) Flow(flow string) []Entry {
@@ -131,6 +142,9 @@ func (s *Store) Expire(before time.Time) {
 // call writes the whole content anew, to another file, since a file whose fsync
 // failed cannot be trusted any more.
 func (s *Store) Persist() error {
+	if s.log == nil {
+		return nil
+	}
 	payloads, whole := s.changes()
 	if len(payloads) == 0 && !whole {
 		return nil
@@ -186,7 +200,12 @@ func (s *Store) write(payloads [][]byte, whole bool) error {
 }
 
 // Close persists what changed and gives up the file.
-func (s *Store) Close() error { return errors.Join(s.Persist(), s.log.Close()) }
+func (s *Store) Close() error { return errors.Join(s.Persist(), s.Abandon()) }
 
 // Abandon gives up the file without persisting, as a killed process does.
-func (s *Store) Abandon() error { return s.log.Close() }
+func (s *Store) Abandon() error {
+	if s.log == nil {
+		return nil
+	}
+	return s.log.Close()
+}

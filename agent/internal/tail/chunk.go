@@ -1,6 +1,7 @@
 package tail
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -26,57 +27,117 @@ type Chunk[R any] struct {
 	refs atomic.Int32
 }
 
-// Pool hands out chunks within a budget. It is safe for concurrent use.
-type Pool[R any] struct {
+// Budget is the memory that several pools share. A part of it is kept for each of
+// them, so that one whose chunks do not come back leaves the others room to go on;
+// the rest is for who asks first. It is safe for concurrent use.
+type Budget[R any] struct {
 	limit int64
-	wake  func() // called when memory came back; must not block
 
-	mu   sync.Mutex // guards free
-	free []*Chunk[R]
-	used atomic.Int64
+	mu    sync.Mutex // guards what follows, and used and hungry of the pools
+	used  int64
+	free  []*Chunk[R]
+	pools []*Pool[R]
 }
 
-// NewPool returns a pool of at most limit bytes. It calls wake each time that
-// memory comes back.
-func NewPool[R any](limit int64, wake func()) *Pool[R] {
-	return &Pool[R]{limit: limit, wake: wake}
+// NewBudget returns a budget of so many bytes.
+func NewBudget[R any](limit int64) *Budget[R] { return &Budget[R]{limit: limit} }
+
+// Pool adds a pool. It calls wake each time that memory came back to it, or to
+// another while it could get none; wake must not block.
+func (b *Budget[R]) Pool(wake func()) *Pool[R] {
+	p := &Pool[R]{budget: b, wake: wake}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pools = append(b.pools, p)
+	return p
+}
+
+// Limit returns the budget in bytes.
+func (b *Budget[R]) Limit() int64 { return b.limit }
+
+// Used returns how many bytes of it are in use.
+func (b *Budget[R]) Used() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.used
+}
+
+func costOf[R any](size int) int64 {
+	var r R
+	return int64(size) + ChunkRecords*int64(unsafe.Sizeof(r))
+}
+
+// reserveLocked is what is kept for each pool: two ordinary chunks, one to cut and
+// one on its way, if there is so much for everybody.
+func (b *Budget[R]) reserveLocked() int64 {
+	return min(b.limit/int64(len(b.pools)), 2*costOf[R](ChunkSize))
+}
+
+// Pool hands out the chunks of one flow. It is safe for concurrent use.
+type Pool[R any] struct {
+	budget *Budget[R]
+	wake   func()
+
+	used   int64
+	hungry bool // got nothing when it asked last
 }
 
 // Used returns how many bytes are in use.
-func (p *Pool[R]) Used() int64 { return p.used.Load() }
+func (p *Pool[R]) Used() int64 {
+	p.budget.mu.Lock()
+	defer p.budget.mu.Unlock()
+	return p.used
+}
 
-// Limit returns the budget in bytes.
-func (p *Pool[R]) Limit() int64 { return p.limit }
+// Close takes the pool out of its budget, once all of its chunks are back.
+func (p *Pool[R]) Close() {
+	b := p.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.pools = slices.DeleteFunc(b.pools, func(o *Pool[R]) bool { return o == p })
+}
 
 // Get returns an empty chunk of at least size bytes, with one user, or nil if the
-// budget does not allow it now. An empty pool allows any size: a line longer than
-// the budget must not stop its file for ever.
+// budget does not allow it now. A pool that has nothing in use gets any size: a
+// line longer than the budget must not stop its file for ever.
 func (p *Pool[R]) Get(size int) *Chunk[R] {
 	size = max(size, ChunkSize)
-	var r R
-	cost := int64(size) + ChunkRecords*int64(unsafe.Sizeof(r))
-	for {
-		used := p.used.Load()
-		if used > 0 && used+cost > p.limit {
-			return nil
-		}
-		if p.used.CompareAndSwap(used, used+cost) {
-			break
-		}
+	cost := costOf[R](size)
+	b := p.budget
+	b.mu.Lock()
+	if p.hungry = !b.allowsLocked(p, cost); p.hungry {
+		b.mu.Unlock()
+		return nil
 	}
+	b.used += cost
+	p.used += cost
 	var c *Chunk[R]
-	if size == ChunkSize {
-		p.mu.Lock()
-		if n := len(p.free); n > 0 {
-			c, p.free = p.free[n-1], p.free[:n-1]
-		}
-		p.mu.Unlock()
+	if n := len(b.free); n > 0 && size == ChunkSize {
+		c, b.free = b.free[n-1], b.free[:n-1]
 	}
+	b.mu.Unlock()
 	if c == nil {
-		c = &Chunk[R]{Buf: make([]byte, size), Recs: make([]R, 0, ChunkRecords), pool: p, cost: cost}
+		c = &Chunk[R]{Buf: make([]byte, size), Recs: make([]R, 0, ChunkRecords), cost: cost}
 	}
+	c.pool = p
 	c.refs.Store(1)
 	return c
+}
+
+// allowsLocked reports whether p may have cost more: within what is kept for it,
+// or without what is kept for the others.
+func (b *Budget[R]) allowsLocked(p *Pool[R], cost int64) bool {
+	reserve := b.reserveLocked()
+	if p.used == 0 || p.used+cost <= reserve {
+		return true
+	}
+	kept := int64(0)
+	for _, o := range b.pools {
+		if o != p {
+			kept += max(0, reserve-o.used)
+		}
+	}
+	return b.used+cost+kept <= b.limit
 }
 
 // Keep adds a user.
@@ -91,15 +152,31 @@ func (c *Chunk[R]) Release() {
 	if n < 0 {
 		panic("tail: chunk released twice")
 	}
-	p := c.pool
-	if len(c.Buf) == ChunkSize {
+	p, b := c.pool, c.pool.budget
+	ordinary := len(c.Buf) == ChunkSize
+	if ordinary {
 		// The records point at keys and converted bytes elsewhere.
 		clear(c.Recs)
-		c.N, c.Recs = 0, c.Recs[:0]
-		p.mu.Lock()
-		p.free = append(p.free, c)
-		p.mu.Unlock()
+		c.N, c.Recs, c.pool = 0, c.Recs[:0], nil
 	}
-	p.used.Add(-c.cost)
+	b.mu.Lock()
+	if ordinary {
+		b.free = append(b.free, c)
+	}
+	b.used -= c.cost
+	p.used -= c.cost
+	// Their own wake calls, not under the lock.
+	var others []*Pool[R]
+	for _, o := range b.pools {
+		if o.hungry && o != p {
+			o.hungry = false
+			others = append(others, o)
+		}
+	}
+	p.hungry = false
+	b.mu.Unlock()
 	p.wake()
+	for _, o := range others {
+		o.wake()
+	}
 }

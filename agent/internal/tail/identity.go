@@ -59,6 +59,14 @@ func (h *Head) Print() Print { return PrintOf(h.buf[:h.n]) }
 // Has reports whether the file begins with the bytes of p.
 func (h *Head) Has(p Print) bool { return p.Len <= h.n && PrintOf(h.buf[:p.Len]) == p }
 
+// First returns the print of the first n bytes, and false if there are fewer.
+func (h *Head) First(n int) (Print, bool) {
+	if n > h.n {
+		return Print{}, false
+	}
+	return PrintOf(h.buf[:n]), true
+}
+
 // Shares reports whether two files begin with the same bytes, as far as both go,
 // and how many bytes that are.
 func (h *Head) Shares(o *Head) (int, bool) {

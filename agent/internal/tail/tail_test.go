@@ -2,8 +2,14 @@ package tail_test
 
 import (
 	"bytes"
+	"compress/gzip"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/streamkit/streamkit/agent/internal/tail"
@@ -143,10 +149,10 @@ func TestIDSurvivesRename(t *testing.T) {
 
 func TestPool(t *testing.T) {
 	woken := 0
-	p := tail.NewPool[[72]byte](1<<20, func() { woken++ })
+	p := tail.NewBudget[[72]byte](1 << 20).Pool(func() { woken++ })
 	a, b := p.Get(1), p.Get(1)
 	if a == nil || b == nil || p.Get(1) != nil {
-		t.Fatalf("%d bytes in use of %d", p.Used(), p.Limit())
+		t.Fatalf("%d bytes in use of %d", p.Used(), 1<<20)
 	}
 	a.Keep()
 	a.Release()
@@ -170,4 +176,219 @@ func TestPool(t *testing.T) {
 	if c := p.Get(4 << 20); c == nil || len(c.Buf) != 4<<20 {
 		t.Error("an empty pool refuses a large chunk")
 	}
+}
+
+// One pool whose chunks do not come back leaves the others room.
+func TestBudgetIsShared(t *testing.T) {
+	const limit = 4 << 20
+	b := tail.NewBudget[[72]byte](limit)
+	woken := 0
+	greedy, late := b.Pool(func() {}), b.Pool(func() { woken++ })
+	var held []*tail.Chunk[[72]byte]
+	for {
+		c := greedy.Get(1)
+		if c == nil {
+			break
+		}
+		held = append(held, c)
+	}
+	if greedy.Used() <= limit/2 {
+		t.Errorf("one pool alone gets %d bytes of %d", greedy.Used(), limit)
+	}
+	first, second := late.Get(1), late.Get(1)
+	if first == nil || second == nil {
+		t.Fatal("the other pool has no room for two chunks")
+	}
+	if b.Used() > limit {
+		t.Errorf("%d bytes are in use, the budget is %d", b.Used(), limit)
+	}
+	if late.Get(1) != nil {
+		t.Fatal("more than the budget")
+	}
+	held[0].Release()
+	if woken != 1 {
+		t.Errorf("who waits for memory was told %d times that some came back, want 1", woken)
+	}
+	for _, c := range append(held[1:], first, second) {
+		c.Release()
+	}
+	greedy.Close()
+	if b.Used() != 0 {
+		t.Errorf("%d bytes in use at the end", b.Used())
+	}
+}
+
+func gzipped(t *testing.T, content []byte) vfs.File {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "a.gz")
+	var b bytes.Buffer
+	half := len(content) / 2
+	for _, part := range [][]byte{content[:half], content[half:]} { // two members, as appending makes them
+		w := gzip.NewWriter(&b)
+		_, err := w.Write(part)
+		if err = errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := vfs.Open(vfs.OS, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+func TestGzip(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	content := make([]byte, 1<<20)
+	for i := range content {
+		content[i] = byte('a' + rng.IntN(8))
+	}
+	z, err := tail.OpenGzip(gzipped(t, content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := z.Measure(); err != nil || n != int64(len(content)) {
+		t.Fatalf("Measure: %d, %v, want %d", n, err, len(content))
+	}
+	if fi, err := z.Stat(); err != nil || fi.Size() != int64(len(content)) {
+		t.Errorf("Stat: %v, %v", fi.Size(), err)
+	}
+	buf := make([]byte, 400_000)
+	for range 60 {
+		off := rng.Int64N(int64(len(content)) + 100)
+		b := buf[:rng.IntN(len(buf))]
+		n, err := z.ReadAt(b, off)
+		want := content[min(off, int64(len(content))):]
+		want = want[:min(len(want), len(b))]
+		if !bytes.Equal(b[:n], want) || (err == nil) != (n == len(b)) {
+			t.Fatalf("ReadAt(%d bytes, %d): %d, %v, want %d of them", len(b), off, n, err, len(want))
+		}
+	}
+}
+
+// A compressed file that is still being written is not taken for a whole one.
+func TestGzipCutShort(t *testing.T) {
+	f := gzipped(t, bytes.Repeat([]byte("some text\n"), 1000))
+	fi, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size := range fi.Size() {
+		if err := os.Truncate(f.Name(), fi.Size()-1-size); err != nil {
+			t.Fatal(err)
+		}
+		z, err := tail.OpenGzip(f)
+		if err == nil {
+			_, err = z.Measure()
+		}
+		// What ends behind the first of its members is whole.
+		if err == nil && size < 8 {
+			t.Fatalf("%d bytes are missing, and no error", size+1)
+		}
+	}
+}
+
+func TestPath(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a/x.log", "a/b/x.log", "a/b/c/x.log", "d1/y.log", "d2/y.log", "d2/z.txt", "e/d1/y.log"} {
+		if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(filepath.Join(dir, "a"), filepath.Join(dir, "a", "loop")); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		pattern string
+		want    string // directories
+		yes, no []string
+	}{
+		{"a/*.log", "a", []string{"a/x.log"}, []string{"a/b/x.log", "b/x.log", "ax/x.log"}},
+		{"d?/*.log", "d1 d2", []string{"d1/y.log"}, []string{"d1/z.txt", "e/d1/y.log"}},
+		{"a/**/*.log", "a a/b a/b/c", []string{"a/x.log", "a/b/c/x.log"}, []string{"d1/x.log"}},
+		{"**/d1/*", "d1 e/d1", []string{"d1/y.log", "e/d1/y.log"}, []string{"d2/y.log"}},
+		{"{a,e}/*/y.log", "a/b a/loop e/d1", []string{"e/d1/y.log"}, []string{"e/y.log"}},
+		{"*/d1/y.log", "e/d1", nil, []string{"d1/y.log"}},
+		{"none/*/x", "", nil, nil},
+	} {
+		p, err := tail.ParsePath(filepath.Join(dir, filepath.FromSlash(tt.pattern)))
+		if err != nil {
+			t.Errorf("%s: %v", tt.pattern, err)
+			continue
+		}
+		var got []string
+		p.Walk(vfs.OS, func(d string) {
+			rel, err := filepath.Rel(dir, d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, filepath.ToSlash(rel))
+		}, func(string) {}, func(d string, err error) {
+			if !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("%s: %s: %v", tt.pattern, d, err)
+			}
+		})
+		slices.Sort(got)
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%s: directories %v, want %s", tt.pattern, got, tt.want)
+		}
+		for _, name := range tt.yes {
+			if !p.Match(filepath.Join(dir, name)) {
+				t.Errorf("%s does not match %s", tt.pattern, name)
+			}
+		}
+		for _, name := range tt.no {
+			if p.Match(filepath.Join(dir, name)) {
+				t.Errorf("%s matches %s", tt.pattern, name)
+			}
+		}
+	}
+}
+
+func FuzzParsePath(f *testing.F) {
+	f.Add("/var/**/[a-z]x/*.log", "/var/a/bx/c.log")
+	f.Add("*", "/")
+	f.Fuzz(func(_ *testing.T, pattern, path string) {
+		if p, err := tail.ParsePath(pattern); err == nil {
+			p.Match(path)
+		}
+	})
+}
+
+func FuzzGzip(f *testing.F) {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write([]byte("some text"))
+	_ = w.Close()
+	f.Add(b.Bytes(), int64(3))
+	path := filepath.Join(f.TempDir(), "a.gz")
+	f.Fuzz(func(t *testing.T, data []byte, off int64) {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		file, err := vfs.Open(vfs.OS, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		z, err := tail.OpenGzip(file)
+		if err != nil {
+			return
+		}
+		size, err := z.Measure()
+		if err != nil {
+			return
+		}
+		buf := make([]byte, 100)
+		if n, err := z.ReadAt(buf, min(max(off, 0), 1<<20)); err == nil && n < len(buf) || int64(n) > size {
+			t.Errorf("%d bytes of %d without an error", n, size)
+		}
+	})
 }

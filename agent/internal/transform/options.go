@@ -2,153 +2,97 @@ package transform
 
 import (
 	"bytes"
-	"regexp"
 	"time"
+	"unicode/utf8"
+
+	"github.com/streamkit/streamkit/agent/internal/jsontext"
 )
 
-func chomp(rec []byte) []byte { return bytes.TrimSuffix(rec, []byte("\n")) }
-
-// SingleLine joins the lines of a record.
+// SingleLine joins the lines of a record with nothing between them.
 type SingleLine struct {
 	NoTrim        bool // keep blanks at both ends of each line
 	EscapeNewLine bool // put \\n between lines: two backslashes, as the official agent does
 }
 
+// Name implements [Option].
+func (SingleLine) Name() string { return "SINGLELINE" }
+
 // Append implements [Option].
-func (o SingleLine) Append(dst, rec []byte) ([]byte, Result) {
+func (o SingleLine) Append(dst, rec []byte, _ *Record) ([]byte, Result) {
 	rec = bytes.TrimRight(rec, "\n") // empty lines at the end do not count
-	for first := true; ; first = false {
-		line, rest, more := bytes.Cut(rec, []byte("\n"))
-		if !first && o.EscapeNewLine {
-			dst = append(dst, `\\n`...)
+	start := len(dst)
+	for {
+		end := bytes.IndexByte(rec, '\n')
+		line := rec
+		if end >= 0 {
+			line = rec[:end]
 		}
 		if !o.NoTrim {
-			line = bytes.TrimFunc(line, func(r rune) bool { return r <= ' ' })
+			line = trim(line)
 		}
 		dst = append(dst, line...)
-		if !more {
-			return append(dst, '\n'), Converted
+		if end < 0 {
+			break
 		}
-		rec = rest
-	}
-}
-
-// CSVToJSON makes an object of the columns of a line. There is no quoting.
-type CSVToJSON struct {
-	Fields    []string
-	Delimiter string // a regular expression
-	Pretty    bool
-
-	names [][]byte
-	re    *regexp.Regexp // nil: sep
-	sep   []byte
-}
-
-// Init compiles the option.
-func (o *CSVToJSON) Init() (err error) {
-	for _, f := range o.Fields {
-		o.names = append(o.names, []byte(f))
-	}
-	if regexp.QuoteMeta(o.Delimiter) == o.Delimiter && o.Delimiter != "" {
-		o.sep = []byte(o.Delimiter)
-		return nil
-	}
-	o.re, err = regexp.Compile(o.Delimiter)
-	return err
-}
-
-// Append implements [Option].
-func (o *CSVToJSON) Append(dst, rec []byte) ([]byte, Result) {
-	rec = chomp(rec)
-	more := true // columns to come; an empty line has one, which is empty
-	if _, _, found := o.next(rec); found {
-		// Empty columns at the end are as good as missing.
-		rec = o.trimEmpty(rec)
-		more = len(rec) > 0
-	}
-	obj := object{dst: dst, pretty: o.Pretty}
-	rest := rec
-	for _, name := range o.names {
-		if !more {
-			obj.field(name, nil)
-			continue
-		}
-		start, end, found := o.next(rest)
-		if !found {
-			obj.field(name, nonNil(rest))
-			more = false
-			continue
-		}
-		obj.field(name, nonNil(rest[:start]))
-		rest = rest[end:]
-	}
-	return obj.end(), Converted
-}
-
-func nonNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
-}
-
-// next returns where the next delimiter is. One that matches nothing splits behind
-// each character.
-func (o *CSVToJSON) next(b []byte) (start, end int, found bool) {
-	if o.re == nil {
-		i := bytes.Index(b, o.sep)
-		return i, i + len(o.sep), i >= 0
-	}
-	for _, loc := range o.re.FindAllIndex(b, 2) {
-		if loc[1] > 0 && loc[0] < len(b) {
-			return loc[0], loc[1], true
+		if rec = rec[end+1:]; o.EscapeNewLine {
+			dst = append(dst, `\\n`...)
 		}
 	}
-	return 0, 0, false
+	if !utf8.Valid(dst[start:]) {
+		dst = append(dst[:start], replaceEach(dst[start:])...)
+	}
+	return append(dst, '\n'), Converted
 }
 
-// trimEmpty cuts the delimiters at the end.
-func (o *CSVToJSON) trimEmpty(b []byte) []byte {
-	if o.re == nil {
-		for bytes.HasSuffix(b, o.sep) {
-			b = b[:len(b)-len(o.sep)]
-		}
-		return b
+// trim cuts what is not above a blank from both ends.
+func trim(line []byte) []byte {
+	for len(line) > 0 && line[0] <= ' ' {
+		line = line[1:]
 	}
-	// The end of the last column that is not empty.
-	last, pos := 0, 0
-	for {
-		start, end, found := o.next(b[pos:])
-		if !found {
-			if pos < len(b) {
-				last = len(b)
-			}
-			return b[:last]
-		}
-		if start > 0 {
-			last = pos + start
-		}
-		pos += end
+	for len(line) > 0 && line[len(line)-1] <= ' ' {
+		line = line[:len(line)-1]
 	}
+	return line
 }
+
+// replaceEach returns b with U+FFFD for each byte that is no UTF-8.
+func replaceEach(b []byte) []byte { return []byte(string([]rune(string(b)))) }
 
 // AddMetadata makes an object of a line and what the configuration adds to it.
 type AddMetadata struct {
 	Metadata  []byte // JSON text
 	Timestamp bool   // add the time of reading
+	Pretty    bool
 }
 
+// Name implements [Option].
+func (AddMetadata) Name() string { return "ADDMETADATA" }
+
 // Append implements [Option].
-func (o AddMetadata) Append(dst, rec []byte) ([]byte, Result) {
-	obj := object{dst: dst}
+func (o AddMetadata) Append(dst, rec []byte, from *Record) ([]byte, Result) {
+	e := jsontext.Encoder{Dst: dst, Pretty: o.Pretty}
 	if o.Timestamp {
-		obj.key([]byte("ts"))
-		obj.dst = append(obj.dst, '"')
-		obj.dst = time.Now().UTC().AppendFormat(obj.dst, "2006-01-02T15:04:05.000Z")
-		obj.dst = append(obj.dst, '"')
+		e.Key([]byte("ts"))
+		e.Dst = append(e.Dst, '"')
+		e.Dst = time.Now().UTC().AppendFormat(e.Dst, "2006-01-02T15:04:05.000Z")
+		e.Dst = append(e.Dst, '"')
 	}
-	obj.key([]byte("metadata"))
-	obj.dst = append(obj.dst, o.Metadata...)
-	obj.field([]byte("data"), nonNil(chomp(rec)))
-	return obj.end(), Converted
+	e.Key([]byte("metadata"))
+	e.Dst, from.text = jsontext.AppendValue(e.Dst, o.Metadata, o.Pretty, 1, from.text)
+	e.Text([]byte("data"), nonNil(chomp(rec)))
+	return e.End(), Converted
+}
+
+// AddBrackets puts a record with its newline into braces. No newline follows them,
+// as in the official agent.
+type AddBrackets struct{}
+
+// Name implements [Option].
+func (AddBrackets) Name() string { return "ADDBRACKETS" }
+
+// Append implements [Option].
+func (AddBrackets) Append(dst, rec []byte, _ *Record) ([]byte, Result) {
+	dst = append(dst, '{')
+	dst = append(dst, rec...)
+	return append(dst, '}'), Converted
 }

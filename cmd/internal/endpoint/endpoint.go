@@ -20,14 +20,18 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/ec2rolecreds"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/firehose"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 
 	"github.com/streamkit/streamkit/internal/sdkhttp"
@@ -55,6 +59,20 @@ type Options struct {
 
 	AccessKeyID     string
 	SecretAccessKey string // with AccessKeyID
+
+	// Role is assumed on top of the other credentials; nil: none.
+	Role *Role
+
+	// Transport wraps what carries the requests of all clients; nil leaves it.
+	Transport func(http.RoundTripper) http.RoundTripper
+}
+
+// A Role is assumed with the Security Token Service.
+type Role struct {
+	ARN         string
+	ExternalID  string // empty: none
+	SessionName string
+	Endpoint    string // of the service; empty: the SDK's choice
 }
 
 // Where names the service that a client speaks to.
@@ -120,8 +138,27 @@ func Load(ctx context.Context, opts Options) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if r := opts.Role; r != nil {
+		client := sts.NewFromConfig(cfg, func(o *sts.Options) {
+			if r.Endpoint != "" {
+				o.BaseEndpoint = aws.String(r.Endpoint)
+			}
+			if o.Region == "" {
+				o.Region = DefaultRegion
+			}
+		})
+		cfg.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(client, r.ARN, func(o *stscreds.AssumeRoleOptions) {
+			o.RoleSessionName, o.Duration = r.SessionName, time.Hour
+			if r.ExternalID != "" {
+				o.ExternalID = aws.String(r.ExternalID)
+			}
+		}))
+	}
 	c := &Config{opts: opts, aws: cfg}
 	c.http = c.httpClient()
+	if opts.Transport != nil {
+		c.http = &http.Client{Transport: opts.Transport(c.http.Transport)}
+	}
 	return c, nil
 }
 
@@ -155,6 +192,31 @@ func (c *Config) Kinesis() (*kinesis.Client, Where, error) {
 		}
 	}
 	return kinesis.NewFromConfig(c.aws, set), w, nil
+}
+
+// Firehose returns a client for Amazon Data Firehose, and where it leads. Its
+// endpoint is not that of Options: a server of Kinesis does not speak Firehose.
+// Empty, it is looked for as the others are, under AWS_ENDPOINT_URL_FIREHOSE and
+// so on.
+func (c *Config) Firehose(url string) (*firehose.Client, Where, error) {
+	if url != "" {
+		if err := check(url); err != nil {
+			return nil, Where{}, err
+		}
+	}
+	other := *c
+	other.opts.Endpoint = url
+	w, creds, err := other.resolve(firehose.NewFromConfig(c.aws).Options().BaseEndpoint)
+	if err != nil {
+		return nil, w, err
+	}
+	set := func(o *firehose.Options) {
+		o.Region, o.Credentials, o.HTTPClient = w.Region, creds, c.http
+		if w.URL != "" {
+			o.BaseEndpoint = aws.String(w.URL)
+		}
+	}
+	return firehose.NewFromConfig(c.aws, set), w, nil
 }
 
 // DynamoDB returns a client for DynamoDB, and where it leads.

@@ -8,8 +8,10 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -26,7 +28,10 @@ type Line struct {
 	Shard, Sequence string
 	Sub             int64
 	Key, Data       string
+	At              int64 // when it was written, in nanoseconds since 1970
 }
+
+var modes = map[string]consumer.Mode{"auto": consumer.ModeAuto, "kcl2": consumer.ModeKCL2, "kcl3": consumer.ModeKCL3, "native": consumer.ModeNative}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -44,7 +49,13 @@ func run(ctx context.Context) error {
 	id := flag.String("id", "", "worker id")
 	out := flag.String("out", "", "file that lines are appended to")
 	failover := flag.Duration("failover", 10*time.Second, "Config.FailoverTime")
+	modeName := flag.String("mode", "auto", "Config.Mode")
+	peer := flag.String("peer", "", "Config.PeerAddr")
 	flag.Parse()
+	mode, ok := modes[*modeName]
+	if !ok {
+		return fmt.Errorf("mode %q is unknown: use one of %v", *modeName, slices.Sorted(maps.Keys(modes)))
+	}
 
 	f, err := os.OpenFile(*out, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
@@ -64,6 +75,8 @@ func run(ctx context.Context) error {
 	c, err := consumer.New(client, leases, *app, *stream, newProcessor, consumer.Config{
 		WorkerID:     *id,
 		FailoverTime: *failover,
+		Mode:         mode,
+		PeerAddr:     *peer,
 		Logger:       slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {
@@ -79,9 +92,10 @@ type processor struct{ f *os.File }
 // not mix.
 func (p *processor) ProcessRecords(_ context.Context, b *consumer.Batch) error {
 	var lines []byte
+	at := time.Now().UnixNano()
 	for i := range b.Records {
 		r := &b.Records[i]
-		line, err := json.Marshal(Line{b.Shard.ID, r.SequenceNumber, r.SubSequenceNumber, r.PartitionKey, string(r.Data)})
+		line, err := json.Marshal(Line{b.Shard.ID, r.SequenceNumber, r.SubSequenceNumber, r.PartitionKey, string(r.Data), at})
 		if err != nil {
 			return err
 		}

@@ -10,7 +10,20 @@ import (
 )
 
 // smoke are the scenarios of the short form.
-var smoke = []string{"kpl-short", "kcl2-polling-short", "kcl3-fanout-short"}
+var smoke = []string{"kpl-short", "kcl2-polling-short", "kcl3-fanout-short", "inside-kcl2"}
+
+// long are the scenarios that only the long form has: what they show beyond
+// others takes minutes, and all others together are to take no more than a quarter of
+// an hour on two cores.
+var long = []string{
+	"kcl3-worker-row", "sdk2-json", "fleet-kcl2", "inside-kcl2", "kcl2-fanout", "kcl3-polling", "kcl3-fanout-plain", "pair-kcl2", "pair-kcl3", "pair-kcl3-live",
+	"fleet-kcl1", "fleet-kcl3-back", "fleet-kcl34", "fleet-kcl30", "inside-kcl3", "producer-kcl3",
+	"upgrade-kcl2-kcl3", "upgrade-one-table", "tables-local", "fleet-kcl2-local", "fleet-kcl3-local",
+}
+
+// more are the scenarios that need what else Maven brings: older versions, and
+// DynamoDB Local.
+var more = []string{"fleet-kcl34", "fleet-kcl30", "upgrade-one-table", "tables-local", "fleet-kcl2-local", "fleet-kcl3-local"}
 
 // javaRows are the scenarios of the clients in Java, which start servers of their
 // own and change streams by themselves.
@@ -20,11 +33,19 @@ func javaRows() []Row {
 		short := strings.HasSuffix(s.Name, "-short")
 		inSmoke := slices.Contains(smoke, s.Name)
 		limit := 10 * time.Minute
+		inLong := slices.Contains(long, s.Name)
+		if inLong {
+			limit = 15 * time.Minute
+		}
 		if short {
 			limit = 3 * time.Minute
 		}
+		fetch := []string{"java"}
+		if slices.Contains(more, s.Name) {
+			fetch = []string{"java-more"}
+		}
 		out = append(out, Row{
-			Name: s.Name, Needs: []string{"java"}, Fetch: []string{"java"}, Alone: true, Smoke: inSmoke, Short: short,
+			Name: s.Name, Needs: []string{"java"}, Fetch: fetch, Alone: true, Smoke: inSmoke, Short: short, Long: inLong,
 			Command: []string{"sh", "-c", playScenario, s.Name},
 			Env: []string{
 				"WORK={work}",

@@ -24,7 +24,8 @@ type Row struct {
 	// After tries what the program has left behind, once it has ended well.
 	After []Step
 	Smoke bool          // belongs to the short form
-	Short bool          // is left out of the long form, which has a longer row
+	Short bool          // is left out of the common form, which has a longer row
+	Long  bool          // belongs to the long form alone
 	Limit time.Duration // for the program; 0 is a minute
 }
 

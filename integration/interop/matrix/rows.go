@@ -24,6 +24,10 @@ var fetches = []Fetch{
 		Name: "java", Inputs: []string{"integration/interop/java"},
 		Steps: [][]string{{"mvn", "--batch-mode", "--quiet", "-f", "integration/interop/java/pom.xml", "package"}},
 	},
+	{
+		Name: "java-more", Inputs: []string{"integration/interop/java"},
+		Steps: [][]string{{"mvn", "--batch-mode", "--quiet", "-P", "more", "-f", "integration/interop/java/pom.xml", "package"}},
+	},
 	venv("boto3"),
 	venv("awscli"),
 	{
@@ -86,13 +90,18 @@ var rows = []Row{
 	{
 		Name: "awscli2", Needs: []string{"python", "awscli2"},
 		Command: []string{"python3", "integration/interop/python/cli.py"}, Env: []string{"AWS=/usr/bin/aws"},
-		Shards: 2, Records: 20, Limit: 5 * time.Minute, After: []Step{readBack},
+		Shards: 2, Records: 20, Long: true, Limit: 5 * time.Minute, After: []Step{readBack},
 	},
 	{
 		Name: "kclpy", Needs: []string{"python"}, Fetch: []string{"boto3", "kclpy", "streamctl"},
 		Command: []string{"{work}/boto3/bin/python", "integration/interop/python/kclpy.py"},
 		Env:     []string{"KCLPY={work}/kclpy", "STREAMCTL={work}/streamctl"},
 		Shards:  2, Limit: 2 * time.Minute,
+	},
+	{
+		Name: "kcljs", Needs: []string{"node"}, Fetch: []string{"node", "streamctl"},
+		Command: node("kcl.mjs"), Env: []string{"STREAMCTL={work}/streamctl"},
+		Shards: 2, Limit: 2 * time.Minute,
 	},
 	{
 		Name: "boto2", Needs: []string{"boto2"},
@@ -127,6 +136,10 @@ func node(program string) []string {
 
 // absent is what the package managers of a machine with Debian 12 said.
 var absent = []Absent{
+	{
+		Client: "Apache Flink's source (flink-connector-aws-kinesis-streams)", Tried: "mvn dependency:get -Dartifact=org.apache.flink:flink-connector-aws-kinesis-streams:5.0.0-1.20, and 5.1.0-1.20, 6.0.0-2.0; flink-connector-kinesis:5.0.0-1.20, 4.3.0-1.18, 1.15.4", Date: "2026-11-27",
+		Error: "Could not find artifact org.apache.flink:flink-connector-aws-kinesis-streams:jar:5.0.0-1.20 in central", Cover: "flink",
+	},
 	{
 		Client: "fluent-bit", Tried: "apt-get install fluent-bit", Date: "2026-11-26",
 		Error: "E: Unable to locate package fluent-bit", Cover: "fluent-bit",

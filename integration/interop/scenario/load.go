@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"github.com/streamkit/streamkit/producer"
 )
 
 // A load puts records of several keys. Of each key a record is put once the one
@@ -18,6 +21,25 @@ type load struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 	put  []atomic.Int64 // how many of each key are stored
+
+	mu     sync.Mutex // guards failed
+	failed error
+}
+
+// fail notes why the load is not what it should be.
+func (l *load) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		l.failed = err
+	}
+}
+
+// err is what fail has noted.
+func (l *load) err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
 }
 
 // payload is what record n of a key holds.
@@ -69,6 +91,41 @@ func (p *play) startLoad(ctx context.Context, stream string, keys int, pause tim
 		})
 	}
 	return l
+}
+
+// startProducer is like startLoad with the producer of this module, which packs
+// records together and puts those of a key in their order, however many of them
+// are under way.
+func (p *play) startProducer(ctx context.Context, stream string, keys int, pause time.Duration) (*load, error) {
+	pr, err := producer.New(p.kinesis(), stream, producer.Config{RecordTTL: 2 * time.Minute, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil, err
+	}
+	loading, cancel := context.WithCancel(ctx)
+	l := &load{stop: cancel, put: make([]atomic.Int64, keys)}
+	var under sync.WaitGroup
+	for k := range keys {
+		under.Go(func() {
+			for n := int64(0); sleep(loading, pause) == nil; n++ {
+				err := pr.Put(ctx, producer.UserRecord{PartitionKey: keyName(k), Data: payload(k, n)}, func(r producer.Result) {
+					if l.put[k].Add(1); r.Err != nil {
+						l.fail(fmt.Errorf("record %d of %s was not stored: %w", n, keyName(k), r.Err))
+					}
+				})
+				if err != nil {
+					l.fail(err)
+					return
+				}
+			}
+		})
+	}
+	l.wg.Go(func() {
+		under.Wait()
+		if err := pr.Close(ctx); err != nil {
+			l.fail(err)
+		}
+	})
+	return l, nil
 }
 
 // end stops the load, and returns how many records are stored.

@@ -156,8 +156,8 @@ func (p *play) settled(ctx context.Context, reader *process, saw string) (map[st
 		if time.Since(since) > quiet && last > 0 || time.Since(since) > 2*time.Minute {
 			got := make(map[string]bool)
 			for _, e := range events {
-				if data, err := base64.StdEncoding.DecodeString(e.Data); err == nil && e.Event == "record" {
-					got[string(data)] = true
+				if e.Event == "record" {
+					got[string(e.Data)] = true
 				}
 			}
 			return got, nil

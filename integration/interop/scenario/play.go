@@ -40,6 +40,10 @@ type play struct {
 	client  *http.Client
 	started []*process
 	marked  []string // leases that mark has changed
+
+	unsigned         bool     // requests to streamd need no signature
+	elsewhere        string   // address of another server that has the tables; empty: this one has
+	elsewhereProgram *process // valid then
 }
 
 // The key that programs sign with.
@@ -57,15 +61,17 @@ func (p *play) serve(ctx context.Context, flags ...string) error {
 	if p.admin, err = freeAddr(ctx); err != nil {
 		return err
 	}
+	p.flags = append([]string{"--listen", p.addr, "--admin", p.admin, "--data", filepath.Join(p.dir, "data")}, flags...)
+	if p.unsigned {
+		p.client = producer.HTTPClient()
+		return p.restart(ctx)
+	}
 	keys := filepath.Join(p.dir, "keys.yaml")
 	if err := os.WriteFile(keys, fmt.Appendf(nil, "keys:\n  - id: %s\n    secret: %s\n", accessKey, secretKey), 0o600); err != nil {
 		return err
 	}
 	// Each signature is verified.
-	p.flags = append([]string{
-		"--listen", p.addr, "--admin", p.admin, "--data", filepath.Join(p.dir, "data"),
-		"--auth", "verify", "--auth-keys", keys,
-	}, flags...)
+	p.flags = append(p.flags, "--auth", "verify", "--auth-keys", keys)
 	if p.set.Capture {
 		p.flags = append(p.flags, "--capture", filepath.Join(p.dir, "requests.ndjson"))
 	}
@@ -116,10 +122,36 @@ func (p *play) config() aws.Config {
 
 func (p *play) kinesis() *kinesis.Client { return kinesis.NewFromConfig(p.config()) }
 
-func (p *play) dynamodb() *dynamodb.Client { return dynamodb.NewFromConfig(p.config()) }
+// dynamodb is a client of the tables: the server's, or those of another.
+func (p *play) dynamodb() *dynamodb.Client {
+	return dynamodb.NewFromConfig(p.config(), func(o *dynamodb.Options) { o.BaseEndpoint = aws.String(p.tables("http")) })
+}
 
-// java starts a program in Java; env is NAME=value. Its checks go to the report.
+// tables is where tables are, by scheme unless another server has them.
+func (p *play) tables(scheme string) string {
+	if p.elsewhere != "" {
+		return p.elsewhere
+	}
+	return scheme + "://" + p.addr
+}
+
+// endpoints is what programs must know of the server.
+func (p *play) endpoints() []string {
+	return []string{
+		"STREAMD_KINESIS=https://" + p.addr, "STREAMD_DYNAMODB=" + p.tables("https"), "STREAMD_PLAIN=http://" + p.addr,
+		"TABLES_PLAIN=" + p.tables("http"), "STREAMD_CA=" + p.ca,
+		"AWS_ACCESS_KEY_ID=" + accessKey, "AWS_SECRET_ACCESS_KEY=" + secretKey, "AWS_REGION=us-east-1",
+	}
+}
+
+// java starts a program of ours in Java; env is NAME=value. Its checks go to the
+// report.
 func (p *play) java(ctx context.Context, module, class string, env ...string) (*process, error) {
+	return p.javaArgs(ctx, module, "interop."+class, nil, env...)
+}
+
+// javaArgs starts any program in Java.
+func (p *play) javaArgs(ctx context.Context, module, class string, args []string, env ...string) (*process, error) {
 	path, err := os.ReadFile(filepath.Join(p.set.Java, "target", module+".cp"))
 	if err != nil {
 		return nil, fmt.Errorf("%w; build the programs with: mvn -f %s package", err, p.set.Java)
@@ -136,12 +168,12 @@ func (p *play) java(ctx context.Context, module, class string, env ...string) (*
 	cmd := exec.CommandContext(ctx, "java", "-Djava.io.tmpdir="+p.tmp(), "-Xmx"+heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.defaultLogLevel=info",
 		"-Daws.java.v1.disableDeprecationAnnouncement=true",
-		"-cp", jar+string(os.PathListSeparator)+strings.TrimSpace(string(path)), "interop."+class)
-	cmd.Env = append(os.Environ(),
-		"STREAMD_KINESIS=https://"+p.addr, "STREAMD_DYNAMODB=https://"+p.addr, "STREAMD_PLAIN=http://"+p.addr,
-		"STREAMD_CA="+p.ca, "AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey, "AWS_REGION=us-east-1")
+		"-Dsqlite4java.library.path="+filepath.Join(p.set.Java, "target", "native"),
+		"-cp", jar+string(os.PathListSeparator)+strings.TrimSpace(string(path)), class)
+	cmd.Args = append(cmd.Args, args...)
+	cmd.Env = append(os.Environ(), p.endpoints()...)
 	cmd.Env = append(cmd.Env, env...)
-	return p.start(ctx, module+"-"+strings.ToLower(class), cmd)
+	return p.start(ctx, module+"-"+strings.ToLower(class[strings.LastIndexByte(class, '.')+1:]), cmd)
 }
 
 // A process is a program that was started.

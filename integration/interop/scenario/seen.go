@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"slices"
 
@@ -12,14 +11,14 @@ import (
 
 // event is a line of what the processors of a consumer saw.
 type event struct {
-	Event  string `json:"event"` // begin, record, ended, lost or requested
-	MS     int64  `json:"ms"`
+	Event  string `json:"event"` // begin, record, ended, lost, requested or halted
+	Micros int64  `json:"us"`    // since 1970
 	Worker string `json:"worker"`
 	Shard  string `json:"shard"`
-	Key    string `json:"key"`
-	Seq    string `json:"seq"`
-	Sub    int64  `json:"sub"`
-	Data   string `json:"data"`
+	Key    string `json:"key,omitempty"`
+	Seq    string `json:"seq,omitempty"`
+	Sub    int64  `json:"sub,omitempty"`
+	Data   []byte `json:"data,omitempty"`
 }
 
 // seen is what came out of a run.
@@ -37,15 +36,11 @@ func follow(events []event) (*seen, error) {
 		if e.Event != "record" {
 			continue
 		}
-		data, err := base64.StdEncoding.DecodeString(e.Data)
+		key, n, err := numbers(e.Data)
 		if err != nil {
 			return s, err
 		}
-		key, n, err := numbers(data)
-		if err != nil {
-			return s, err
-		}
-		if e.Key != keyName(key) || !bytes.Equal(data, payload(key, n)) {
+		if e.Key != keyName(key) || !bytes.Equal(e.Data, payload(key, n)) {
 			return s, fmt.Errorf("event %d: record %d of %s is not as it was put", i, n, e.Key)
 		}
 		switch {

@@ -33,7 +33,8 @@ type Scenario struct {
 
 // All returns the scenarios in the order in which they are best run.
 func All() []Scenario {
-	return slices.Concat(kplScenarios, kclScenarios, sdkScenarios, pairScenarios)
+	return slices.Concat(kplScenarios, kclScenarios, sdkScenarios, pairScenarios,
+		producerScenarios, fleetScenarios, upgradeScenarios, localScenarios)
 }
 
 // Find returns the scenario of that name.

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // An Answer is what a server said to a request, in a form in which the answers
@@ -179,7 +180,7 @@ func (s Server) play(ctx context.Context, r Request) (Answer, error) {
 	return Answer{}, fmt.Errorf("no end after %d pages", maxPages)
 }
 
-// settle waits until a table has been made, changed or removed.
+// settle waits until a table and its indexes have been made, changed or removed.
 func (s Server) settle(ctx context.Context, body string) error {
 	var in struct{ TableName string }
 	if err := json.Unmarshal([]byte(body), &in); err != nil {
@@ -191,11 +192,26 @@ func (s Server) settle(ctx context.Context, body string) error {
 			return err
 		}
 		t, there := m["Table"].(map[string]any)
-		if !there || t["TableStatus"] == "ACTIVE" {
+		if !there || active(t) {
 			return nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return fmt.Errorf("table %s does not become active", in.TableName)
+}
+
+// active reports whether a table and all its indexes are ready.
+func active(table map[string]any) bool {
+	indexes, _ := table["GlobalSecondaryIndexes"].([]any)
+	return table["TableStatus"] == "ACTIVE" && !slices.ContainsFunc(indexes, func(x any) bool {
+		index, _ := x.(map[string]any)
+		status, said := index["IndexStatus"]
+		return said && status != "ACTIVE"
+	})
 }
 
 // join adds a page to those before it.

@@ -100,6 +100,28 @@ func TestCompareSeesChanges(t *testing.T) {
 	}
 }
 
+// TestDynamoDBLocal has decisions about a server whose answers are not recorded
+// explain what they name, and no more.
+func TestDynamoDBLocal(t *testing.T) {
+	const ours = `{"Table":{"BillingMode":"PROVISIONED","TableArn":"*","TableId":"*","TableName":"app"}}`
+	for name, c := range map[string]struct {
+		op, ours, theirs string
+		want             string
+	}{
+		"no id":           {"DescribeTable", ours, `{"Table":{"BillingMode":"PROVISIONED","TableArn":"*","TableName":"app"}}`, "descriptions"},
+		"more than that":  {"DescribeTable", ours, `{"Table":{"BillingMode":"PAY_PER_REQUEST","TableArn":"*","TableName":"app"}}`, ""},
+		"limits":          {"UpdateTable", ours, `{"Table":{"BillingMode":"PROVISIONED","OnDemandThroughput":{"MaxReadRequestUnits":-1,"MaxWriteRequestUnits":-1},"TableArn":"*","TableName":"app"}}`, "descriptions"},
+		"limits that are": {"UpdateTable", ours, `{"Table":{"BillingMode":"PROVISIONED","OnDemandThroughput":{"MaxReadRequestUnits":5,"MaxWriteRequestUnits":-1},"TableArn":"*","TableName":"app"}}`, ""},
+		"an item":         {"GetItem", `{"Item":{"TableId":"*","a":1}}`, `{"Item":{"a":1}}`, ""},
+	} {
+		list := []tables.Request{{Op: c.op, Body: "{}"}}
+		found := tables.Compare("dynamodb-local", list, []tables.Answer{{Status: 200, Body: []byte(c.ours)}}, []tables.Answer{{Status: 200, Body: []byte(c.theirs)}})
+		if len(found) != 1 || found[0].Decision != c.want {
+			t.Errorf("%s: found %v, want %q", name, found, c.want)
+		}
+	}
+}
+
 // TestCorpusIsWide counts what the corpora ask for: all operations, and enough
 // right and wrong requests.
 func TestCorpusIsWide(t *testing.T) {

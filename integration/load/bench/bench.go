@@ -113,6 +113,9 @@ func (cfg Config) measure(ctx context.Context, load gen.Load, what Server) (r ge
 	env.Engine = func(ctx context.Context, args ...string) (gen.Result, error) {
 		return engine(ctx, filepath.Join(cfg.Bin, "enginebench"), append(args, "-dir", dir)...)
 	}
+	env.Agent = func(ctx context.Context, args ...string) (gen.Result, error) {
+		return engine(ctx, filepath.Join(cfg.Bin, "agentbench"), append(args, "-dir", dir)...)
+	}
 	env.Start = func(ctx context.Context, args ...string) (*gen.Server, error) {
 		if cfg.Endpoint != "" && !what.Null {
 			return &gen.Server{Endpoint: cfg.Endpoint, Launch: time.Now(), Stop: func(bool) error { return nil }}, nil
@@ -143,7 +146,7 @@ func (cfg Config) command(what Server, dir string, more []string) (name string, 
 // Build compiles the servers into dir, from the module that root is in.
 func Build(ctx context.Context, root, dir string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator),
-		"./cmd/streamd", "./integration/load/cmd/nullserver", "./streamd/internal/cmd/enginebench")
+		"./cmd/streamd", "./integration/load/cmd/nullserver", "./integration/load/cmd/agentbench", "./streamd/internal/cmd/enginebench")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -174,6 +174,7 @@ func TestRun(t *testing.T) {
 		},
 		{Name: "recovery", Load: gen.Recovery{Records: 500}, Server: durable},
 		{Name: "checkpoint", Load: gen.Checkpoints{Bytes: 100_000, Size: 20}, Server: durable},
+		{Name: "agent", Load: gen.Agent{Files: 3, Bytes: 30_000, Format: "combined"}, Server: memory},
 		{Name: "badlimit", Load: gen.Idle{}, Server: memory, Limits: []bench.Limit{{Name: "x", Load: failing{errors.New("broken")}}}},
 		{Name: "none", Load: failing{gen.ErrNotServed}, Server: memory, Cap: null},
 		{Name: "bad", Load: failing{errors.New("broken")}, Server: memory},
@@ -184,7 +185,7 @@ func TestRun(t *testing.T) {
 		Progress: func(row bench.Row, _ int, what string) { steps = append(steps, row.Name+" "+what) },
 	}
 	out := bench.Run(t.Context(), cfg, rows)
-	for i, want := range []string{"met", "missed: ", "-", "-", "-", "-", "-", "-", "failed: x: broken", "not served", "failed: broken"} {
+	for i, want := range []string{"met", "missed: ", "-", "-", "-", "-", "-", "-", "-", "failed: x: broken", "not served", "failed: broken"} {
 		if got := out[i].Verdict(); got != want && !(strings.HasSuffix(want, " ") && strings.HasPrefix(got, want)) {
 			t.Errorf("%s: %s, want %s", rows[i].Name, got, want)
 		}
@@ -211,6 +212,9 @@ func TestRun(t *testing.T) {
 	}
 	if r := out[7].Ours[1]; r.Count == 0 || r.Bytes != r.Count*(20+gen.KeySize) {
 		t.Errorf("checkpoint: %+v", r)
+	}
+	if r := out[8].Ours[1]; r.Count == 0 || r.Bytes == 0 || runtime.GOOS == "linux" && r.RSS == 0 {
+		t.Errorf("agent: %+v", r)
 	}
 	if got, want := strings.Join(steps[:4], ","), "put cap,put ours,put cap,put ours"; got != want {
 		t.Errorf("measured %s, want %s", got, want)

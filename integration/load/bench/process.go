@@ -146,6 +146,9 @@ func (t *tail) String() string {
 	return string(bytes.TrimSpace(t.buf))
 }
 
+// SelfUsage returns what this process has used.
+func SelfUsage() (gen.Usage, error) { return usage(os.Getpid()) }
+
 // usage reads what a process has used from /proc. On systems without it there
 // is nothing to read, and nothing is shown.
 func usage(pid int) (gen.Usage, error) {

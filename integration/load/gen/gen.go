@@ -36,6 +36,8 @@ type Env struct {
 	// Engine runs a measurement of a part of streamd, in a process of its own
 	// that keeps its data in Dir.
 	Engine func(ctx context.Context, args ...string) (Result, error)
+	// Agent runs the agent over files in Dir, in a process of its own.
+	Agent func(ctx context.Context, args ...string) (Result, error)
 	// Dir is empty at first, and on the disk that is measured.
 	Dir string
 }

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"github.com/streamkit/streamkit/internal/aggregation"
+	"github.com/streamkit/streamkit/internal/b64"
 	"github.com/streamkit/streamkit/internal/hashkey"
 )
 
@@ -76,7 +76,7 @@ func (l ProducerFloor) call(c *conn, hashKey string) call {
 			body = append(append(body, hashKey...), "\x6cPartitionKey\x61a\xff\xff\x6aStreamName\x64load\xff"...)
 		} else {
 			body = append(body[:0], `{"Records":[{"Data":"`...)
-			body = base64.StdEncoding.AppendEncode(body, blob)
+			body = b64.AppendEncode(body, blob)
 			body = append(append(body, `","ExplicitHashKey":"`...), hashKey...)
 			body = append(body, `","PartitionKey":"a"}],"StreamName":"load"}`...)
 		}

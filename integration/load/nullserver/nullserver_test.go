@@ -77,6 +77,22 @@ func TestPuts(t *testing.T) {
 	}
 }
 
+// TestPutsOfAllSizes counts records whose names come at every place of the windows
+// in which they are looked for.
+func TestPutsOfAllSizes(t *testing.T) {
+	c, _ := serve(t, nullserver.Config{})
+	for size := 600; size < 1700; size += 3 {
+		in := &kinesis.PutRecordsInput{StreamName: aws.String("s"), Records: entries(3)}
+		for i := range in.Records {
+			in.Records[i].Data = bytes.Repeat([]byte{'d'}, size*(i+1))
+		}
+		out, err := c.PutRecords(t.Context(), in)
+		if err != nil || len(out.Records) != 3 {
+			t.Fatalf("%d bytes: %+v, %v", size, out, err)
+		}
+	}
+}
+
 // TestRoutedPuts checks that records with an explicit hash key go to its shard,
 // in both encodings, with numbers that grow.
 func TestRoutedPuts(t *testing.T) {

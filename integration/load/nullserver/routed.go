@@ -12,7 +12,7 @@ import (
 func (s *Server) shards(body []byte, e *encoded) (n int, shards []int) {
 	routed := true
 	for {
-		i := bytes.Index(body, e.countBy)
+		i := index(body, e.countBy)
 		if i < 0 {
 			break
 		}
@@ -33,6 +33,30 @@ func (s *Server) shards(body []byte, e *encoded) (n int, shards []int) {
 		return n, nil
 	}
 	return n, shards
+}
+
+// near is how far away most records end that are no aggregated ones.
+const near = 1024
+
+// index is [bytes.Index], which gives its fast way up for good when what sep
+// begins with is frequent at first, as quotes are in JSON: then the base64 of an
+// aggregated record would take longer than all else that this server does.
+func index(b, sep []byte) int {
+	for off := 0; ; {
+		window := b[off:min(off+near, len(b))]
+		if i := bytes.Index(window, sep); i >= 0 {
+			return off + i
+		}
+		if len(window) < near {
+			return -1
+		}
+		off += near - len(sep) + 1 // it may begin at the window's end
+		next := bytes.IndexByte(b[off:], sep[0])
+		if next < 0 {
+			return -1
+		}
+		off += next
+	}
 }
 
 // routed makes the answer for records of these shards.

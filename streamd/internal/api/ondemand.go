@@ -115,19 +115,27 @@ func routeOf(s *state.Stream) router {
 // hash returns the hash key of a record. i is its index in PutRecords, -1 in
 // PutRecord.
 func (r *router) hash(partitionKey, explicit *shape.String, i int) (hashkey.Key, error) {
+	k, fixed, err := r.fixed(partitionKey, explicit, i)
+	if !fixed && err == nil {
+		k = hashkey.Of(partitionKey.V)
+	}
+	return k, err
+}
+
+// fixed is hash without the work: not fixed means that of the partition key.
+func (r *router) fixed(partitionKey, explicit *shape.String, i int) (k hashkey.Key, fixed bool, err error) {
 	switch {
 	case r.s.Spreads():
 		open := r.s.Open()
 		r.next++
-		return r.s.Shards[open[r.next%uint64(len(open))]].Range.Start, nil
+		return r.s.Shards[open[r.next%uint64(len(open))]].Range.Start, true, nil
 	case !partitionKey.Set: // the strategy has changed since the input was checked
-		return hashkey.Key{}, awserr.New("ValidationException", "1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", recordPath(i, "partitionKey"))
+		return k, false, awserr.New("ValidationException", "1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null", recordPath(i, "partitionKey"))
 	case !explicit.Set:
-		return hashkey.Of(partitionKey.V), nil
+		return k, false, nil
 	}
-	k, err := hashkey.Parse(explicit.V)
-	if err != nil {
-		return k, invalidArgument("Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was %s", explicit.V)
+	if k, err = hashkey.Parse(explicit.V); err != nil {
+		return k, false, invalidArgument("Invalid ExplicitHashKey. ExplicitHashKey must be in the range: [0, 2^128-1]. Specified value was %s", explicit.V)
 	}
-	return k, nil
+	return k, true, nil
 }

@@ -3,9 +3,11 @@ package api
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"sync"
 
+	"github.com/streamkit/streamkit/internal/hashkey"
 	"github.com/streamkit/streamkit/internal/seqno"
 	"github.com/streamkit/streamkit/streamd/internal/arn"
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
@@ -198,14 +200,20 @@ func (a *API) putRecords(ctx context.Context, scope arn.Scope, in *putRecordsInp
 		return nil, invalidArgument("Records size exceeds 10 MB limit")
 	}
 	to := routeOf(s)
+	var hashes hashkey.Batch
+	in.recs = slices.Grow(in.recs, len(in.Records.Items)) // they must not move while their hash keys come
 	for i := range in.Records.Items {
 		r := &in.Records.Items[i]
-		hash, err := to.hash(&r.PartitionKey, &r.ExplicitHashKey, i)
+		hash, fixed, err := to.fixed(&r.PartitionKey, &r.ExplicitHashKey, i)
 		if err != nil {
 			return nil, err
 		}
 		in.recs = append(in.recs, store.Record{PartitionKey: r.PartitionKey.V, Data: r.Data.V, HashKey: hash})
+		if !fixed {
+			hashes.Add(r.PartitionKey.V, &in.recs[i].HashKey)
+		}
 	}
+	hashes.Flush()
 	if in.DryRun.V {
 		return nil, dryRun()
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -311,6 +312,9 @@ func (sub *subscription) read(ctx context.Context, now time.Time) (*subscribeEve
 	res, err := sub.a.engine.Read(ctx, store.ReadRequest{
 		StreamID: s.ID, Shard: sub.key.shard, From: sub.from, MaxRecords: eventCount, MaxBytes: eventBytes,
 	})
+	if errors.Is(err, store.ErrNoStream) { // deleted since it was looked up
+		return nil, streamNotFound(s.Key)
+	}
 	if err != nil {
 		return nil, readError(err, s.Key, sub.key.shard)
 	}

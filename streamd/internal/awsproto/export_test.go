@@ -6,17 +6,11 @@ var JSON11 = json11
 // CBOR11 is the codec of application/x-amz-cbor-1.1.
 var CBOR11 = cbor11
 
-// AppendBase64 adds src in base64.
-func AppendBase64(dst, src []byte) []byte { return appendBase64(dst, src) }
-
 // The messages of event streams.
 var (
 	AppendEvent   = appendEvent
 	AppendFailure = appendFailure
 )
-
-// DecodeQuanta decodes the front of base64 text over itself.
-var DecodeQuanta = decodeQuanta
 
 // TakeRoom returns a buffer for an answer, GiveRoom takes it back.
 var (

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/streamkit/streamkit/internal/b64"
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
 	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
 )
@@ -26,7 +27,7 @@ func (d *jsonDecoder) blob(f *shape.Blob) (conversion *awserr.Error, ok bool) {
 		return nil, false
 	}
 	text := d.b[start : start+n : start+n]
-	quanta := decodeQuanta(text)
+	quanta := b64.DecodeFront(text)
 	rest := text[4*quanta:]
 	if bytes.IndexByte(rest, '\\') < 0 {
 		d.i = start + n + 1
@@ -36,7 +37,7 @@ func (d *jsonDecoder) blob(f *shape.Blob) (conversion *awserr.Error, ok bool) {
 	if text, ok = d.str(); !ok {
 		return nil, false
 	}
-	return decodeBlob(f, text, decodeQuanta(text), true)
+	return decodeBlob(f, text, b64.DecodeFront(text), true)
 }
 
 // decodeBlob decodes base64 text over itself, of which so many quanta have been

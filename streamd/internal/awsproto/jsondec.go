@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
+	"github.com/streamkit/streamkit/internal/jsonlex"
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
 	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
 )
@@ -403,7 +404,7 @@ func (d *jsonDecoder) str() (s []byte, ok bool) {
 	}
 	start := d.i + 1
 	ascii := byte(0)
-	for i := start; i < len(d.b); i++ {
+	for i := start + jsonlex.Plain(d.b[start:]); i < len(d.b); i++ {
 		switch c := d.b[i]; {
 		case c == '"':
 			d.i = i + 1
@@ -440,63 +441,14 @@ func (d *jsonDecoder) escaped(start, i int) (s []byte, ok bool) {
 			w, i = w+1, i+1
 			continue
 		}
-		if i+1 == len(d.b) {
+		r, n, ok := jsonlex.Escape(d.b[i:])
+		if !ok {
 			return nil, false
 		}
-		if d.b[i+1] == 'u' {
-			r, n, ok := unicodeEscape(d.b[i:])
-			if !ok {
-				return nil, false
-			}
-			w += utf8.EncodeRune(d.b[w:w+utf8.UTFMax], r) // six bytes of text make at most three, twelve four
-			i += n
-			continue
-		}
-		at := strings.IndexByte(`"\/bfnrt`, d.b[i+1])
-		if at < 0 {
-			return nil, false
-		}
-		d.b[w] = "\"\\/\b\f\n\r\t"[at]
-		w, i = w+1, i+2
+		w += len(utf8.AppendRune(d.b[w:w:i+n], r)) // it is shorter than its escape
+		i += n
 	}
 	return nil, false
-}
-
-// unicodeEscape reads the escape that b begins with, and a second one if both
-// make a surrogate pair. n is the length of what was read.
-func unicodeEscape(b []byte) (r rune, n int, ok bool) {
-	hi, ok := hex4(b)
-	if !ok {
-		return 0, 0, false
-	}
-	switch {
-	case hi < 0xd800 || hi > 0xdfff:
-		return hi, 6, true
-	case hi < 0xdc00:
-		if lo, ok := hex4(b[6:]); ok && lo >= 0xdc00 && lo <= 0xdfff {
-			return (hi-0xd800)<<10 | (lo - 0xdc00) + 0x10000, 12, true
-		}
-	}
-	return utf8.RuneError, 6, true
-}
-
-// hex4 reads an escape of the form \u00e9.
-func hex4(b []byte) (rune, bool) {
-	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
-		return 0, false
-	}
-	var r rune
-	for _, c := range b[2:6] {
-		switch {
-		case isDigit(c):
-			r = r<<4 | rune(c-'0')
-		case 'a' <= c|0x20 && c|0x20 <= 'f':
-			r = r<<4 | rune(c|0x20-'a'+10)
-		default:
-			return 0, false
-		}
-	}
-	return r, true
 }
 
 // validUTF8 returns s with every byte that is not UTF-8 replaced.
@@ -515,40 +467,9 @@ func validUTF8(s []byte) []byte {
 
 // number passes over a number and returns its text.
 func (d *jsonDecoder) number() (text []byte, ok bool) {
-	start := d.i
-	if d.peek() == '-' {
-		d.i++
-	}
-	if d.peek() == '0' {
-		d.i++
-	} else if !d.digits() {
-		return nil, false
-	}
-	if d.peek() == '.' {
-		d.i++
-		if !d.digits() {
-			return nil, false
-		}
-	}
-	if d.peek()|0x20 == 'e' {
-		d.i++
-		if c := d.peek(); c == '+' || c == '-' {
-			d.i++
-		}
-		if !d.digits() {
-			return nil, false
-		}
-	}
-	return d.b[start:d.i], true
-}
-
-// digits passes over one or more digits.
-func (d *jsonDecoder) digits() bool {
-	start := d.i
-	for isDigit(d.peek()) {
-		d.i++
-	}
-	return d.i > start
+	n := jsonlex.Number(d.b[d.i:])
+	d.i += n
+	return d.b[d.i-n : d.i], n > 0
 }
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }

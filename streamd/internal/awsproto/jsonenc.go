@@ -5,7 +5,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/streamkit/streamkit/internal/b64"
 	"github.com/streamkit/streamkit/internal/hashkey"
+	"github.com/streamkit/streamkit/internal/jsonlex"
 	"github.com/streamkit/streamkit/internal/seqno"
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
 	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
@@ -85,7 +87,7 @@ func (e *jsonEncoder) Time(key string, value time.Time) {
 func (e *jsonEncoder) Blob(key string, value []byte) {
 	e.key(key)
 	e.b = append(e.b, '"')
-	e.b = appendBase64(e.b, value)
+	e.b = b64.AppendEncode(e.b, value)
 	e.b = append(e.b, '"')
 }
 
@@ -115,7 +117,7 @@ func appendJSONString(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
 	plain := 0
-	for i := 0; i < len(s); {
+	for i := jsonlex.Plain(s); i < len(s); i += jsonlex.Plain(s[i:]) {
 		c := s[i]
 		if c >= utf8.RuneSelf {
 			r, n := utf8.DecodeRuneInString(s[i:])
@@ -125,10 +127,6 @@ func appendJSONString(dst []byte, s string) []byte {
 				plain = i + 1
 			}
 			i += n
-			continue
-		}
-		if c >= ' ' && c != '"' && c != '\\' {
-			i++
 			continue
 		}
 		dst = append(dst, s[plain:i]...)

@@ -2,9 +2,9 @@ package table
 
 import (
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/streamkit/streamkit/internal/jsonlex"
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
 )
 
@@ -210,44 +210,20 @@ func (r *reader) skip() {
 
 // number consumes a number and returns its text.
 func (r *reader) number() string {
-	start := r.i
-	digits := func() bool {
-		from := r.i
-		for r.i < len(r.s) && '0' <= r.s[r.i] && r.s[r.i] <= '9' {
-			r.i++
-		}
-		return r.i > from
-	}
-	at := func(set string) bool {
-		if r.i < len(r.s) && strings.IndexByte(set, r.s[r.i]) >= 0 {
-			r.i++
-			return true
-		}
-		return false
-	}
-	at("-")
-	zero := r.i < len(r.s) && r.s[r.i] == '0'
-	from := r.i
-	ok := digits() && (!zero || r.i == from+1)
-	if ok && at(".") {
-		ok = digits()
-	}
-	if ok && at("eE") {
-		at("+-")
-		ok = digits()
-	}
-	if !ok {
+	n := jsonlex.Number(r.s[r.i:])
+	if n == 0 {
 		r.fail("")
 		return ""
 	}
-	return r.s[start:r.i]
+	r.i += n
+	return r.s[r.i-n : r.i]
 }
 
 // text consumes a string, whose quote comes next.
 func (r *reader) text() string {
 	r.i++
 	start := r.i
-	for i := start; i < len(r.s); i++ {
+	for i := start + jsonlex.Plain(r.s[start:]); i < len(r.s); i++ {
 		switch c := r.s[i]; {
 		case c == '"':
 			r.i = i + 1
@@ -269,83 +245,27 @@ func (r *reader) escaped(start, i int) string {
 	b := append(make([]byte, 0, 2*(i-start)+32), r.s[start:i]...)
 	for i < len(r.s) {
 		c := r.s[i]
-		i++
 		switch {
 		case c == '"':
-			r.i = i
+			r.i = i + 1
 			return string(b)
 		case c < ' ':
 			r.fail("")
 			return ""
 		case c != '\\':
 			b = append(b, c)
+			i++
 			continue
 		}
-		if i >= len(r.s) {
+		u, n, ok := jsonlex.Escape(r.s[i:])
+		if !ok {
 			break
 		}
-		c = r.s[i]
-		i++
-		switch c {
-		case '"', '\\', '/':
-			b = append(b, c)
-		case 'b':
-			b = append(b, '\b')
-		case 'f':
-			b = append(b, '\f')
-		case 'n':
-			b = append(b, '\n')
-		case 'r':
-			b = append(b, '\r')
-		case 't':
-			b = append(b, '\t')
-		case 'u':
-			u, ok := hex4(r.s[i:])
-			if !ok {
-				r.fail("")
-				return ""
-			}
-			i += 4
-			if utf16.IsSurrogate(u) {
-				low := rune(0)
-				if strings.HasPrefix(r.s[i:], `\u`) {
-					low, _ = hex4(r.s[i+2:])
-				}
-				if u = utf16.DecodeRune(u, low); u != utf8.RuneError {
-					i += 6
-				}
-			}
-			b = utf8.AppendRune(b, u)
-		default:
-			r.fail("")
-			return ""
-		}
+		b = utf8.AppendRune(b, u)
+		i += n
 	}
 	r.fail("")
 	return ""
-}
-
-// hex4 reads four hexadecimal digits.
-func hex4(s string) (rune, bool) {
-	if len(s) < 4 {
-		return 0, false
-	}
-	var v rune
-	for i := range 4 {
-		c := s[i]
-		switch {
-		case '0' <= c && c <= '9':
-			c -= '0'
-		case 'a' <= c && c <= 'f':
-			c -= 'a' - 10
-		case 'A' <= c && c <= 'F':
-			c -= 'A' - 10
-		default:
-			return 0, false
-		}
-		v = v<<4 | rune(c)
-	}
-	return v, true
 }
 
 // The methods below read a member of a known type. A null counts as absent.

@@ -17,7 +17,7 @@ func TestLeaseMutations(t *testing.T) {
 		"KeySchema":[{"AttributeName":"leaseKey","KeyType":"HASH"}],"BillingMode":"PAY_PER_REQUEST","Tags":[],"DeletionProtectionEnabled":false}`)
 
 	create := `{"TableName":"app","Item":{"leaseKey":{"S":"shardId-000000000000"},"leaseCounter":{"N":"0"},"ownerSwitchesSinceCheckpoint":{"N":"0"},
-		"checkpoint":{"S":"TRIM_HORIZON"},"checkpointSubSequenceNumber":{"N":"0"},"parentShardIds":{"SS":["shardId-000000000009"]},
+		"checkpoint":{"S":"TRIM_HORIZON"},"checkpointSubSequenceNumber":{"N":"0"},"parentShardId":{"SS":["shardId-000000000009"]},
 		"startingHashKey":{"S":"0"},"endingHashKey":{"S":"99"}},"Expected":{"leaseKey":{"Exists":false}}}`
 	r.want(t, "PutItem", create, `{}`)
 	r.refuse(t, "PutItem", create, failed)
@@ -33,7 +33,7 @@ func TestLeaseMutations(t *testing.T) {
 		"AttributeUpdates":{"leaseCounter":{"Value":{"N":"2"},"Action":"PUT"},"throughputKBps":{"Value":{"N":"1.0E-5"},"Action":"PUT"}}` + allOld + `}`
 	r.want(t, "UpdateItem", renew, `{}`)
 	members := r.members(t, "UpdateItem", renew, failed)
-	const lease = `{"checkpoint":{"S":"TRIM_HORIZON"},"checkpointSubSequenceNumber":{"N":"0"},"endingHashKey":{"S":"99"},"leaseCounter":{"N":"2"},"leaseKey":{"S":"shardId-000000000000"},"leaseOwner":{"S":"w1"},"ownerSwitchesSinceCheckpoint":{"N":"1"},"parentShardIds":{"SS":["shardId-000000000009"]},"startingHashKey":{"S":"0"},"throughputKBps":{"N":"0.00001"}}`
+	const lease = `{"checkpoint":{"S":"TRIM_HORIZON"},"checkpointSubSequenceNumber":{"N":"0"},"endingHashKey":{"S":"99"},"leaseCounter":{"N":"2"},"leaseKey":{"S":"shardId-000000000000"},"leaseOwner":{"S":"w1"},"ownerSwitchesSinceCheckpoint":{"N":"1"},"parentShardId":{"SS":["shardId-000000000009"]},"startingHashKey":{"S":"0"},"throughputKBps":{"N":"0.00001"}}`
 	if want := `,"Item":` + lease; members != want {
 		t.Errorf("Members = %s, want %s", members, want)
 	}
@@ -45,14 +45,14 @@ func TestLeaseMutations(t *testing.T) {
 	// start of a graceful handoff: the counter stays
 	handoff := `{` + key + `,"Expected":{"leaseOwner":{"Value":{"S":"w1"}},"checkpointOwner":{"Exists":false},"leaseKey":{"Exists":true,"Value":{"S":"shardId-000000000000"}}},
 		"AttributeUpdates":{"leaseOwner":{"Value":{"S":"w2"},"Action":"PUT"},"checkpointOwner":{"Value":{"S":"w1"},"Action":"PUT"}}` + allNew + allOld + `}`
-	r.want(t, "UpdateItem", handoff, `{"Attributes":{"checkpoint":{"S":"TRIM_HORIZON"},"checkpointOwner":{"S":"w1"},"checkpointSubSequenceNumber":{"N":"0"},"endingHashKey":{"S":"99"},"leaseCounter":{"N":"3"},"leaseKey":{"S":"shardId-000000000000"},"leaseOwner":{"S":"w2"},"ownerSwitchesSinceCheckpoint":{"N":"1"},"parentShardIds":{"SS":["shardId-000000000009"]},"startingHashKey":{"S":"0"},"throughputKBps":{"N":"0.00001"}}}`)
+	r.want(t, "UpdateItem", handoff, `{"Attributes":{"checkpoint":{"S":"TRIM_HORIZON"},"checkpointOwner":{"S":"w1"},"checkpointSubSequenceNumber":{"N":"0"},"endingHashKey":{"S":"99"},"leaseCounter":{"N":"3"},"leaseKey":{"S":"shardId-000000000000"},"leaseOwner":{"S":"w2"},"ownerSwitchesSinceCheckpoint":{"N":"1"},"parentShardId":{"SS":["shardId-000000000009"]},"startingHashKey":{"S":"0"},"throughputKBps":{"N":"0.00001"}}}`)
 	r.refuse(t, "UpdateItem", `{`+key+`,"Expected":{"leaseCounter":{"Value":{"N":"3"}},"checkpointOwner":{"Exists":false}},"AttributeUpdates":{"leaseCounter":{"Value":{"N":"4"},"Action":"PUT"}}`+allOld+`}`, failed)
 
 	// its end, which is assign by the old owner
 	assign := `{` + key + `,"Expected":{"leaseOwner":{"Value":{"S":"w2"}},"checkpointOwner":{"Value":{"S":"w1"}},"leaseKey":{"Exists":true,"Value":{"S":"shardId-000000000000"}}},
 		"AttributeUpdates":{"leaseOwner":{"Value":{"S":"w2"},"Action":"PUT"},"checkpointOwner":{"Action":"DELETE"},"leaseCounter":{"Value":{"N":"1"},"Action":"ADD"},
 		"ownerSwitchesSinceCheckpoint":{"Value":{"N":"1"},"Action":"ADD"}}` + allNew + allOld + `}`
-	r.want(t, "UpdateItem", assign, `{"Attributes":{"checkpoint":{"S":"TRIM_HORIZON"},"checkpointSubSequenceNumber":{"N":"0"},"endingHashKey":{"S":"99"},"leaseCounter":{"N":"4"},"leaseKey":{"S":"shardId-000000000000"},"leaseOwner":{"S":"w2"},"ownerSwitchesSinceCheckpoint":{"N":"2"},"parentShardIds":{"SS":["shardId-000000000009"]},"startingHashKey":{"S":"0"},"throughputKBps":{"N":"0.00001"}}}`)
+	r.want(t, "UpdateItem", assign, `{"Attributes":{"checkpoint":{"S":"TRIM_HORIZON"},"checkpointSubSequenceNumber":{"N":"0"},"endingHashKey":{"S":"99"},"leaseCounter":{"N":"4"},"leaseKey":{"S":"shardId-000000000000"},"leaseOwner":{"S":"w2"},"ownerSwitchesSinceCheckpoint":{"N":"2"},"parentShardId":{"SS":["shardId-000000000009"]},"startingHashKey":{"S":"0"},"throughputKBps":{"N":"0.00001"}}}`)
 	r.refuse(t, "UpdateItem", assign, failed)
 
 	// checkpoint
@@ -67,7 +67,7 @@ func TestLeaseMutations(t *testing.T) {
 
 	// evict, version 2
 	r.want(t, "UpdateItem", `{`+key+`,"Expected":{"leaseOwner":{"Value":{"S":"w2"}}},"AttributeUpdates":{"leaseCounter":{"Value":{"N":"6"},"Action":"PUT"},"leaseOwner":{"Action":"DELETE"}}}`, `{}`)
-	r.want(t, "GetItem", getItem, `{"Item":{"checkpoint":{"S":"SHARD_END"},"checkpointSubSequenceNumber":{"N":"0"},"childShardIds":{"SS":["a","b"]},"endingHashKey":{"S":"99"},"leaseCounter":{"N":"6"},"leaseKey":{"S":"shardId-000000000000"},"ownerSwitchesSinceCheckpoint":{"N":"0"},"parentShardIds":{"SS":["shardId-000000000009"]},"startingHashKey":{"S":"1"},"throughputKBps":{"N":"0.00001"}}}`)
+	r.want(t, "GetItem", getItem, `{"Item":{"checkpoint":{"S":"SHARD_END"},"checkpointSubSequenceNumber":{"N":"0"},"childShardIds":{"SS":["a","b"]},"endingHashKey":{"S":"99"},"leaseCounter":{"N":"6"},"leaseKey":{"S":"shardId-000000000000"},"ownerSwitchesSinceCheckpoint":{"N":"0"},"parentShardId":{"SS":["shardId-000000000009"]},"startingHashKey":{"S":"1"},"throughputKBps":{"N":"0.00001"}}}`)
 
 	// assign of an unowned lease
 	r.do(t, "UpdateItem", `{`+key+`,"Expected":{"leaseOwner":{"Exists":false},"checkpointOwner":{"Exists":false},"leaseKey":{"Exists":true,"Value":{"S":"shardId-000000000000"}}},

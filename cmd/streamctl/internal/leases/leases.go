@@ -66,10 +66,14 @@ func decode(item map[string]types.AttributeValue) (Lease, bool) {
 	if (kind != "" && kind != "LEASE") || checkpoint == "" {
 		return Lease{}, false
 	}
+	parents := set(item["parentShardId"])
+	if parents == nil {
+		parents = set(item["parentShardIds"]) // as earlier versions of package dynamolease had it
+	}
 	return Lease{
 		Key: text(item["leaseKey"]), Owner: text(item["leaseOwner"]), Counter: number(item["leaseCounter"]),
 		Checkpoint: checkpoint, SubCheckpoint: number(item["checkpointSubSequenceNumber"]),
-		Parents: set(item["parentShardIds"]), Children: set(item["childShardIds"]),
+		Parents: parents, Children: set(item["childShardIds"]),
 		Switches: number(item["ownerSwitchesSinceCheckpoint"]),
 	}, true
 }

@@ -45,7 +45,7 @@ func TestRead(t *testing.T) {
 			{
 				"leaseKey": s("shardId-000000000001"), "entityType": s("LEASE"), "leaseOwner": s("worker-1"), "leaseCounter": n("12"),
 				"checkpoint": s("495"), "checkpointSubSequenceNumber": n("7"), "ownerSwitchesSinceCheckpoint": n("1"),
-				"parentShardIds": ss("shardId-000000000000"), "childShardIds": ss("b", "a"),
+				"parentShardId": ss("shardId-000000000000"), "childShardIds": ss("b", "a"),
 			},
 		},
 	}, "app")

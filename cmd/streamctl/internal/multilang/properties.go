@@ -12,8 +12,8 @@ import (
 // Why properties have no effect.
 const (
 	noteMetrics    = "has no effect: no metrics are sent to CloudWatch; --metrics serves them for Prometheus"
-	noteLeader     = "has no effect: leases are shared by the rules of the KCL 2.x, without a leader, see consumer.ModeKCL2"
-	noteTables     = "has no effect: there are no tables beside the lease table"
+	noteLeader     = "has no effect: by which rules leases are shared is found out from the table, and the times of a leader are fixed, see consumer.ModeAuto"
+	noteTables     = "has no effect: no table is made beside the lease table; those of the KCL 3.0 to 3.4 are used as they are, if they exist"
 	noteCapacity   = "has no effect: a lease table that is created is billed by request"
 	noteThreads    = "has no effect: there are no thread pools"
 	noteSync       = "has no effect: shards and leases are compared at every start, and children are created as their parents end"
@@ -164,15 +164,15 @@ var properties = map[string]property{
 	"billingMode":                    {note: noteCapacity, unless: "PAY_PER_REQUEST"},
 	"leaseTablePitrEnabled":          {note: noteTable, unless: "false"},
 
-	"clientVersionConfig":                         {note: "has no effect: the rules are those of the KCL 2.x; beside workers of 3.x these must have CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X"},
-	"coordinatorStateTableName":                   {note: noteTables},
+	"clientVersionConfig":                         {note: "has no effect: by which rules leases are shared is found out from the table"},
+	"coordinatorStateTableName":                   {set: text(func(s *Settings) *string { return &s.CoordinatorStateTable })},
 	"coordinatorStateBillingMode":                 {note: noteTables},
 	"coordinatorStateReadCapacity":                {note: noteTables},
 	"coordinatorStateWriteCapacity":               {note: noteTables},
 	"coordinatorStatePointInTimeRecoveryEnabled":  {note: noteTables},
 	"coordinatorStateDeletionProtectionEnabled":   {note: noteTables},
 	"coordinatorStateTags":                        {note: noteTables},
-	"workerMetricsTableName":                      {note: noteTables},
+	"workerMetricsTableName":                      {set: text(func(s *Settings) *string { return &s.WorkerMetricsTable })},
 	"workerMetricsBillingMode":                    {note: noteTables},
 	"workerMetricsReadCapacity":                   {note: noteTables},
 	"workerMetricsWriteCapacity":                  {note: noteTables},

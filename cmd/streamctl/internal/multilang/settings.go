@@ -18,6 +18,10 @@ type Settings struct {
 	Table       string // of the leases; the application's name unless set
 	Stream      string // name, or ARN if the file has one
 
+	// CoordinatorStateTable and WorkerMetricsTable are those of the KCL 3.0 to
+	// 3.4, if they do not have their usual names.
+	CoordinatorStateTable, WorkerMetricsTable string
+
 	Region         string // of Kinesis, and of DynamoDB unless set
 	DynamoDBRegion string
 

@@ -62,6 +62,9 @@ func TestSettings(t *testing.T) {
 			s.Kinesis, s.DynamoDB = multilang.Credentials{AccessKeyID: "id", SecretAccessKey: "secret"}, multilang.Credentials{Profile: "default"}
 		}},
 		{name: "the last one counts", lines: "maxRecords=1\nmaxRecords=2", want: func(s *multilang.Settings) { s.Consumer.MaxRecords = 2 }},
+		{name: "tables of the KCL 3.0", lines: "coordinatorStateTableName = state\nworkerMetricsTableName = metrics\nworkerMetricsTags = a\nclientVersionConfig = CLIENT_VERSION_CONFIG_3X", want: func(s *multilang.Settings) {
+			s.CoordinatorStateTable, s.WorkerMetricsTable = "state", "metrics"
+		}, warn: []string{"line 7: workerMetricsTags: has no effect: no table is made", "line 8: clientVersionConfig: has no effect: by which rules"}},
 		{name: "without meaning", lines: "metricsLevel = SUMMARY\nmaxGetRecordsThreadPool = 3\nclientVersionConfig=CLIENT_VERSION_CONFIG_3X\nmaxActiveThreads=5", warn: []string{
 			"line 5: metricsLevel: has no effect: no metrics", "line 6: maxGetRecordsThreadPool: has no effect", "line 7: clientVersionConfig", "line 8: maxActiveThreads",
 		}},

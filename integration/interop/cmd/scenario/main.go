@@ -17,6 +17,13 @@ import (
 func main() { os.Exit(run()) }
 
 func run() int {
+	if len(os.Args) == 2 && os.Args[1] == "worker" { // one of a scenario's own
+		if err := scenario.Work(context.Background(), os.Getenv, os.Stdin, os.Stderr, os.Exit); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return 0
+	}
 	var set scenario.Setup
 	flag.StringVar(&set.Streamd, "streamd", "bin/interop/streamd", "binary of the server")
 	flag.StringVar(&set.Java, "java", "integration/interop/java", "directory of the programs in Java, built with Maven")

@@ -29,7 +29,8 @@ func main() {
 
 func run(ctx context.Context) error {
 	smoke := flag.Bool("smoke", false, "only the rows of the short form")
-	short := flag.Bool("short", false, "short rows in the place of long ones")
+	short := flag.Bool("short", false, "short rows in the place of longer ones")
+	long := flag.Bool("long", false, "all rows, those of the long form among them")
 	pattern := flag.String("rows", "", "only rows whose names match this regexp")
 	capture := flag.Bool("capture", false, "keep what clients ask in bin/interop/captures")
 	write := flag.Bool("write", true, "write docs/compatibility.md and what it is made of")
@@ -53,7 +54,11 @@ func run(ctx context.Context) error {
 	}
 	var rows []matrix.Row
 	for _, row := range m.Rows {
-		if (*smoke && row.Smoke || !*smoke && row.Short == *short) && only.MatchString(row.Name) {
+		form := row.Short == *short && (!row.Long || *long || *pattern != "")
+		if *smoke {
+			form = row.Smoke
+		}
+		if form && only.MatchString(row.Name) {
 			rows = append(rows, row)
 		}
 	}

@@ -4,6 +4,7 @@ import java.io.PrintWriter;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Instant;
 import java.util.Base64;
 import java.util.concurrent.atomic.AtomicLong;
 
@@ -30,9 +31,11 @@ public final class Out {
         .put("data", Base64.getEncoder().encodeToString(bytes)));
   }
 
+  /** Events of several programs are put in order by their times: milliseconds would be too coarse. */
   private static Json line(String event, String worker, String shard) {
-    return new Json().put("event", event).put("ms", System.currentTimeMillis()).put("worker", worker)
-        .put("shard", shard);
+    Instant now = Instant.now();
+    return new Json().put("event", event).put("us", now.getEpochSecond() * 1_000_000 + now.getNano() / 1000)
+        .put("worker", worker).put("shard", shard);
   }
 
   private static synchronized void write(Json j) {

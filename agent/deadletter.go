@@ -1,0 +1,93 @@
+package agent
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/streamkit/streamkit/internal/vfs"
+)
+
+// maxDeadLetters is how many bytes of dead letters wait for the disk.
+const maxDeadLetters = 4 << 20
+
+// deadLetters are records that go to a file in place of the stream. They wait in
+// memory until positions are stored, and are on the disk before those are: after a
+// crash they are read again and written again.
+type deadLetters struct {
+	fs   vfs.FS
+	path string
+
+	mu      sync.Mutex // guards waiting
+	waiting []byte
+}
+
+// add takes a record, and reports whether there is room for it.
+func (d *deadLetters) add(rec []byte) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.waiting)+len(rec)+1 > maxDeadLetters {
+		return false
+	}
+	d.waiting = append(d.waiting, rec...)
+	if n := len(rec); n == 0 || rec[n-1] != '\n' {
+		d.waiting = append(d.waiting, '\n')
+	}
+	return true
+}
+
+// store makes everything durable that was added before.
+func (d *deadLetters) store() error {
+	d.mu.Lock()
+	text := d.waiting
+	d.waiting = nil
+	d.mu.Unlock()
+	if len(text) == 0 {
+		return nil
+	}
+	err := d.append(text)
+	if err != nil {
+		d.mu.Lock()
+		d.waiting = append(text, d.waiting...)
+		d.mu.Unlock()
+	}
+	return err
+}
+
+// append writes text to the end of the file. A file whose fsync failed is not
+// trusted with the same bytes: they are written again, by another call, behind what
+// there is then.
+func (d *deadLetters) append(text []byte) error {
+	_, statErr := d.fs.Stat(d.path)
+	f, err := d.fs.OpenFile(d.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil && statErr != nil {
+		err = d.fs.SyncDir(filepath.Dir(d.path)) // it is new
+	}
+	return err
+}
+
+// deadTrouble reports that dead letters cannot be written, once a minute.
+func (fl *flow) deadTrouble(err error) {
+	now := time.Now()
+	fl.mu.Lock()
+	report := now.Sub(fl.deadLog) >= time.Minute
+	if report {
+		fl.deadLog = now
+	}
+	fl.mu.Unlock()
+	if report {
+		fl.log.Error("cannot write dead letters; positions are not stored meanwhile, a crash now would repeat records",
+			slog.String("path", fl.cfg.DeadLetterFile), slog.Any("err", err))
+	}
+}

@@ -1,0 +1,318 @@
+package agent_test
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/streamkit/streamkit/agent"
+	"github.com/streamkit/streamkit/internal/vfs"
+	"github.com/streamkit/streamkit/internal/vfs/vfstest"
+)
+
+func TestDirectories(t *testing.T) {
+	bubble(t, agent.FlowConfig{FilePattern: "logs/app-*/**/*.log"}, func(w *world) {
+		w.cfg.Flows[0].Include = []string{w.path("other/x*"), "*.txt"}
+		w.cfg.Flows[0].Exclude = []string{"skip*", w.path("logs/app-1/no/*.log")}
+		put := func(name string) {
+			w.check(os.MkdirAll(filepath.Dir(w.path(name)), 0o700))
+			w.lines(name, 10)
+		}
+		put("logs/app-1/a.log")
+		put("logs/app-1/x/y/a.log")
+		put("logs/app-2/b.txt")
+		put("other/x1")
+		for _, name := range []string{"logs/app-1/no/a.log", "logs/app-1/skip.log", "logs/web/a.log", "other/y1"} {
+			w.check(os.MkdirAll(filepath.Dir(w.path(name)), 0o700))
+			w.write(name, "left out\n")
+		}
+		w.start()
+		w.settle(2 * time.Second)
+		w.verify(0)
+		put("logs/app-3/2026/01/a.log") // of a day, or of a service, that is new
+		w.settle(11 * time.Second)
+		w.lines("logs/app-1/x/y/a.log", 10)
+		w.settle(2 * time.Second)
+		w.verify(0)
+		w.check(os.RemoveAll(w.path("logs/app-1")))
+		w.settle(20 * time.Second)
+		if s := w.status(); len(s.Files) != 3 || s.OpenFiles != 3 {
+			t.Errorf("%d files, %d open, after a directory was deleted, want 3", len(s.Files), s.OpenFiles)
+		}
+		w.stopped()
+	})
+}
+
+// 500 files and 64 that may be open: each is read, whether it ends in a whole line
+// or not, and whatever is added to it later.
+func TestManyFilesFewOpen(t *testing.T) {
+	bubble(t, agent.FlowConfig{MaxOpenFiles: 64}, func(w *world) {
+		var open, most atomic.Int64
+		w.cfg.FS = limitedFS{FS: vfstest.Lazy{FS: vfs.OS}, dir: w.dir, open: &open, most: &most, limit: 64}
+		name := func(i int) string { return fmt.Sprintf("app.log.%03d", i) }
+		for i := range 500 {
+			w.lines(name(i), 2)
+			if i%5 == 0 {
+				w.write(name(i), "begun ")
+			}
+		}
+		w.start()
+		w.settle(20 * time.Second)
+		w.verify(0)
+		for i := range 500 {
+			if i%5 == 0 {
+				w.write(name(i), "ended\n")
+				w.repeated["begun ended\n"]++
+			} else if i%3 == 0 {
+				w.lines(name(i), 1)
+			}
+		}
+		w.settle(30 * time.Second)
+		w.verify(0)
+		if most.Load() > 64 {
+			t.Errorf("%d files were open at a time", most.Load())
+		}
+		if s := w.status(); lostBytes(s) != 0 || s.BehindBytes != 0 {
+			t.Errorf("status %+v", s)
+		}
+		w.stopped()
+	})
+}
+
+// limitedFS lets only so many files be open.
+type limitedFS struct {
+	vfs.FS
+	dir        string
+	open, most *atomic.Int64
+	limit      int64
+}
+
+func (l limitedFS) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	if filepath.Dir(name) != l.dir {
+		return l.FS.OpenFile(name, flag, perm)
+	}
+	n := l.open.Add(1)
+	l.most.Store(max(l.most.Load(), n))
+	if n > l.limit {
+		l.open.Add(-1)
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
+	}
+	f, err := l.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		l.open.Add(-1)
+		return nil, err
+	}
+	return &countedFile{File: f, n: l.open}, nil
+}
+
+// The process has fewer files than the flow may have: that is no reason to stop.
+func TestTooManyOpenFiles(t *testing.T) {
+	bubble(t, agent.FlowConfig{MaxOpenFiles: 10}, func(w *world) {
+		var open, most atomic.Int64
+		w.cfg.FS = limitedFS{FS: vfstest.Lazy{FS: vfs.OS}, dir: w.dir, open: &open, most: &most, limit: 10}
+		for i := range 50 {
+			w.lines(fmt.Sprint("app.log.", i), 2)
+		}
+		open.Store(5) // others have some
+		w.start()
+		w.settle(10 * time.Second)
+		open.Add(-5)
+		w.settle(20 * time.Second)
+		w.verify(0)
+		w.stopped()
+	})
+}
+
+// A file that cannot be looked at stops no other, nor what happens to others.
+func TestUnreadableFile(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		var denied atomic.Bool
+		denied.Store(true)
+		w.cfg.FS = deniedFS{FS: vfstest.Lazy{FS: vfs.OS}, path: w.path("app.log.secret"), denied: &denied}
+		w.lines("app.log.secret", 10)
+		secret := w.want
+		w.want = nil
+		w.lines("app.log", 10)
+		w.write("app.log", "the end")
+		w.want = append(w.want, "the end")
+		w.start()
+		w.settle(2 * time.Second)
+		w.rename("app.log", "app.log.1")
+		w.lines("app.log", 10)
+		w.settle(30 * time.Second)
+		w.verify(0)
+		if s := w.status(); s.Troubles == 0 {
+			t.Error("an unreadable file is not counted")
+		}
+		denied.Store(false)
+		w.tell(agent.WatchEvent{Written: []string{w.path("app.log.secret")}})
+		w.want = append(w.want, secret...)
+		w.settle(time.Second)
+		w.verify(0)
+		w.stopped()
+	})
+}
+
+type deniedFS struct {
+	vfs.FS
+	path   string
+	denied *atomic.Bool
+}
+
+func (d deniedFS) Stat(name string) (fs.FileInfo, error) {
+	if name == d.path && d.denied.Load() {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: syscall.EIO}
+	}
+	return d.FS.Stat(name)
+}
+
+// On a network file system nothing depends on inodes and open handles.
+func TestNetworkFileSystem(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		w.cfg.NetworkFS = func(string) string { return "nfs" }
+		w.lines("app.log", 100)
+		w.start()
+		w.settle(time.Second)
+		if s := w.status(); s.OpenFiles != 0 || s.PolledDirs != 1 || s.WatchedDirs != 0 {
+			t.Errorf("%d open files, %d polled and %d watched directories, want 0, 1, 0", s.OpenFiles, s.PolledDirs, s.WatchedDirs)
+		}
+		w.lines("app.log", 100)
+		w.settle(time.Second)
+		w.verify(0)
+		// The server gives the file another inode.
+		w.copyFile("app.log", "other")
+		w.rename("other", "app.log")
+		w.settle(10 * time.Second)
+		w.lines("app.log", 100)
+		w.settle(time.Second)
+		w.rename("app.log", "app.log.1")
+		w.lines("app.log", 100)
+		w.settle(10 * time.Second)
+		w.verify(0)
+		w.stopped()
+	})
+}
+
+func TestIgnoreOlder(t *testing.T) {
+	bubble(t, agent.FlowConfig{IgnoreOlder: time.Hour}, func(w *world) {
+		w.write("app.log.old", "left out\n")
+		old := time.Now().Add(-2 * time.Hour)
+		w.check(os.Chtimes(w.path("app.log.old"), old, old))
+		w.lines("app.log", 10)
+		now := time.Now()
+		w.check(os.Chtimes(w.path("app.log"), now, now))
+		w.start()
+		w.settle(3 * time.Second)
+		w.verify(0)
+		w.stopped()
+	})
+}
+
+// A deleted file that nothing is read of is given up in the end, and counted.
+func TestCloseDeletedAfter(t *testing.T) {
+	bubble(t, agent.FlowConfig{CloseDeletedAfter: time.Minute}, func(w *world) {
+		w.cfg.MaxMemoryBytes = 4 << 20
+		w.sink.hold = true
+		w.lines("app.log", 100_000)
+		w.start()
+		w.settle(time.Second)
+		f := w.status().Files[0]
+		w.remove("app.log")
+		w.settle(50 * time.Second)
+		if s := w.status(); lostBytes(s) != 0 || s.OpenFiles != 1 {
+			t.Errorf("given up before its time: %+v", s)
+		}
+		w.settle(20 * time.Second)
+		if s := w.status(); s.LostBytes["deleted"] != uint64(f.Size-f.Read) || s.OpenFiles != 0 {
+			t.Errorf("lost bytes %v, %d open files, want %d and 0", s.LostBytes, s.OpenFiles, f.Size-f.Read)
+		}
+		w.sink.release()
+		w.settle(time.Second)
+		w.stopped()
+	})
+}
+
+// A flow that found no file at its first start reads what comes later from its
+// start, though it was stopped in between and initialPosition is the end.
+func TestFirstFileWhileStopped(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		w.cfg.Flows[0].StartOfFile = false
+		w.start()
+		w.settle(2 * time.Second)
+		w.stopped()
+		w.lines("app.log", 10)
+		w.start()
+		w.settle(2 * time.Second)
+		w.verify(0)
+		w.stopped()
+	})
+}
+
+// A flow whose stream does not answer holds what memory it got; the others go on.
+func TestFlowsShareMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, agent.FlowConfig{})
+		w.cfg.MaxMemoryBytes = 8 << 20
+		stuck := w.cfg.Flows[0]
+		stuck.KinesisStream, stuck.FilePattern = "stuck", w.path("stuck.log")
+		w.cfg.Flows = append(w.cfg.Flows, stuck)
+		hung := &stream{hold: true}
+		w.lines("stuck.log", 60_000)
+		w.want = nil
+		a, err := agent.New(&w.cfg, func(f agent.FlowConfig, _ int64) (agent.Sink, error) {
+			if f.KinesisStream == "stuck" {
+				return hung, nil
+			}
+			return w.sink, nil
+		})
+		w.check(err)
+		ctx, cancel := context.WithCancel(t.Context())
+		w.a, w.cancel, w.done = a, cancel, make(chan error, 1)
+		go func() { w.done <- a.Run(ctx) }()
+		w.settle(5 * time.Second)
+		s := a.Status().Flows
+		if used := s[1].MemoryBytes; used <= 3<<19 || s[1].MemoryStalls == 0 {
+			t.Errorf("the flow that is stuck holds %d bytes, want more than an equal part", used)
+		}
+		w.lines("app.log", 20_000)
+		w.settle(5 * time.Second)
+		w.verify(0)
+		hung.release()
+		w.settle(5 * time.Second)
+		w.stopped()
+	})
+}
+
+// The checkpoint of many files is found again at once.
+func TestRestartWithManyFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, agent.FlowConfig{})
+		w.cfg.Logger = slog.New(slog.DiscardHandler)
+		for i := range 1000 {
+			w.lines(fmt.Sprint("app.log.", i), 1)
+		}
+		w.start()
+		w.settle(5 * time.Second)
+		w.stopped()
+		// The device has another number after a restart of the machine: here, each
+		// file another inode.
+		for i := range 1000 {
+			name := fmt.Sprint("app.log.", i)
+			w.copyFile(name, "other")
+			w.rename("other", name)
+			w.lines(name, 1)
+		}
+		w.start()
+		w.settle(30 * time.Second)
+		w.verify(1000) // of those, what is shorter than 64 bytes says too little
+		w.stopped()
+	})
+}

@@ -1,0 +1,328 @@
+package consumer_test
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/streamkit/streamkit/consumer"
+	"github.com/streamkit/streamkit/internal/hashkey"
+)
+
+// simHistory is all that happened in a run, in the order in which it did. What is
+// noted is noted in one step with what it tells of, or on the safe side of it.
+type simHistory struct {
+	began time.Time
+
+	mu      sync.Mutex // guards all below
+	records []simRecord
+	perKey  map[string]int
+	shards  map[string]*simShardInfo
+	events  []simEvent
+	workers map[string]simIdentity
+	unacked int // required or not, trimmed or not: see settled
+	acked   []bool
+	trimmed []bool
+}
+
+// simRecord is a user record that was put.
+type simRecord struct {
+	shard string
+	at    consumer.Checkpoint
+	user  simUser
+	ord   int // among those of its key
+	put   time.Duration
+}
+
+type simShardInfo struct {
+	id       string
+	parents  []string
+	children []string
+	keys     hashkey.Range
+	records  []int
+}
+
+// simIdentity is a process.
+type simIdentity struct {
+	name  string        // in leases
+	java  int           // version of the official library whose rules it follows, or 0
+	trust time.Duration // for which it may believe in a lease after a write
+	wait  time.Duration // after which it may take a lease that nobody has written
+}
+
+type simKind uint8
+
+const (
+	simPut     simKind = iota // record n
+	simTrimmed                // record n
+	simShardGone
+	simWrote
+	simBegan     // a processor, session n
+	simDelivered // record n to a session
+	simAcked     // record n by a session
+	simOver      // a session's context has ended
+	simCrashed   // a worker
+	simStopping  // a worker is asked to stop
+	simStopped   // and has
+	simCalm      // no faults from here on
+	simStarted   // a process
+	simBeat      // a process has written its own row
+	simGaveUp    // a lease, or all of a worker, may be let go as it is: by the official library, with lanes that a pause has stopped, or when a stop takes too long
+)
+
+type simEvent struct {
+	at            time.Duration
+	kind          simKind
+	who           string // process
+	shard         string
+	n             int
+	session       int
+	before, after *simLease
+	inc           string // of a process that has written its row
+}
+
+// simLease is a row of the lease table.
+type simLease struct {
+	owner, checkpointOwner, inc string
+	counter, switches           int64
+	at                          consumer.Checkpoint
+	pending                     bool
+	parents, children           []string
+	keys                        hashkey.Range
+	ranged                      bool
+	since                       string
+	item                        simItem
+}
+
+func newSimHistory() *simHistory {
+	return &simHistory{began: time.Now(), perKey: map[string]int{}, shards: map[string]*simShardInfo{}, workers: map[string]simIdentity{}}
+}
+
+func (h *simHistory) note(e simEvent) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.noteLocked(e)
+}
+
+func (h *simHistory) noteLocked(e simEvent) {
+	e.at = time.Since(h.began)
+	h.events = append(h.events, e)
+}
+
+func (h *simHistory) addShard(sh *simShard) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.shards[sh.id] = &simShardInfo{id: sh.id, parents: sh.parents, keys: sh.keys}
+	for _, p := range sh.parents {
+		h.shards[p].children = append(h.shards[p].children, sh.id)
+	}
+}
+
+func (h *simHistory) put(shard string, at consumer.Checkpoint, u simUser) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := len(h.records)
+	h.records = append(h.records, simRecord{shard, at, u, h.perKey[u.key], time.Since(h.began)})
+	h.acked, h.trimmed = append(h.acked, false), append(h.trimmed, false)
+	h.unacked++
+	h.perKey[u.key]++
+	h.shards[shard].records = append(h.shards[shard].records, n)
+	h.noteLocked(simEvent{kind: simPut, shard: shard, n: n})
+	return n
+}
+
+func (h *simHistory) trim(records []int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range records {
+		if !h.acked[n] {
+			h.unacked--
+		}
+		h.trimmed[n] = true
+		h.noteLocked(simEvent{kind: simTrimmed, shard: h.records[n].shard, n: n})
+	}
+}
+
+// started notes a new process.
+func (h *simHistory) started(who string, id simIdentity) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.workers[who] = id
+	h.noteLocked(simEvent{kind: simStarted, who: who})
+}
+
+// beat notes that a process has written its own row.
+func (h *simHistory) beat(w simWrite) {
+	if kind, ok := w.after["entityType"].(*types.AttributeValueMemberS); !ok || kind.Value != "WORKER_METRIC_STATS" {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.workers[w.who].name != w.key {
+		return
+	}
+	e := simEvent{kind: simBeat, who: w.who}
+	if m, ok := w.after["properties"].(*types.AttributeValueMemberM); ok {
+		if inc, ok := m.Value["g_inc"].(*types.AttributeValueMemberS); ok {
+			e.inc = inc.Value
+		}
+	}
+	h.noteLocked(e)
+}
+
+func (h *simHistory) shardGone(id string) { h.note(simEvent{kind: simShardGone, shard: id}) }
+
+// wrote notes a write to the lease table.
+func (h *simHistory) wrote(w simWrite) {
+	e := simEvent{kind: simWrote, who: w.who, shard: w.key, before: simLeaseOf(w.before), after: simLeaseOf(w.after)}
+	if e.before != nil || e.after != nil {
+		h.note(e)
+	}
+}
+
+// delivered notes records that a processor is given.
+func (h *simHistory) delivered(who string, session int, shard string, records ...int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range records {
+		h.noteLocked(simEvent{kind: simDelivered, who: who, session: session, shard: shard, n: n})
+	}
+}
+
+// ack notes records that a processor is about to acknowledge.
+func (h *simHistory) ack(who string, session int, shard string, records ...int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, n := range records {
+		h.noteLocked(simEvent{kind: simAcked, who: who, session: session, shard: shard, n: n})
+		if !h.acked[n] {
+			h.acked[n] = true
+			if !h.trimmed[n] {
+				h.unacked--
+			}
+		}
+	}
+}
+
+// begin notes a new processor of a shard and returns the number of its session.
+func (h *simHistory) begin(who, shard string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.noteLocked(simEvent{kind: simBegan, who: who, shard: shard, session: len(h.events)})
+	return len(h.events) - 1
+}
+
+// numberOf returns which record a processor was given: its data is the number.
+func simNumberOf(data []byte) int {
+	n, err := strconv.Atoi(string(data))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+func (h *simHistory) record(n int) (simRecord, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if n < 0 || n >= len(h.records) {
+		return simRecord{}, false
+	}
+	return h.records[n], true
+}
+
+// missing returns how many records are retained and were not acknowledged.
+func (h *simHistory) missing() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.unacked
+}
+
+// deliveries returns how many records processors were given so far.
+func (h *simHistory) deliveries() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i := range h.events {
+		if h.events[i].kind == simDelivered {
+			n++
+		}
+	}
+	return n
+}
+
+// simLeaseOf reads a row, or returns nil if it is none of a lease.
+func simLeaseOf(item simItem) *simLease {
+	if item == nil {
+		return nil
+	}
+	if e, ok := item["entityType"].(*types.AttributeValueMemberS); ok && e.Value != "LEASE" {
+		return nil
+	}
+	text := func(name string) string {
+		if v, ok := item[name].(*types.AttributeValueMemberS); ok {
+			return v.Value
+		}
+		return ""
+	}
+	number := func(name string) int64 {
+		if v, ok := item[name].(*types.AttributeValueMemberN); ok {
+			n, err := strconv.ParseInt(v.Value, 10, 64)
+			if err != nil {
+				panic(err)
+			}
+			return n
+		}
+		return 0
+	}
+	set := func(name string) []string {
+		if v, ok := item[name].(*types.AttributeValueMemberSS); ok {
+			return slices.Sorted(slices.Values(v.Value))
+		}
+		return nil
+	}
+	l := &simLease{
+		owner: text("leaseOwner"), checkpointOwner: text("checkpointOwner"), inc: text("g_inc"),
+		counter: number("leaseCounter"), switches: number("ownerSwitchesSinceCheckpoint"),
+		at:      consumer.Checkpoint{SequenceNumber: text("checkpoint"), SubSequenceNumber: number("checkpointSubSequenceNumber")},
+		pending: item["pendingCheckpoint"] != nil, parents: set("parentShardId"), children: set("childShardIds"), item: item,
+	}
+	if v, ok := item["g_latest_since"].(*types.AttributeValueMemberN); ok {
+		l.since = v.Value
+	}
+	start, err1 := hashkey.Parse(text("startingHashKey"))
+	end, err2 := hashkey.Parse(text("endingHashKey"))
+	if err1 == nil && err2 == nil {
+		l.keys, l.ranged = hashkey.Range{Start: start, End: end}, true
+	}
+	return l
+}
+
+func (l *simLease) ended() bool { return l.at.SequenceNumber == consumer.ShardEnd }
+
+func (l *simLease) String() string {
+	if l == nil {
+		return "none"
+	}
+	return fmt.Sprintf("owner %q counter %d at %v", l.owner, l.counter, l.at)
+}
+
+var simKindNames = [...]string{"put", "trimmed", "shard gone", "wrote", "began", "delivered", "acked", "over", "crashed", "stopping", "stopped", "calm", "started", "beat", "gave up"}
+
+func (e simEvent) String() string {
+	s := fmt.Sprintf("%9.3fs %-9s %-6s %s", e.at.Seconds(), simKindNames[e.kind], e.who, e.shard)
+	switch e.kind {
+	case simWrote:
+		s += fmt.Sprintf(": %v -> %v", e.before, e.after)
+	case simDelivered, simAcked:
+		s += fmt.Sprintf(" session %d record %d", e.session, e.n)
+	case simPut, simTrimmed:
+		s += fmt.Sprintf(" record %d", e.n)
+	case simBegan, simOver:
+		s += fmt.Sprintf(" session %d", e.session)
+	case simShardGone, simCrashed, simStopping, simStopped, simCalm, simStarted, simBeat, simGaveUp:
+	}
+	return s
+}

@@ -1,0 +1,287 @@
+// Command agentbench runs an agent over files that it writes, and prints what that
+// took as JSON. loadbench starts it, so that time and memory are the agent's alone.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
+	"github.com/streamkit/streamkit/agent"
+	"github.com/streamkit/streamkit/integration/load/bench"
+	"github.com/streamkit/streamkit/integration/load/gen"
+	"github.com/streamkit/streamkit/producer"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "agentbench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// A job is what the flags say.
+type job struct {
+	dir, format, endpoint, stream string
+
+	files       int
+	bytes, pace int64
+	idle, cat   bool
+	duration    time.Duration
+
+	lines int64 // in all files
+}
+
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	var j job
+	flags := flag.NewFlagSet("agentbench", flag.ContinueOnError)
+	flags.StringVar(&j.dir, "dir", "", "where the files are written")
+	flags.StringVar(&j.format, "format", "raw", "of the lines: raw, multiline, combined")
+	flags.StringVar(&j.endpoint, "endpoint", "", "of the server; empty for none, each batch is acknowledged at once")
+	flags.StringVar(&j.stream, "stream", "", "that takes the records")
+	flags.IntVar(&j.files, "files", 1, "number of files")
+	flags.Int64Var(&j.bytes, "bytes", 64<<20, "in all files together")
+	flags.Int64Var(&j.pace, "pace", 0, "bytes a second that are written meanwhile")
+	flags.BoolVar(&j.idle, "idle", false, "watch the files once they are read")
+	flags.BoolVar(&j.cat, "cat", false, "read them with cat(1)")
+	flags.DurationVar(&j.duration, "duration", 3*time.Second, "how long to measure")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := j.write(); err != nil {
+		return err
+	}
+	debug.SetGCPercent(33) // as streamagent does
+	var (
+		r   gen.Result
+		err error
+	)
+	switch {
+	case j.cat:
+		r, err = j.again(ctx, j.runCat)
+	case j.idle || j.pace > 0:
+		r, err = j.watch(ctx)
+	default:
+		r, err = j.again(ctx, j.runOnce)
+	}
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(stdout).Encode(r)
+}
+
+// again does once until the time is over, after one time to warm up.
+func (j *job) again(ctx context.Context, once func(context.Context) error) (r gen.Result, err error) {
+	if err := once(ctx); err != nil {
+		return r, err
+	}
+	before, err := bench.SelfUsage()
+	if err != nil {
+		return r, err
+	}
+	begin := time.Now()
+	for r.Elapsed < j.duration {
+		if err := once(ctx); err != nil {
+			return r, err
+		}
+		r.Elapsed = time.Since(begin)
+		r.Count += j.lines
+		r.Bytes += j.bytes
+	}
+	return finish(r, before)
+}
+
+func finish(r gen.Result, before gen.Usage) (gen.Result, error) {
+	after, err := bench.SelfUsage()
+	r.CPU, r.RSS, r.Peak = after.CPU-before.CPU, after.RSS, after.Peak
+	return r, err
+}
+
+func (j *job) runCat(ctx context.Context) error {
+	names, err := filepath.Glob(filepath.Join(j.dir, "*.log"))
+	if err != nil {
+		return err
+	}
+	return exec.CommandContext(ctx, "cat", names...).Run()
+}
+
+// runOnce reads all files from their start to their end, until all is acknowledged.
+func (j *job) runOnce(ctx context.Context) error {
+	cfg, err := j.config()
+	if err != nil {
+		return err
+	}
+	cfg.Once = true
+	if err := os.RemoveAll(cfg.CheckpointFile); err != nil {
+		return err
+	}
+	a, err := agent.New(cfg, j.open)
+	if err != nil {
+		return err
+	}
+	if err := a.Run(ctx); err != nil {
+		return err
+	}
+	if s := a.Status().Flows[0]; s.ReadBytes != uint64(j.bytes) {
+		return fmt.Errorf("%d bytes were read, there are %d", s.ReadBytes, j.bytes)
+	}
+	return nil
+}
+
+// watch measures an agent that has read all there was, while nothing is written, or
+// as much a second as the pace says.
+func (j *job) watch(ctx context.Context) (r gen.Result, err error) {
+	cfg, err := j.config()
+	if err != nil {
+		return r, err
+	}
+	a, err := agent.New(cfg, j.open)
+	if err != nil {
+		return r, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1) // sent once
+	go func() { done <- a.Run(ctx) }()
+	defer func() {
+		cancel()
+		err = errors.Join(err, <-done)
+	}()
+	if err := until(ctx, a, uint64(j.bytes)); err != nil {
+		return r, err
+	}
+	before, err := bench.SelfUsage()
+	if err != nil {
+		return r, err
+	}
+	begin := time.Now()
+	written, err := j.writeOn(ctx)
+	if err != nil {
+		return r, err
+	}
+	if err := until(ctx, a, uint64(j.bytes+written)); err != nil {
+		return r, err
+	}
+	r.Elapsed, r.Bytes, r.Count = time.Since(begin), written, written/int64(len(line(j.format)))
+	return finish(r, before)
+}
+
+// writeOn appends lines at the job's pace, or waits, until the time is over.
+func (j *job) writeOn(ctx context.Context) (written int64, err error) {
+	f, err := os.OpenFile(filepath.Join(j.dir, name(0)), os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	pause := 20 * time.Millisecond
+	if j.pace == 0 {
+		pause = j.duration // who wakes to write nothing is measured, too
+	}
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	text := line(j.format)
+	var block []byte
+	for begin := time.Now(); time.Since(begin) < j.duration; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return written, ctx.Err()
+		}
+		due := int64(float64(j.pace)*time.Since(begin).Seconds()) - written
+		block = block[:0]
+		for int64(len(block)) < due {
+			block = append(block, text...)
+		}
+		n, err := f.Write(block)
+		written += int64(n)
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// until waits until everything is acknowledged.
+func until(ctx context.Context, a *agent.Agent, read uint64) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if s := a.Status().Flows[0]; s.ReadBytes >= read && s.BehindBytes == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// config is read from an agent.json, as that of a user.
+func (j *job) config() (*agent.Config, error) {
+	flow := map[string]any{
+		"filePattern": filepath.Join(j.dir, "*.log"), "kinesisStream": "load", "initialPosition": "START_OF_FILE",
+		"aggregation": true, "maxBufferAgeMillis": 1000,
+	}
+	switch j.format {
+	case "multiline":
+		flow["multiLineStartPattern"] = `\[`
+		flow["dataProcessingOptions"] = []any{map[string]any{"optionName": "SINGLELINE"}}
+	case "combined":
+		flow["dataProcessingOptions"] = []any{map[string]any{"optionName": "LOGTOJSON", "logFormat": "COMBINEDAPACHELOG"}}
+	}
+	b, err := json.Marshal(map[string]any{"checkpointFile": filepath.Join(j.dir, "checkpoints"), "flows": []any{flow}})
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(j.dir, "agent.json")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		return nil, err
+	}
+	cfg, _, err := agent.LoadConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Logger = slog.New(slog.DiscardHandler)
+	return cfg, nil
+}
+
+func (j *job) open(f agent.FlowConfig, memory int64) (agent.Sink, error) {
+	if j.endpoint == "" {
+		return null{}, nil
+	}
+	client := kinesis.New(kinesis.Options{
+		Region: "us-east-1", BaseEndpoint: aws.String(j.endpoint), HTTPClient: producer.HTTPClient(),
+		Credentials: credentials.NewStaticCredentialsProvider("load", "load", ""),
+	})
+	return producer.New(client, j.stream, producer.Config{
+		DisableAggregation: !f.Aggregation, RecordMaxBufferedTime: f.MaxBufferAge, MaxBufferedBytes: memory, RecordTTL: -1,
+		OnFailure: producer.SkipOne, Encoding: producer.EncodingAuto, Logger: slog.New(slog.DiscardHandler),
+	})
+}
+
+// null acknowledges at once.
+type null struct{}
+
+func (null) PutBatch(_ context.Context, r []producer.UserRecord, done func(producer.BatchResult)) error {
+	done(producer.BatchResult{Records: len(r)})
+	return nil
+}
+func (null) Flush(context.Context) error { return nil }
+func (null) Close(context.Context) error { return nil }

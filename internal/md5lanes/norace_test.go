@@ -1,0 +1,5 @@
+//go:build !race
+
+package md5lanes_test
+
+const raceEnabled = false

@@ -1,5 +1,0 @@
-//go:build race
-
-package md5pair_test
-
-const raceEnabled = true

@@ -1,0 +1,4 @@
+package logappender
+
+// NewOn is New on a file system.
+var NewOn = newOn
