@@ -57,6 +57,11 @@ const (
 // succession, one after the other's acknowledgement, the later one gets the
 // greater sequence number. Without holes a reader would drop the earlier one.
 //
+// Those two are aggregated records. What comes late lies between two of them,
+// so the numbers that one leaves out are no hole: they were stored before it,
+// or given up, or lie outside of its range. They may be many, half of all after
+// a split, and would drive the holes out that matter.
+//
 // Marks belong to a position in the shard: they know the records before it,
 // and no later one. Who stores a position stores the Marks of that position
 // beside it, in one write, and who goes back to a position takes its Marks.
@@ -103,12 +108,21 @@ type mark struct {
 // holes at least one number has.
 type hole struct{ from, to uint64 }
 
+// numbers are that of a record, and that of the first record of its aggregated
+// record. In the range of the stamp no number between the two comes in another
+// aggregated record for the first time.
+type numbers struct{ first, sequence uint64 }
+
+func numbersOf(s *Stamp) numbers {
+	return numbers{s.Sequence - min(s.Offset, s.Sequence), s.Sequence}
+}
+
 // newMark returns the mark of a range that a first record has come to. Those
-// before it may be about to.
-func newMark(keys hashkey.Range, sequence uint64) mark {
-	m := mark{keys: keys, sequence: sequence}
-	if sequence > 0 {
-		m.holes = []hole{{0, sequence - 1}}
+// before its aggregated record may be about to.
+func newMark(keys hashkey.Range, s numbers) mark {
+	m := mark{keys: keys, sequence: s.sequence}
+	if s.first > 0 {
+		m.holes = []hole{{0, s.first - 1}}
 	}
 	return m
 }
@@ -119,35 +133,33 @@ func (m mark) over(keys hashkey.Range) mark {
 }
 
 // raise notes a number beyond all that have come.
-func (m *mark) raise(sequence uint64) {
-	if sequence > m.sequence+1 {
+func (m *mark) raise(s numbers) {
+	if s.first > m.sequence+1 {
 		if len(m.holes) == maxHoles {
 			m.holes = append(m.holes[:0], m.holes[1:]...)
 		}
-		m.holes = append(m.holes, hole{m.sequence + 1, sequence - 1})
+		m.holes = append(m.holes, hole{m.sequence + 1, s.first - 1})
 	}
-	m.sequence = sequence
+	m.sequence = s.sequence
 }
 
-// fill notes a number not beyond those that have come. It reports whether it
-// had not come before.
-func (m *mark) fill(sequence uint64) bool {
-	i := slices.IndexFunc(m.holes, func(h hole) bool { return h.from <= sequence && sequence <= h.to })
-	if i < 0 {
-		return false
+// misses reports whether a number not beyond those that have come is in a hole.
+func (m *mark) misses(sequence uint64) bool {
+	return slices.ContainsFunc(m.holes, func(h hole) bool { return h.from <= sequence && sequence <= h.to })
+}
+
+// fill notes a number that is in a hole.
+func (m *mark) fill(s numbers) {
+	var left []hole
+	for _, h := range m.holes {
+		if h.from < s.first {
+			left = append(left, hole{h.from, min(h.to, s.first-1)})
+		}
+		if h.to > s.sequence {
+			left = append(left, hole{max(h.from, s.sequence+1), h.to})
+		}
 	}
-	h := m.holes[i]
-	m.holes = slices.Delete(m.holes, i, i+1)
-	if sequence < h.to {
-		m.holes = slices.Insert(m.holes, i, hole{sequence + 1, h.to})
-	}
-	if h.from < sequence {
-		m.holes = slices.Insert(m.holes, i, hole{h.from, sequence - 1})
-	}
-	if len(m.holes) > maxHoles {
-		m.holes = slices.Delete(m.holes, 0, 1)
-	}
-	return true
+	m.holes = left[max(len(left)-maxHoles, 0):]
 }
 
 // NewMarks returns the Marks of a shard with the given range at its beginning,
@@ -228,21 +240,20 @@ func (m *Marks) Admit(s *Stamp, k hashkey.Key, at time.Time) Verdict {
 	i, ok := l.find(k)
 	switch {
 	case ok && s.Sequence <= l.marks[i].sequence:
-		if !l.marks[i].fill(s.Sequence) {
+		if !l.marks[i].misses(s.Sequence) {
 			return Duplicate
 		}
-		if len(l.marks) > 1 {
-			l.join(l.marks)
-		}
+		l.fill(i, part, numbersOf(s))
 	case ok && len(l.marks) == 1 && l.marks[0].keys == part:
 		// As it is between reshards.
-		l.marks[0].raise(s.Sequence)
+		l.marks[0].raise(numbersOf(s))
 	default:
-		if l.raise(part, s.Sequence); len(l.marks) > maxMarks {
-			delete(m.lanes, m.lastID)
-			m.last = nil
-			m.evicted++
-		}
+		l.raise(part, numbersOf(s))
+	}
+	if len(l.marks) > maxMarks {
+		delete(m.lanes, m.lastID)
+		m.last = nil
+		m.evicted++
 	}
 	return Live
 }
@@ -325,9 +336,9 @@ func (l *laneMarks) find(k hashkey.Key) (i int, ok bool) {
 // raise notes that records with keys in r have come up to a sequence. Where a
 // greater one is noted, that stands: a late copy of an aggregated record from
 // before a reshard names a wider range than those that came after.
-func (l *laneMarks) raise(r hashkey.Range, sequence uint64) {
+func (l *laneMarks) raise(r hashkey.Range, s numbers) {
 	var out joined
-	gap := func(from, to hashkey.Key) { out.put(newMark(hashkey.Range{Start: from, End: to}, sequence)) }
+	gap := func(from, to hashkey.Key) { out.put(newMark(hashkey.Range{Start: from, End: to}, s)) }
 	// from is where the part of r begins that is not in out yet.
 	from, rest := r.Start, true
 	for _, m := range l.marks {
@@ -347,8 +358,8 @@ func (l *laneMarks) raise(r hashkey.Range, sequence uint64) {
 			gap(from, part.Start.Sub(1))
 		}
 		raised := m.over(part)
-		if sequence > m.sequence {
-			raised.raise(sequence)
+		if s.sequence > m.sequence {
+			raised.raise(s)
 		}
 		out.put(raised)
 		if part.End.Less(m.keys.End) {
@@ -361,6 +372,23 @@ func (l *laneMarks) raise(r hashkey.Range, sequence uint64) {
 		gap(from, r.End)
 	}
 	l.marks = out
+}
+
+// fill notes that a record with a key in r has come that mark i misses. Of the
+// rest of its range the stamp says nothing.
+func (l *laneMarks) fill(i int, r hashkey.Range, s numbers) {
+	m := l.marks[i]
+	part, _ := intersect(m.keys, r)
+	filled := m.over(part)
+	filled.fill(s)
+	parts := []mark{filled}
+	if m.keys.Start.Less(part.Start) {
+		parts = slices.Insert(parts, 0, m.over(hashkey.Range{Start: m.keys.Start, End: part.Start.Sub(1)}))
+	}
+	if part.End.Less(m.keys.End) {
+		parts = append(parts, m.over(hashkey.Range{Start: part.End.Add(1), End: m.keys.End}))
+	}
+	l.join(slices.Replace(l.marks, i, i+1, parts...))
 }
 
 // inherit takes over a mark of a parent. Where it lies over one that is there,

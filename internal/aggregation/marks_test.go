@@ -180,6 +180,87 @@ func TestUnstampedRecordsPass(t *testing.T) {
 	}
 }
 
+// TestMarksOfAggregatedRecordsOutOfOrder: what an aggregated record leaves out
+// is on another shard or given up, however much that is. What comes late lies
+// between two of them, and that place is kept.
+func TestMarksOfAggregatedRecordsOutOfOrder(t *testing.T) {
+	// The odd numbers are those of the lower half, which was divided from the
+	// upper while they waited.
+	type blob struct {
+		from, to uint64 // every second number of these
+		keys     hashkey.Range
+		want     aggregation.Verdict
+	}
+	for _, tt := range []struct {
+		name  string
+		blobs []blob
+	}{
+		{"the second before the first", []blob{
+			{11, 51, lower, live},
+			{1, 9, lower, live},
+			{11, 51, lower, duplicate},
+			{1, 9, lower, duplicate},
+			{53, 55, lower, live},
+		}},
+		{"the third, the second, the first", []blob{
+			{81, 121, lower, live},
+			{41, 79, lower, live},
+			{1, 39, lower, live},
+			{1, 39, lower, duplicate},
+			{41, 79, lower, duplicate},
+			{81, 121, lower, duplicate},
+		}},
+		{"the first a good deal later", []blob{
+			{101, 199, lower, live},
+			{201, 299, lower, live},
+			{301, 399, lower, live},
+			{401, 499, lower, live},
+			{501, 599, lower, live},
+			{601, 699, lower, live},
+			{1, 99, lower, live},
+			{101, 199, lower, duplicate},
+		}},
+		{"a late copy from before it was divided", []blob{
+			{81, 121, lower, live},
+			{41, 79, lower, live},
+			{41, 121, hashkey.All, duplicate},
+			{1, 39, lower, live},
+		}},
+		{"a mark of more than the record tells of", []blob{
+			{81, 121, hashkey.All, live},
+			{11, 39, splits[0], live}, // of which 20 is not, but of the other quarter
+			{20, 20, splits[1], live},
+			{20, 20, splits[1], duplicate},
+			{11, 39, splits[0], duplicate},
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := aggregation.NewMarks(lower)
+			for i, b := range tt.blobs {
+				var bl aggregation.Builder
+				bl.Stamp(stamp{Producer: id1, Lane: 1, Sequence: b.from, Keys: b.keys})
+				for n := b.from; n <= b.to; n += 2 {
+					bl.TryAddAt(rec("k", "", ""), n, 1<<20)
+				}
+				key := low
+				if b.keys == splits[1] {
+					key = splits[1].Start
+				}
+				got, ok, err := walkStamped(bl.Seal(nil))
+				if !ok || err != nil || len(got) != int(b.to-b.from)/2+1 {
+					t.Fatalf("WalkStamped = %d records, %v, %v", len(got), ok, err)
+				}
+				for _, g := range got {
+					if v := m.Admit(g.stamp, key, epoch); v != b.want {
+						t.Errorf("aggregated record %d, number %d: %v, want %v", i, g.stamp.Sequence, v, b.want)
+					}
+				}
+				again(t, m)
+			}
+		})
+	}
+}
+
 // TestMarksThroughReshards: what children know.
 func TestMarksThroughReshards(t *testing.T) {
 	parent := aggregation.NewMarks(hashkey.All)

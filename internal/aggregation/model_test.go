@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -13,7 +14,15 @@ import (
 	"github.com/streamkit/streamkit/internal/hashkey"
 )
 
-var modelSeeds = flag.Int("seeds", usualSeeds(), "histories that the tests of stamps and marks run")
+var (
+	modelSeeds = flag.Int("seeds", usualSeeds(), "histories that the tests of stamps and marks run")
+	modelFrom  = flag.Uint64("from", 1, "seed of the first")
+)
+
+// found are the seeds of histories that once went wrong. In both an aggregated
+// record that leaves out many numbers is stored before the one that went before
+// it.
+var found = []uint64{1755100535937599549, 4511628896587922955}
 
 func usualSeeds() int {
 	if raceEnabled {
@@ -347,9 +356,10 @@ type modelReader struct {
 	wholeRange    bool // takes records without regard to the shard's range
 }
 
-// read returns the records delivered, in order. Now and then the reader
-// crashes, and goes back to the position and the marks that it stored last.
-func (mr modelReader) read(t *testing.T, w *world) (delivered []int) {
+// read returns the records delivered, in order, and how many copies were
+// dropped. Now and then the reader crashes, and goes back to the position and the
+// marks that it stored last.
+func (mr modelReader) read(t *testing.T, w *world) (delivered []int, copies int) {
 	t.Helper()
 	done := map[*modelShard]*aggregation.Marks{}
 	for _, s := range w.shards {
@@ -380,14 +390,16 @@ func (mr modelReader) read(t *testing.T, w *world) (delivered []int) {
 					t.Fatal(err)
 				}
 			}
-			delivered = mr.open(t, m, s.blobs[i], s.arrived[i], delivered)
+			var dropped int
+			delivered, dropped = mr.open(t, m, s.blobs[i], s.arrived[i], delivered)
+			copies += dropped
 		}
 		done[s] = m
 	}
-	return delivered
+	return delivered, copies
 }
 
-func (mr modelReader) open(t *testing.T, m *aggregation.Marks, blob []byte, at time.Time, delivered []int) []int {
+func (mr modelReader) open(t *testing.T, m *aggregation.Marks, blob []byte, at time.Time, delivered []int) (_ []int, copies int) {
 	t.Helper()
 	ok, err := aggregation.WalkStamped(blob, func(_ int, r aggregation.Record, s *aggregation.Stamp) bool {
 		k, err := hashkey.Parse(r.ExplicitHashKey)
@@ -400,19 +412,22 @@ func (mr modelReader) open(t *testing.T, m *aggregation.Marks, blob []byte, at t
 		if mr.noMarks {
 			s = nil
 		}
-		if m.Admit(s, k, at) == aggregation.Live {
-			var n int
-			if _, err := fmt.Sscan(string(r.Data), &n); err != nil {
+		switch m.Admit(s, k, at) {
+		case aggregation.Live:
+			n, err := strconv.Atoi(string(r.Data))
+			if err != nil {
 				t.Fatal(err)
 			}
 			delivered = append(delivered, n)
+		case aggregation.Duplicate:
+			copies++
 		}
 		return true
 	})
 	if !ok || err != nil {
 		t.Fatalf("WalkStamped = %v, %v", ok, err)
 	}
-	return delivered
+	return delivered, copies
 }
 
 func save(t *testing.T, m *aggregation.Marks) []byte {
@@ -466,17 +481,19 @@ func history(seed uint64) *world {
 // TestMarksInHistories: whatever becomes of requests, shards and producers,
 // each record that was acknowledged comes to the reader once, and none twice.
 func TestMarksInHistories(t *testing.T) {
-	first := rand.Uint64() >> 1
 	records, copies := 0, 0
-	for i := range *modelSeeds {
-		seed := first + uint64(i)
+	for i := range *modelSeeds + len(found) {
+		seed := *modelFrom + uint64(max(i-len(found), 0))
+		if i < len(found) {
+			seed = found[i]
+		}
 		w := history(seed)
-		got := modelReader{}.read(t, w)
+		got, dropped := modelReader{}.read(t, w)
 		if f := w.judge(got); f != (faults{}) {
 			t.Fatalf("seed %d: %+v", seed, f)
 		}
 		records += len(got)
-		copies += len(modelReader{noMarks: true}.read(t, w)) - len(got)
+		copies += dropped
 	}
 	t.Logf("%d records, %d copies dropped", records, copies)
 	if copies == 0 {
@@ -500,7 +517,8 @@ func TestHistoriesCatch(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			for seed := range uint64(3000) {
 				w := history(seed)
-				if f := w.judge(tt.reader.read(t, w)); tt.want(f) {
+				got, _ := tt.reader.read(t, w)
+				if tt.want(w.judge(got)) {
 					return
 				}
 			}

@@ -47,6 +47,10 @@ type Stamp struct {
 	// holds: records of the lane outside of it may have been sent before or
 	// after. It is [hashkey.All] for records that no reshard has moved.
 	Keys hashkey.Range
+
+	// Offset is how far Sequence is above the number of the first record of
+	// the aggregated record. Walks set it; it is not written.
+	Offset uint64
 }
 
 // size returns the length of what append adds.

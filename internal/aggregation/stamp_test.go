@@ -84,7 +84,7 @@ func TestStampGolden(t *testing.T) {
 			}
 			for i, g := range got {
 				want := tt.stamp
-				want.Sequence = tt.numbers[i]
+				want.Sequence, want.Offset = tt.numbers[i], tt.numbers[i]-tt.numbers[0]
 				if g.stamp == nil || *g.stamp != want {
 					t.Errorf("record %d: stamp %+v, want %+v", i, g.stamp, want)
 				}
@@ -155,13 +155,13 @@ func TestStampedBuilder(t *testing.T) {
 		t.Errorf("Stamped = %+v, %v", got, ok)
 	}
 	// The message inside a frame of its own, told where its numbers begin.
-	for _, start := range []*stamp{nil, {Producer: id1, Lane: 9, Sequence: 100, Keys: hashkey.All}} {
+	for _, start := range []*stamp{nil, {Producer: id1, Lane: 9, Sequence: 100, Keys: hashkey.All, Offset: 7}} {
 		i := 0
 		ok, err := aggregation.WalkBody(b.AppendBody(nil), start, func(_ int, _ record, s *stamp) bool {
 			switch {
 			case (s == nil) != (start == nil):
 				t.Errorf("stamp %v for %v", s, start)
-			case s != nil && (s.Lane != 9 || s.Sequence != 90+numbers[i]):
+			case s != nil && (s.Lane != 9 || s.Sequence != 90+numbers[i] || s.Offset != 7+numbers[i]-numbers[0]):
 				t.Errorf("record %d: stamp %+v", i, s)
 			}
 			i++
@@ -270,7 +270,8 @@ func FuzzStamp(f *testing.F) {
 				continue
 			}
 			if i == 0 {
-				want.Sequence += gapOf(t, body)
+				want.Offset = gapOf(t, body)
+				want.Sequence += want.Offset
 			}
 			if !stamped || i == 0 && *g.stamp != want || i > 0 && got[i-1].stamp.Sequence >= g.stamp.Sequence {
 				t.Fatalf("record %d: stamp %+v, want %+v, %v", i, g.stamp, want, stamped)

@@ -53,7 +53,8 @@ func WalkStamped(blob []byte, yield func(i int, r Record, s *Stamp) bool) (ok bo
 
 // WalkBody is WalkStamped for an AggregatedRecord message without the frame, as
 // AppendBody has written it. If s is not nil, it is the stamp of the first
-// record; a stamp in the message does not count.
+// record, with the offset of that in what it is part of; a stamp in the message
+// does not count.
 func WalkBody(body []byte, s *Stamp, yield func(i int, r Record, s *Stamp) bool) (ok bool, err error) {
 	if s == nil {
 		s = &none
@@ -82,6 +83,7 @@ func walk(body []byte, first *Stamp, yield func(i int, r Record, s *Stamp) bool)
 		t.stamp = *first
 		stamp = &t.stamp
 	}
+	start := t.stamp.Sequence - t.stamp.Offset
 	for i := range t.messages {
 		m := &t.messages[i]
 		r := Record{Data: m.data}
@@ -100,6 +102,7 @@ func walk(body []byte, first *Stamp, yield func(i int, r Record, s *Stamp) bool)
 			if t.stamp.Sequence, over = addGap(t.stamp.Sequence, m.gap); over {
 				stamp = nil // nobody counts that far: not a stamp of ours
 			}
+			t.stamp.Offset = t.stamp.Sequence - start
 		}
 		if !yield(i, r, stamp) {
 			return true, nil

@@ -293,7 +293,7 @@ func TestReader(t *testing.T) {
 				{3, -1, "k", "", "c", 19},
 			} {
 				g := all[i]
-				want.Sequence = w.number
+				want.Sequence, want.Offset = w.number, w.number-10
 				if g.User != w.user || g.Block != w.block || g.PartitionKey != w.key || g.ExplicitHashKey != w.ehk || string(g.Data) != w.data || g.stamp == nil || *g.stamp != want {
 					t.Errorf("record %d = %+v, stamp %+v, want %+v", i, g, g.stamp, w)
 				}
