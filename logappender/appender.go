@@ -21,6 +21,7 @@ import (
 type Appender struct {
 	cfg    Config
 	putter Putter
+	begun  time.Time
 
 	wake   chan struct{} // capacity 1: the drainer has something to look at
 	flush  chan struct{} // capacity 1: all is handed over, ask for it to be sent
@@ -105,7 +106,11 @@ func newOn(fsys vfs.FS, putter Putter, cfg Config) (*Appender, error) {
 		cancel: cancel,
 
 		spilling: make(chan struct{}, 1),
+		begun:    time.Now(),
 	}
+	a.stats.HandoverBytes.bounds = &byteBounds
+	a.stats.DeliverySeconds.bounds = &secondBounds
+	a.stats.FlushSeconds.bounds = &secondBounds
 	if err := a.openSpill(fsys); err != nil {
 		cancel()
 		return nil, err
@@ -134,12 +139,14 @@ func poke(ch chan struct{}) {
 // Later entries do not extend the wait. If ctx ends first it returns a
 // [*PendingError], and the entries stay on their way.
 func (a *Appender) Flush(ctx context.Context) error {
+	start := time.Now()
 	a.mu.Lock()
 	if !a.ended { // or else nobody would hand it over
 		a.closeGapLocked(0)
 		a.closeOpenLocked(true)
 	}
 	if a.live.head == nil {
+		a.stats.FlushSeconds.add(0, 1)
 		a.mu.Unlock()
 		return nil
 	}
@@ -150,14 +157,19 @@ func (a *Appender) Flush(ctx context.Context) error {
 	a.mu.Unlock()
 	poke(a.wake)
 
+	finished := false
 	select {
 	case <-w.ch:
-		return nil
+		finished = true
 	case <-ctx.Done():
 	}
 
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.stats.FlushSeconds.add(time.Since(start).Seconds(), 1)
+	if finished {
+		return nil
+	}
 	for i, o := range a.waiters {
 		if o == w {
 			a.waiters = append(a.waiters[:i], a.waiters[i+1:]...)

@@ -23,7 +23,7 @@
 //   - P2: Memory is bounded in bytes, by Config.BufferBytes, whatever the size
 //     of entries. Beside it there are at most one open chunk, 16 empty ones,
 //     and 64 KiB for Panic and Fatal entries; with a spill some MiB for what is
-//     written and read back, and 90 bytes for each chunk on disk. The producer
+//     written and read back, and 100 bytes for each chunk on disk. The producer
 //     has its own bound.
 //   - P3: Every entry is exactly one of delivered, dropped (with a reason),
 //     lost, pending or spilled. [Stats] shows the five, and at any moment they
@@ -65,8 +65,8 @@
 // calls never touch the disk, but for those of Panic and Fatal. What is on disk at
 // the end of the process the next one sends.
 //
-// Of each chunk on disk some 90 bytes stay in memory: with the default Linger that is
-// up to 80 MB for a day of an outage, if something is logged all the time and little.
+// Of each chunk on disk some 100 bytes stay in memory: with the default Linger that is
+// up to 85 MB for a day of an outage, if something is logged all the time and little.
 // A longer Linger makes fewer chunks.
 //
 // What dies with the process, and what does not:

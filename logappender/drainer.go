@@ -39,6 +39,9 @@ func (a *Appender) next() (*chunk, time.Duration) {
 	a.mu.Lock()
 	c, wait, flush := a.nextLocked()
 	a.sleeping = c == nil
+	if c != nil && !c.returned {
+		a.stats.HandoverBytes.add(float64(len(c.buf)), 1)
+	}
 	a.mu.Unlock()
 	if flush {
 		poke(a.flush)
@@ -288,8 +291,9 @@ func (d *delivery) finish(faults []fault, err error) {
 	if err != nil {
 		a.lastErr = err
 	}
-	if stored.Total() > 0 {
+	if n := stored.Total(); n > 0 {
 		a.stats.LastSuccess = time.Now()
+		a.stats.DeliverySeconds.add(time.Since(c.born).Seconds(), n)
 	}
 
 	a.releaseLocked(c, &f)

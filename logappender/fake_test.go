@@ -191,6 +191,9 @@ func checkAccounts(t testing.TB, a *logappender.Appender) {
 			t.Errorf("level %d: accepted %d, accounted for %d: %+v", i, s.Accepted[i], sum, s)
 		}
 	}
+	if n := s.DeliverySeconds.Count; n != s.Delivered.Total() {
+		t.Errorf("%d entries are delivered, %d have a time", s.Delivered.Total(), n)
+	}
 }
 
 func flush(t testing.TB, a *logappender.Appender) {

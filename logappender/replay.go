@@ -37,7 +37,8 @@ type replayed struct {
 	number uint64
 	level  int
 	gap    bool
-	old    bool // of an earlier process
+	old    bool          // of an earlier process
+	born   time.Duration // of its chunk, unless old
 }
 
 func newReplayer(a *Appender) *replayer {
@@ -142,7 +143,11 @@ func (r *replayer) take(b *spool.Block[spilled]) {
 			ExplicitHashKey: hash,
 			Data:            r.data[n:len(r.data):len(r.data)],
 		})
-		r.about = append(r.about, replayed{number: number, level: level, gap: gap, old: b.Old})
+		var born time.Duration
+		if c != nil {
+			born = c.born
+		}
+		r.about = append(r.about, replayed{number: number, level: level, gap: gap, old: b.Old, born: born})
 	}
 	if len(done) > 0 {
 		r.store.Ack(slices.Values(done))
@@ -273,6 +278,8 @@ func (r *replayer) openCircuit() {
 func (r *replayer) settle(faults []fault, err error) (success bool) {
 	var numbers []uint64
 	var stored, refused, old LevelCounts
+	took := Histogram{bounds: &secondBounds} // outside the lock: there may be thousands
+	now := time.Since(r.a.begun)
 	kept := 0
 	for i, fl := range faults {
 		e := r.about[i]
@@ -290,6 +297,7 @@ func (r *replayer) settle(faults []fault, err error) (success bool) {
 		case e.old:
 		case fl == noFault:
 			stored[e.level]++
+			took.add((now - e.born).Seconds(), 1)
 		default:
 			refused[e.level]++
 		}
@@ -306,6 +314,7 @@ func (r *replayer) settle(faults []fault, err error) (success bool) {
 	var f finished
 	a.mu.Lock()
 	a.stats.Delivered.add(&stored)
+	a.stats.DeliverySeconds.merge(&took)
 	a.stats.Replayed.add(&old)
 	a.stats.Spilled.sub(&stored)
 	a.stats.Spilled.sub(&refused)

@@ -71,7 +71,8 @@ type spill struct {
 // spilled is what stays in memory of a chunk that is on disk.
 type spilled struct {
 	count LevelCounts
-	copy  *copied // nil unless the chunk is still live
+	copy  *copied       // nil unless the chunk is still live
+	born  time.Duration // since Appender.begun: the clock of the machine may be set
 }
 
 // copied is what is known of the copy on disk of a live chunk, which a dying

@@ -108,7 +108,7 @@ func (a *Appender) moveToDiskLocked(c *chunk) {
 // If the disk does not take it it is as it was before, and spill returns false.
 func (w *spiller) spill(c *chunk) bool {
 	a := w.a
-	err := w.write(c, spilled{count: c.count}, 0)
+	err := w.write(c, spilled{count: c.count, born: c.born.Sub(a.begun)}, 0)
 	var f finished
 	a.mu.Lock()
 	c.writing = false

@@ -90,6 +90,15 @@ type Stats struct {
 	LastSuccess    time.Time     // of a delivery; zero if there was none
 	LastError      error         // of the producer; nil after a delivery without failure
 
+	// HandoverBytes has the size of each chunk that went to the producer or to the
+	// disk. DeliverySeconds has each delivered entry, with the time from when the
+	// first of its chunk was written until the stream had it: up to Linger more than
+	// its own. FlushSeconds has each Flush, Sync, Panic and Fatal, and how long it
+	// waited for delivery.
+	HandoverBytes   Histogram
+	DeliverySeconds Histogram
+	FlushSeconds    Histogram
+
 	// The spill. All are zero without Config.SpillDir.
 
 	SpillBytes    int64       // of the files in SpillDir, delivered entries among them included

@@ -26,12 +26,18 @@ type Collector struct {
 	entries, dropped, pending *prometheus.Desc
 	healthy, spilled          *prometheus.Desc
 	values                    []value
+	histograms                []histogram
 }
 
 type value struct {
 	desc *prometheus.Desc
 	typ  prometheus.ValueType
 	of   func(*logappender.Stats) float64
+}
+
+type histogram struct {
+	desc *prometheus.Desc
+	of   func(*logappender.Stats) *logappender.Histogram
 }
 
 var _ prometheus.Collector = (*Collector)(nil)
@@ -75,6 +81,16 @@ func NewCollector(name string, source Source) *Collector {
 		}
 		return float64(s.LastSuccess.UnixMilli()) / 1000
 	})
+	for _, h := range []struct {
+		name, help string
+		of         func(*logappender.Stats) *logappender.Histogram
+	}{
+		{"handover_chunk_bytes", "Chunks that went to the producer or to the disk, by size.", func(s *logappender.Stats) *logappender.Histogram { return &s.HandoverBytes }},
+		{"delivery_seconds", "Delivered entries, by the time from the writing of the first in their chunk.", func(s *logappender.Stats) *logappender.Histogram { return &s.DeliverySeconds }},
+		{"flush_seconds", "Flushes, those of Sync, Panic and Fatal among them, by how long they waited.", func(s *logappender.Stats) *logappender.Histogram { return &s.FlushSeconds }},
+	} {
+		c.histograms = append(c.histograms, histogram{desc(h.name, h.help), h.of})
+	}
 	return c
 }
 
@@ -95,6 +111,9 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.spilled
 	for _, v := range c.values {
 		ch <- v.desc
+	}
+	for _, h := range c.histograms {
+		ch <- h.desc
 	}
 }
 
@@ -121,5 +140,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(c.healthy, prometheus.GaugeValue, one(c.source.Healthy()))
 	for _, v := range c.values {
 		ch <- prometheus.MustNewConstMetric(v.desc, v.typ, v.of(&s))
+	}
+	for _, h := range c.histograms {
+		v := h.of(&s)
+		ch <- prometheus.MustNewConstHistogram(h.desc, v.Count, v.Sum, v.Buckets())
 	}
 }

@@ -1,12 +1,14 @@
 package logappenderprom_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/streamkit/streamkit/logappender"
 	"github.com/streamkit/streamkit/logappender/logappenderprom"
+	"github.com/streamkit/streamkit/producer"
 )
 
 type source struct{}
@@ -52,5 +54,50 @@ func TestCollector(t *testing.T) {
 		if got[name] != want {
 			t.Errorf("%s = %v, want %v", name, got[name], want)
 		}
+	}
+}
+
+// putter stores everything nowhere.
+type putter struct{}
+
+func (putter) Flush(context.Context) error { return nil }
+
+func (putter) PutBatch(_ context.Context, rs []producer.UserRecord, done func(producer.BatchResult)) error {
+	done(producer.BatchResult{Records: len(rs)})
+	return nil
+}
+
+func TestCollectorOfAnAppender(t *testing.T) {
+	a, err := logappender.New(putter{}, logappender.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Writer(0).Write([]byte("one\ntwo\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(logappenderprom.NewCollector("main", a))
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := make(map[string]uint64)
+	sum := make(map[string]float64)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if h := m.GetHistogram(); h != nil {
+				count[f.GetName()], sum[f.GetName()] = h.GetSampleCount(), h.GetSampleSum()
+				if n := h.GetBucket()[len(h.GetBucket())-1].GetCumulativeCount(); n != h.GetSampleCount() {
+					t.Errorf("%s: %d values of %d are in buckets", f.GetName(), n, h.GetSampleCount())
+				}
+			}
+		}
+	}
+	if count["logappender_handover_chunk_bytes"] != 1 || sum["logappender_handover_chunk_bytes"] != 2*(8+3) ||
+		count["logappender_delivery_seconds"] != 2 || count["logappender_flush_seconds"] == 0 {
+		t.Errorf("counts %v, sums %v", count, sum)
 	}
 }
