@@ -51,4 +51,13 @@ func TestWriteAllocatesNothingOfItsOwn(t *testing.T) {
 	if full.Stats().DroppedTotal() < 2000 {
 		t.Error("the buffer was not full")
 	}
+	thin := open(t, &gated{fakePutter: &fakePutter{}, gate: make(chan struct{})}, logappender.Config{BufferBytes: 256 << 10, Sample: 1e9})
+	l = thin.Core(zap.InfoLevel, jsonEncoder())
+	fill(zap.New(l), zap.InfoLevel, 300)
+	if o := testing.AllocsPerRun(2000, func() { _ = l.Write(ent, fields) }); o > 0 {
+		t.Errorf("%v allocations a sampled entry", o)
+	}
+	if thin.Stats().Sampled.Total() < 2000 {
+		t.Error("nothing was sampled")
+	}
 }

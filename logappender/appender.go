@@ -23,6 +23,8 @@ type Appender struct {
 	putter Putter
 	begun  time.Time
 
+	sampleFrom int // memory in use at which sampling begins
+
 	wake   chan struct{} // capacity 1: the drainer has something to look at
 	flush  chan struct{} // capacity 1: all is handed over, ask for it to be sent
 	report chan struct{} // capacity 1: there is something to report
@@ -50,7 +52,10 @@ type Appender struct {
 
 	gap     gap // drops since the last gap record, to be told at the open end
 	headGap gap // chunks dropped under DropOldest, to be told before the next chunk
+	thinned gap // what sampling has left out since it was told last
 	gapText []byte
+
+	samples []uint32 // how often each kind of entry was met while sampling; nil without Sample
 
 	stats    Stats
 	told     Stats // as of the last report
@@ -107,6 +112,10 @@ func newOn(fsys vfs.FS, putter Putter, cfg Config) (*Appender, error) {
 
 		spilling: make(chan struct{}, 1),
 		begun:    time.Now(),
+	}
+	if cfg.Sample > 1 {
+		a.samples = make([]uint32, sampleSlots)
+		a.sampleFrom = int(cfg.SampleAbove * float64(cfg.BufferBytes))
 	}
 	a.stats.HandoverBytes.bounds = &byteBounds
 	a.stats.DeliverySeconds.bounds = &secondBounds
@@ -217,7 +226,10 @@ func (a *Appender) Close(ctx context.Context) error {
 		close(space)
 	}
 
-	_ = a.Flush(ctx) // what it did not finish is counted below
+	if a.Flush(ctx) == nil && a.gapLeft() {
+		_ = a.Flush(ctx) // the record of the gap had no room before
+	}
+	// What is not finished is counted below.
 	if a.spill != nil && a.spill.always {
 		a.awaitReplay(ctx)
 	}

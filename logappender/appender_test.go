@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -21,10 +22,15 @@ import (
 )
 
 func TestConfigReportsAllFaults(t *testing.T) {
-	_, err := logappender.New(nil, logappender.Config{BufferBytes: 1, ChunkBytes: 1, MaxRecordBytes: 1, Overflow: 9, BlockTimeout: -1, SyncTimeout: 1})
-	for _, want := range []string{"putter is nil", "BufferBytes", "ChunkBytes", "MaxRecordBytes", "Overflow", "BlockTimeout", "SyncTimeout"} {
+	_, err := logappender.New(nil, logappender.Config{BufferBytes: 1, ChunkBytes: 1, MaxRecordBytes: 1, Overflow: 9, BlockTimeout: -1, SyncTimeout: 1, Sample: -1})
+	for _, want := range []string{"putter is nil", "BufferBytes", "ChunkBytes", "MaxRecordBytes", "Overflow", "BlockTimeout", "SyncTimeout", "Sample -1"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not name %s", err, want)
+		}
+	}
+	for _, cfg := range []logappender.Config{{SampleAbove: 0.5}, {Sample: 10, SampleAbove: 0.9}, {Sample: 10, SampleAbove: -1}, {Sample: 10, SampleAbove: math.NaN()}} {
+		if _, err := logappender.New(&fakePutter{}, cfg); err == nil || !strings.Contains(err.Error(), "SampleAbove") {
+			t.Errorf("%v, %v: error %v", cfg.Sample, cfg.SampleAbove, err)
 		}
 	}
 	a, err := logappender.New(&fakePutter{}, logappender.Config{BufferBytes: 256 << 10})
@@ -445,6 +451,9 @@ func TestAccountsAddUp(t *testing.T) {
 			cfg := logappender.Config{
 				BufferBytes: 256 << 10, ChunkBytes: 4 << 10, MaxRecordBytes: 64 << 10,
 				Overflow: logappender.Overflow(seed % 3), DropOversize: seed%5 == 0, FatalTimeout: 10 * time.Millisecond,
+			}
+			if seed%4 == 0 {
+				cfg.Sample, cfg.SampleAbove = 3, 0.3
 			}
 			if seed%250 == 0 {
 				goroutines, largest = 64, 2<<20

@@ -73,6 +73,9 @@ const (
 	defaultReplayRate = 2 << 20
 
 	reportEvery = 10 * time.Second
+
+	maxSample          = 1_000_000_000
+	defaultSampleAbove = 0.75
 )
 
 // Config holds the optional settings of an [Appender]. The zero Config is
@@ -93,6 +96,20 @@ type Config struct {
 
 	// Overflow says what happens when the buffer is full. Default DropNewest.
 	Overflow Overflow
+
+	// Sample keeps one in so many of the entries below Warn, of each level and
+	// message, while the buffer is fuller than SampleAbove, whatever Overflow says
+	// of a full one: a flood of one message then leaves room for others. Of a
+	// message the first is kept, and its first 256 bytes tell it from others; a
+	// line of a Writer is one. What is left out counts as Stats.Sampled, and makes
+	// one gap record when the flood is over. With SpillDir it is left out only
+	// while the disk fails. Default 0, which like 1 keeps all; at most 1e9.
+	Sample int
+
+	// SampleAbove is how full the buffer is when Sample begins, as a part of
+	// BufferBytes. Default 0.75; above 0 and below 0.9, where the room for Warn
+	// begins.
+	SampleAbove float64
 
 	// BlockTimeout is the most that a log call waits under [Block]. Default
 	// 50ms; not negative.
@@ -175,6 +192,9 @@ func (c Config) withDefaults() (Config, error) {
 	c.BufferBytes = cmp.Or(c.BufferBytes, defaultBufferBytes)
 	c.ChunkBytes = cmp.Or(c.ChunkBytes, min(64<<10, max(minChunkBytes, c.BufferBytes/8)))
 	c.Linger = cmp.Or(c.Linger, 100*time.Millisecond)
+	if c.Sample > 1 {
+		c.SampleAbove = cmp.Or(c.SampleAbove, defaultSampleAbove)
+	}
 	c.BlockTimeout = cmp.Or(c.BlockTimeout, 50*time.Millisecond)
 	c.MaxRecordBytes = cmp.Or(c.MaxRecordBytes, max(minRecordBytes, min(maxRecord-maxKeyBytes, c.BufferBytes/2)))
 	c.SyncTimeout = cmp.Or(c.SyncTimeout, 5*time.Second)
@@ -206,6 +226,14 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Overflow < DropNewest || c.Overflow > Block {
 		errs = append(errs, fmt.Errorf("Overflow %d is none of DropNewest, DropOldest, Block", c.Overflow))
+	}
+	switch {
+	case c.Sample < 0 || c.Sample > maxSample:
+		errs = append(errs, fmt.Errorf("Sample %d is outside [0, %d]: 0 keeps all, 10 one in ten", c.Sample, maxSample))
+	case c.Sample > 1 && !(c.SampleAbove > 0 && c.SampleAbove < 0.9):
+		errs = append(errs, fmt.Errorf("SampleAbove %v is not between 0 and 0.9", c.SampleAbove))
+	case c.Sample <= 1 && c.SampleAbove != 0:
+		errs = append(errs, fmt.Errorf("SampleAbove %v does nothing without Sample: set it to 10, say, to keep one entry in ten", c.SampleAbove))
 	}
 	if c.BlockTimeout < 0 {
 		errs = append(errs, fmt.Errorf("BlockTimeout %v is negative", c.BlockTimeout))

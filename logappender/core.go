@@ -51,6 +51,9 @@ func (c *core) Write(ent zapcore.Entry, fields []zapcore.Field) error {
 		c.a.drop(ent.Level, DropSelf)
 		return nil
 	}
+	if c.a.sampled(ent.Level, ent.Message) {
+		return nil
+	}
 	c.encode(&ent, fields)
 	if ent.Level >= zapcore.PanicLevel {
 		c.a.lastWords()

@@ -26,8 +26,8 @@
 //     written and read back, and 100 bytes for each chunk on disk. The producer
 //     has its own bound.
 //   - P3: Every entry is exactly one of delivered, dropped (with a reason),
-//     lost, pending or spilled. [Stats] shows the five, and at any moment they
-//     add up to the accepted ones.
+//     sampled (left out for Config.Sample), lost, pending or spilled. [Stats]
+//     shows the six, and at any moment they add up to the accepted ones.
 //   - P4: A drop is visible three ways: in Stats, in a gap record in the stream,
 //     and in a [*DropError] to Config.OnError, at once and then every ten
 //     seconds at most. It is never an error of the log call.
@@ -51,6 +51,10 @@
 // A gap ends when ordinary entries find room again. Entries from Warn up, which
 // have a reserve, do not end it. Drops as [DropSelf] and [DropClosed] make no
 // gap. A gap record can fail like any other; Stats has the truth.
+//
+// Where Config.Sample has left entries out, the record says "log records sampled",
+// has "sampled" for "dropped" and no reason, and comes once the buffer is half as
+// full as where sampling begins.
 //
 // # Spill
 //

@@ -273,7 +273,7 @@ func (d *delivery) finish(faults []fault, err error) {
 	a.stats.Delivered.add(&stored)
 	a.stats.Pending.sub(&c.count)
 	a.stats.Pending.add(&kept)
-	wake := again || a.gap.total > 0 // there may be room for its record
+	wake := again || a.gap.total > 0 || a.thinned.total > 0 // there may be room for its record
 	if s := a.spill; s != nil {
 		s.handedBackLocked(d)
 		wake = wake || s.waits

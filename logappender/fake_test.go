@@ -183,7 +183,7 @@ func checkAccounts(t testing.TB, a *logappender.Appender) {
 	t.Helper()
 	s := a.Stats()
 	for i := range s.Accepted {
-		sum := s.Delivered[i] + s.Lost[i] + s.Pending[i] + s.Spilled[i]
+		sum := s.Delivered[i] + s.Lost[i] + s.Pending[i] + s.Spilled[i] + s.Sampled[i]
 		for _, d := range s.Dropped {
 			sum += d[i]
 		}

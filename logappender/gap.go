@@ -30,6 +30,12 @@ func (g *gap) add(level int, reason DropReason) { g.addN(level, reason, 1, time.
 
 // addN adds n drops; the first of them was written at the time from.
 func (g *gap) addN(level int, reason DropReason, n uint64, from time.Time) {
+	g.note(level, n, from)
+	g.byReason[reason] += n
+}
+
+// note is addN without a reason.
+func (g *gap) note(level int, n uint64, from time.Time) {
 	if n == 0 {
 		return
 	}
@@ -39,16 +45,21 @@ func (g *gap) addN(level int, reason DropReason, n uint64, from time.Time) {
 	g.to = time.Now()
 	g.total += n
 	g.byLevel[level] += n
-	g.byReason[reason] += n
 }
 
 // appendRecord appends the gap record: JSON with the keys of zap's production
-// encoder, whatever the encoders of the cores are.
+// encoder, whatever the encoders of the cores are. Without a reason the entries were
+// left out by sampling.
 func (g *gap) appendRecord(b []byte, now time.Time) []byte {
+	what := "dropped"
+	if g.byReason == [numReasons]uint64{} {
+		what = "sampled"
+	}
 	b = append(b, `{"level":"warn","ts":`...)
 	b = strconv.AppendFloat(b, float64(now.UnixNano())/float64(time.Second), 'f', 6, 64)
-	b = append(b, `,"logger":"`+ReservedLoggerName+`","msg":"log records dropped","dropped":`...)
-	b = strconv.AppendUint(b, g.total, 10)
+	b = append(b, `,"logger":"`+ReservedLoggerName+`","msg":"log records `...)
+	b = append(b, what...)
+	b = appendCount(b, `",`, what, g.total)
 	b = append(b, `,"by_level":{`...)
 	sep := ""
 	for i, n := range g.byLevel {
@@ -57,8 +68,7 @@ func (g *gap) appendRecord(b []byte, now time.Time) []byte {
 			sep = ","
 		}
 	}
-	b = append(b, `},"reason":{`...)
-	sep = ""
+	sep = `},"reason":{`
 	for r, n := range g.byReason {
 		if n > 0 {
 			b = appendCount(b, sep, DropReason(r).String(), n)
@@ -85,21 +95,38 @@ func appendCount(b []byte, sep, name string, n uint64) []byte {
 // delivers. While it does not, the record would be lost as well, and the gap
 // grows instead.
 func (a *Appender) closeGapLocked(need int) {
-	if a.gap.total == 0 || a.stats.LastError != nil {
-		return
+	a.closeThinnedLocked(need)
+	if a.gap.total > 0 {
+		a.tellGapLocked(&a.gap, need)
+	}
+}
+
+// tellGapLocked writes the record of g, and empties g. It reports whether that was
+// possible.
+func (a *Appender) tellGapLocked(g *gap, need int) bool {
+	if a.stats.LastError != nil {
+		return false
 	}
 	if a.cfg.DisableGapRecords {
-		a.gap = gap{}
-		return
+		*g = gap{}
+		return true
 	}
 	k := a.gapKey()
-	a.gapText = a.gap.appendRecord(a.gapText[:0], time.Now())
+	a.gapText = g.appendRecord(a.gapText[:0], time.Now())
 	if !a.roomLocked(a.softLimit(), entrySize(k, a.gapText)+need) {
-		return
+		return false
 	}
 	a.placeLocked(zapcore.WarnLevel, k, a.gapText, flagGap)
 	a.stats.Gaps++
-	a.gap = gap{}
+	*g = gap{}
+	return true
+}
+
+// gapLeft reports whether there is something missing that the stream was not told of.
+func (a *Appender) gapLeft() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.gap.total > 0 || a.thinned.total > 0
 }
 
 // headGapLocked returns a chunk with the gap record for chunks dropped under

@@ -150,6 +150,9 @@ func (h *handler) derive(o op) *handler {
 // which is counted.
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
 	level := zapLevel(r.Level)
+	if h.a.sampled(level, r.Message) {
+		return nil
+	}
 	if err := h.format(ctx, &r, level); err != nil {
 		h.a.drop(level, DropEncode)
 	}

@@ -72,7 +72,7 @@ func (a *Appender) write(level zapcore.Level, k *key, payload []byte) {
 		return
 	}
 
-	if a.gap.total > 0 {
+	if a.gap.total > 0 || a.thinned.total > 0 {
 		a.closeGapLocked(need)
 	}
 	wake := a.placeLocked(level, k, payload, 0)

@@ -70,11 +70,12 @@ func (r DropReason) String() string {
 
 // Stats is a snapshot of an [Appender]. At any moment, for every level,
 //
-//	Accepted = Delivered + sum of Dropped + Lost + Pending + Spilled
+//	Accepted = Delivered + sum of Dropped + Sampled + Lost + Pending + Spilled
 type Stats struct {
 	Accepted  LevelCounts             // entries that were to be written
 	Delivered LevelCounts             // entries that the stream has stored
 	Dropped   [numReasons]LevelCounts // indexed by DropReason
+	Sampled   LevelCounts             // entries left out for Config.Sample
 	Lost      LevelCounts             // unfinished at the end of Close, last words without room, or unreadable on disk
 	Pending   LevelCounts             // entries in the buffer or with the producer
 	Spilled   LevelCounts             // entries on disk that are not delivered yet

@@ -49,7 +49,7 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 // writeLine writes one line of text.
 func (a *Appender) writeLine(level zapcore.Level, line []byte) {
 	line = bytes.TrimSuffix(line, []byte{'\r'})
-	if len(line) == 0 {
+	if len(line) == 0 || a.cfg.Sample > 1 && a.sampled(level, string(line[:min(len(line), sampleText)])) {
 		return
 	}
 	ent := zapcore.Entry{Level: level}

@@ -51,7 +51,7 @@ func NewCollector(name string, source Source) *Collector {
 	}
 	c := &Collector{
 		source:  source,
-		entries: desc("entries_total", "Entries by level: accepted, delivered, dropped, lost, and replayed: delivered for an earlier process.", "level", "result"),
+		entries: desc("entries_total", "Entries by level: accepted, delivered, dropped, sampled, lost, and replayed: delivered for an earlier process.", "level", "result"),
 		dropped: desc("dropped_total", "Entries dropped, by reason.", "reason"),
 		pending: desc("pending_entries", "Entries in the buffer or with the producer.", "level"),
 		spilled: desc("spilled_entries", "Entries on disk that are not delivered yet.", "level"),
@@ -131,7 +131,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		for _, m := range []struct {
 			result string
 			counts logappender.LevelCounts
-		}{{"accepted", s.Accepted}, {"delivered", s.Delivered}, {"dropped", dropped}, {"lost", s.Lost}, {"replayed", s.Replayed}} {
+		}{{"accepted", s.Accepted}, {"delivered", s.Delivered}, {"dropped", dropped}, {"sampled", s.Sampled}, {"lost", s.Lost}, {"replayed", s.Replayed}} {
 			ch <- prometheus.MustNewConstMetric(c.entries, prometheus.CounterValue, float64(m.counts.At(l)), l.String(), m.result)
 		}
 		ch <- prometheus.MustNewConstMetric(c.pending, prometheus.GaugeValue, float64(s.Pending.At(l)), l.String())

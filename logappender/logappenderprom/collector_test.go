@@ -15,7 +15,7 @@ type source struct{}
 
 func (source) Healthy() bool { return true }
 func (source) Stats() logappender.Stats {
-	s := logappender.Stats{Accepted: logappender.LevelCounts{0, 9}, Delivered: logappender.LevelCounts{0, 4}, Pending: logappender.LevelCounts{0, 3}, Spilled: logappender.LevelCounts{0, 5}, SpillHealthy: true, SpillBytes: 77}
+	s := logappender.Stats{Accepted: logappender.LevelCounts{0, 9}, Delivered: logappender.LevelCounts{0, 4}, Pending: logappender.LevelCounts{0, 3}, Spilled: logappender.LevelCounts{0, 5}, Sampled: logappender.LevelCounts{6}, SpillHealthy: true, SpillBytes: 77}
 	s.Dropped[logappender.DropFull] = logappender.LevelCounts{0, 2}
 	return s
 }
@@ -43,6 +43,7 @@ func TestCollector(t *testing.T) {
 		"logappender_entries_total info accepted":  9,
 		"logappender_entries_total info delivered": 4,
 		"logappender_entries_total info dropped":   2,
+		"logappender_entries_total debug sampled":  6,
 		"logappender_dropped_total full":           2,
 		"logappender_pending_entries info":         3,
 		"logappender_healthy":                      1,
