@@ -22,6 +22,7 @@ type Appender struct {
 	cfg    Config
 	putter Putter
 	begun  time.Time
+	static static
 
 	sampleFrom int // memory in use at which sampling begins
 
@@ -93,6 +94,8 @@ func New(putter Putter, cfg Config) (*Appender, error) {
 // newOn is New on a file system.
 func newOn(fsys vfs.FS, putter Putter, cfg Config) (*Appender, error) {
 	cfg, err := cfg.withDefaults()
+	static, staticErr := newStatic(&cfg)
+	err = errors.Join(err, staticErr)
 	if putter == nil {
 		err = errors.Join(errors.New("putter is nil: pass a producer"), err)
 	}
@@ -112,6 +115,7 @@ func newOn(fsys vfs.FS, putter Putter, cfg Config) (*Appender, error) {
 
 		spilling: make(chan struct{}, 1),
 		begun:    time.Now(),
+		static:   static,
 	}
 	if cfg.Sample > 1 {
 		a.samples = make([]uint32, sampleSlots)

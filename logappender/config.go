@@ -118,6 +118,13 @@ type Config struct {
 	// PartitionKey chooses the partition key of an entry. Default [RandomKey].
 	PartitionKey PartitionKey
 
+	// StaticFields are in every entry of every core and handler, before all others,
+	// and in gap records: see [ProcessFields]. They are encoded once. A line of a
+	// Writer stays as it is, but for the partition key a field among them counts
+	// there too. In a handler a value is what zap's map encoder makes of it. No
+	// namespaces; in JSON a quarter of MaxRecordBytes at most. Default none.
+	StaticFields []zapcore.Field
+
 	// MaxRecordBytes is the most bytes of one encoded entry. A longer one has
 	// its message cut, and then its fields left out, and says so in the field
 	// "truncated". Default 1 MiB less 1024 bytes for the partition key; from

@@ -13,7 +13,9 @@ import (
 // Sync waits for Config.SyncTimeout at most and returns a [*PendingError] then;
 // in a Tee the core should be the last, for those after it wait.
 func (a *Appender) Core(enab zapcore.LevelEnabler, enc zapcore.Encoder) zapcore.Core {
-	return &core{LevelEnabler: enab, a: a, enc: enc.Clone()}
+	c := &core{LevelEnabler: enab, a: a, enc: enc.Clone(), key: a.static.key}
+	addAll(c.enc, a.static.fields)
+	return c
 }
 
 type core struct {
@@ -33,10 +35,14 @@ func (c *core) With(fields []zapcore.Field) zapcore.Core {
 		enc:          c.enc.Clone(),
 		key:          c.a.cfg.PartitionKey.with(fields, c.key),
 	}
-	for i := range fields {
-		fields[i].AddTo(clone.enc)
-	}
+	addAll(clone.enc, fields)
 	return clone
+}
+
+func addAll(enc zapcore.ObjectEncoder, fields []zapcore.Field) {
+	for i := range fields {
+		fields[i].AddTo(enc)
+	}
 }
 
 func (c *core) Check(ent zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {

@@ -50,7 +50,7 @@ func (g *gap) note(level int, n uint64, from time.Time) {
 // appendRecord appends the gap record: JSON with the keys of zap's production
 // encoder, whatever the encoders of the cores are. Without a reason the entries were
 // left out by sampling.
-func (g *gap) appendRecord(b []byte, now time.Time) []byte {
+func (g *gap) appendRecord(b []byte, now time.Time, s *static) []byte {
 	what := "dropped"
 	if g.byReason == [numReasons]uint64{} {
 		what = "sampled"
@@ -79,7 +79,7 @@ func (g *gap) appendRecord(b []byte, now time.Time) []byte {
 	b = g.from.UTC().AppendFormat(b, time.RFC3339Nano)
 	b = append(b, `","to":"`...)
 	b = g.to.UTC().AppendFormat(b, time.RFC3339Nano)
-	return append(b, `"}`...)
+	return s.closeObject(append(b, '"'))
 }
 
 func appendCount(b []byte, sep, name string, n uint64) []byte {
@@ -112,7 +112,7 @@ func (a *Appender) tellGapLocked(g *gap, need int) bool {
 		return true
 	}
 	k := a.gapKey()
-	a.gapText = g.appendRecord(a.gapText[:0], time.Now())
+	a.gapText = g.appendRecord(a.gapText[:0], time.Now(), &a.static)
 	if !a.roomLocked(a.softLimit(), entrySize(k, a.gapText)+need) {
 		return false
 	}
@@ -143,7 +143,7 @@ func (a *Appender) headGapLocked() *chunk {
 		return nil
 	}
 	k := a.gapKey()
-	a.gapText = g.appendRecord(a.gapText[:0], time.Now())
+	a.gapText = g.appendRecord(a.gapText[:0], time.Now(), &a.static)
 	c := &chunk{buf: make([]byte, 0, entrySize(k, a.gapText)), id: a.lastID}
 	c.add(zapcore.WarnLevel, k, a.gapText, flagGap)
 	if w := a.live.waiting; w != nil {

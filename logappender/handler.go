@@ -15,9 +15,12 @@ import (
 // Levels count as the zap level at or below them. Nothing waits for delivery:
 // slog has no Fatal, so call Close before the program exits.
 func (a *Appender) Handler(opts *slog.HandlerOptions) slog.Handler {
-	h := &handler{a: a}
+	h := &handler{a: a, key: a.static.key}
 	if opts != nil {
 		h.opts = *opts
+	}
+	if len(a.static.attrs) > 0 {
+		h.ops = []op{{attrs: a.static.attrs}}
 	}
 	h.put(h.newFormatter())
 	return h

@@ -91,7 +91,7 @@ func (a *Appender) writeTruncated(level zapcore.Level, k *key, payload []byte) {
 // MaxRecordBytes.
 func (a *Appender) bareRecord(level, logger, msg string, at time.Time) []byte {
 	// JSON writes a byte in six at most, and the rest takes less than 256.
-	room := (a.cfg.MaxRecordBytes - 256) / 6
+	room := (a.cfg.MaxRecordBytes - 256 - len(a.static.json)) / 6
 	b, err := json.Marshal(struct {
 		Level     string    `json:"level"`
 		Time      time.Time `json:"ts"`
@@ -100,7 +100,7 @@ func (a *Appender) bareRecord(level, logger, msg string, at time.Time) []byte {
 		Truncated bool      `json:"truncated"`
 	}{level, at.UTC(), cutText(logger, len(logger)-room/4), cutText(msg, len(msg)-room*3/4), true})
 	if err != nil { // a year that JSON cannot write
-		return []byte(`{"msg":"log entry too long","truncated":true}`)
+		b = []byte(`{"msg":"log entry too long","truncated":true}`)
 	}
-	return b
+	return a.static.closeObject(b[:len(b)-1])
 }

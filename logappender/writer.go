@@ -13,7 +13,7 @@ import (
 // that come in parts, leaves out empty ones, and cuts those longer than
 // Config.MaxRecordBytes. A line without its end stays with the writer until
 // the end comes. Write never fails and never waits for delivery, whatever the
-// level; fields do not make partition keys here. It is safe for concurrent use.
+// level; of fields only Config.StaticFields make partition keys here. It is safe for concurrent use.
 func (a *Appender) Writer(level zapcore.Level) io.Writer {
 	return &lineWriter{a: a, level: level}
 }
@@ -57,7 +57,7 @@ func (a *Appender) writeLine(level zapcore.Level, line []byte) {
 		ent.Message = string(line)
 	}
 	var k key
-	a.cfg.PartitionKey.of(&k, &ent, nil, "")
+	a.cfg.PartitionKey.of(&k, &ent, nil, a.static.key)
 	ending := 0
 	if a.cfg.KeepLineEnding {
 		ending = 1
