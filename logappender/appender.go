@@ -83,7 +83,12 @@ type waiter struct {
 // Healthy and Stats.
 //
 // The producer must not log into the appender, or a fault would feed itself:
-// give it slog.New(slog.DiscardHandler), or a logger that ends elsewhere.
+// give it slog.New(slog.DiscardHandler), or a logger that ends elsewhere. New returns
+// an error that wraps [ErrFeedsItself] where it sees that: if the producer's logger
+// is the first default of log/slog, which whoever makes the appender's handler the
+// default would have lead here, or if it leads to an appender over the same
+// producer, through whatever handlers of log/slog. It does not see through zap, nor a
+// handler that is set later.
 //
 // With Config.SpillDir it opens that directory, and sends what an earlier process
 // has left there. The error wraps [ErrSpillInUse] if another process uses it.
@@ -101,6 +106,9 @@ func newOn(fsys vfs.FS, putter Putter, cfg Config) (*Appender, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("logappender: config: %w", err)
+	}
+	if err := checkSelf(putter); err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &Appender{

@@ -38,7 +38,9 @@
 //   - P6: Nothing that the appender says about itself can come back into it.
 //     It has no logger. Entries of loggers named [ReservedLoggerName] are
 //     dropped and counted. Give the producer slog.New(slog.DiscardHandler) as
-//     its logger, or one that ends elsewhere, and likewise the SDK's client.
+//     its logger, or one that ends elsewhere, and likewise the SDK's client. New
+//     refuses a producer that logs to the default of log/slog, or into an
+//     appender over itself.
 //
 // # Gap records
 //

@@ -109,7 +109,11 @@ func (h *handler) put(f *formatter) {
 	h.mu.Unlock()
 }
 
-func (h *handler) Enabled(_ context.Context, l slog.Level) bool {
+func (h *handler) Enabled(ctx context.Context, l slog.Level) bool {
+	if l == probeLow || l == probeHigh {
+		h.a.probed(ctx)
+		return false
+	}
 	least := slog.LevelInfo
 	if h.opts.Level != nil {
 		least = h.opts.Level.Level()

@@ -97,6 +97,10 @@ type Producer struct {
 	_      [64]byte
 }
 
+// Logger returns the logger that the producer uses: whoever sends a log through the
+// producer must not have its own log come back to it.
+func (p *Producer) Logger() *slog.Logger { return p.log }
+
 // New returns a running Producer that writes to stream, a name or an ARN,
 // through api. The caller must Close it. New itself makes no request: a stream
 // that does not exist shows in the log and in the results of the records.
