@@ -30,11 +30,20 @@ type Frame struct {
 	Prev uint32 // Sum of the author's previous frame: a chain for each author
 	Sum  uint32 // CRC-32C of Body, which is long to find out
 	Body []byte
+
+	home *slab  // that the body lies in; nil if it is the caller's
+	room []byte // for a header and the body, if home is not nil
 }
 
 // NewFrame returns a frame with its checksum.
 func NewFrame(id FrameID, prev uint32, body []byte) *Frame {
-	return &Frame{ID: id, Prev: prev, Sum: Checksum(body), Body: body}
+	return (&Frame{Body: body}).Seal(id, prev)
+}
+
+// Seal completes a frame whose body is there, and returns it.
+func (f *Frame) Seal(id FrameID, prev uint32) *Frame {
+	f.ID, f.Prev, f.Sum = id, prev, Checksum(f.Body)
+	return f
 }
 
 // Journal orders frames and makes them durable. All methods are safe for
@@ -46,7 +55,7 @@ type Journal interface {
 
 	// Follow hands on every durable frame with a position above from, in order
 	// and without gaps, until ctx ends or apply returns an error. apply must
-	// not change the frame and may keep it.
+	// neither change the frame nor keep its body.
 	Follow(ctx context.Context, from LSN, apply func(LSN, *Frame) error) error
 
 	// Head returns the last durable position.
@@ -66,6 +75,10 @@ type Reader interface {
 	// ReadAt returns n bytes of frame bodies, which begin at the given
 	// position. The caller must not change them, and may keep them.
 	ReadAt(pos LSN, n int) ([]byte, error)
+
+	// ReadInto fills b with bytes of frame bodies, which begin at the given
+	// position.
+	ReadInto(b []byte, pos LSN) error
 }
 
 // Errors of a journal.

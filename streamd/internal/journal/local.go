@@ -135,7 +135,10 @@ func (l *Local) Append(_ context.Context, f *Frame) (LSN, error) {
 	for {
 		lsn, follower, err := l.append(h, f)
 		if follower != nil {
-			l.audience.handOn(&l.mu, follower, lsn, f, func() (LSN, bool) { return l.head, l.failed == nil })
+			l.audience.handOn(&l.mu, follower, lsn, f, func() (LSN, bool) {
+				l.tail.slabs.letGo(f)
+				return l.head, l.failed == nil
+			})
 		}
 		wait, ok := errors.AsType[*makingError](err)
 		if !ok {
@@ -172,7 +175,7 @@ func (l *Local) append(h header, f *Frame) (LSN, *follower, error) {
 		h.durable = prev
 		file = l.live[len(l.live)-1] // none but an Append changes it
 	}
-	if err := l.write(file, &h, f.Body); errors.Is(err, syscall.ENOSPC) {
+	if err := l.write(file, &h, f); errors.Is(err, syscall.ENOSPC) {
 		return 0, nil, fmt.Errorf("%w: %w", ErrFull, err) // the next frame is written over it
 	} else if err != nil {
 		return 0, nil, l.fail(err)
@@ -196,7 +199,20 @@ func (l *Local) append(h header, f *Frame) (LSN, *follower, error) {
 	l.tail.push(prev, l.head, f)
 	l.tail.shrink(l.cfg.TailBytes)
 	l.prepareSoon()
-	return l.head, l.audience.next(prev), nil
+	follower := l.audience.next(prev)
+	if follower != nil {
+		f.hold() // others may push it out of the tail while it is handed on
+	}
+	return l.head, follower, nil
+}
+
+// Frame returns a frame with an empty body that has room for size bytes, in
+// memory that the journal uses again. The caller fills the body, seals the frame
+// and appends it, or drops it.
+func (l *Local) Frame(size int) *Frame {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tail.slabs.frame(size)
 }
 
 // sync forces a file to disk. A failure is final: the pages may be gone.
@@ -228,19 +244,24 @@ func (l *Local) syncAlone(f *ringFile) error {
 }
 
 // write puts a frame in its place.
-func (l *Local) write(file *ringFile, h *header, body []byte) error {
+func (l *Local) write(file *ringFile, h *header, f *Frame) error {
 	offset := int64(h.start - file.base)
-	l.buf = h.append(l.buf[:0])
-	rest := body
-	if len(rest) <= 64<<10 { // copying it costs less than a second system call
-		l.buf, rest = append(l.buf, rest...), nil
+	whole, rest := f.withHeader(), []byte(nil)
+	if whole != nil {
+		h.append(whole[:0])
+	} else {
+		l.buf, rest = h.append(l.buf[:0]), f.Body
+		if len(rest) <= 64<<10 { // copying it costs less than a second system call
+			l.buf, rest = append(l.buf, rest...), nil
+		}
+		whole = l.buf
 	}
-	_, err := file.file.WriteAt(l.buf, offset)
+	_, err := file.file.WriteAt(whole, offset)
 	if err == nil && len(rest) > 0 {
 		_, err = file.file.WriteAt(rest, offset+headerSize)
 	}
 	if err == nil {
-		size := int64(headerSize + len(body))
+		size := int64(headerSize + len(f.Body))
 		err = l.ahead(file, offset+size, size)
 	}
 	return err
@@ -273,6 +294,9 @@ func (l *Local) Follow(ctx context.Context, from LSN, apply func(LSN, *Frame) er
 			continue
 		}
 		e, ok := l.tail.after(from)
+		if ok {
+			e.frame.lend()
+		}
 		l.mu.Unlock()
 		if !ok {
 			var err error
@@ -323,6 +347,24 @@ func (l *Local) ReadAt(pos LSN, n int) ([]byte, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// ReadInto implements [Reader].
+func (l *Local) ReadInto(b []byte, pos LSN) error {
+	l.mu.Lock()
+	kept, f := l.tail.find(pos, len(b))
+	if f == nil {
+		l.mu.Unlock()
+		_, err := l.readFull(b, pos)
+		return err
+	}
+	f.hold()
+	l.mu.Unlock()
+	copy(b, kept)
+	l.mu.Lock()
+	l.tail.slabs.letGo(f)
+	l.mu.Unlock()
+	return nil
 }
 
 // fileAt returns the file that position pos lies in. l.mu is held.

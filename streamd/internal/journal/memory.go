@@ -96,6 +96,13 @@ func (m *Memory) ReadAt(pos LSN, n int) ([]byte, error) {
 	return nil, fmt.Errorf("read %d bytes at %d: %w", n, pos, ErrTrimmed)
 }
 
+// ReadInto implements [Reader].
+func (m *Memory) ReadInto(b []byte, pos LSN) error {
+	kept, err := m.ReadAt(pos, len(b))
+	copy(b, kept)
+	return err
+}
+
 // Close implements [Journal].
 func (m *Memory) Close() error {
 	m.mu.Lock()
@@ -109,6 +116,7 @@ func (m *Memory) Close() error {
 type tail struct {
 	entries []entry
 	bytes   int // of bodies
+	slabs   slabs
 }
 
 type entry struct {
@@ -149,19 +157,28 @@ func (t *tail) after(lsn LSN) (e entry, ok bool) {
 	return e, e.prev <= lsn
 }
 
-// read returns n bytes of a frame body at position pos.
-func (t *tail) read(pos LSN, n int) ([]byte, bool) {
+// find returns n bytes of a frame body at position pos, and the frame.
+func (t *tail) find(pos LSN, n int) ([]byte, *Frame) {
 	i := t.first(pos)
 	if i == len(t.entries) {
-		return nil, false
+		return nil, nil
 	}
 	e := t.entries[i]
 	start := e.lsn - LSN(len(e.frame.Body))
 	if pos < start || pos+LSN(n) > e.lsn {
-		return nil, false
+		return nil, nil
 	}
 	off := int(pos - start)
-	return e.frame.Body[off : off+n : off+n], true
+	return e.frame.Body[off : off+n : off+n], e.frame
+}
+
+// read is find for who may keep what it returns.
+func (t *tail) read(pos LSN, n int) ([]byte, bool) {
+	b, f := t.find(pos, n)
+	if f != nil {
+		f.lend()
+	}
+	return b, f != nil
 }
 
 func (t *tail) dropThrough(lsn LSN) { t.drop(t.first(lsn)) }
@@ -178,6 +195,7 @@ func (t *tail) shrink(limit int) {
 func (t *tail) drop(n int) {
 	for _, e := range t.entries[:n] {
 		t.bytes -= len(e.frame.Body)
+		t.slabs.letGo(e.frame)
 	}
 	clear(t.entries[:n]) // let the frames go, though the array stays
 	t.entries = t.entries[n:]

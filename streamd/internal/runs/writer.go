@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 
 	"github.com/streamkit/streamkit/internal/vfs"
 )
@@ -14,6 +16,15 @@ import (
 // the disk, all at once.
 const writeSize = 1 << 20
 
+// buffers are those of writers that have ended. A store writes run after run.
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, writeSize+writeSize/4)
+	return &b
+}}
+
+// maxKept is the largest buffer that is kept for the next writer.
+const maxKept = 4 * writeSize
+
 // A Writer makes a run. It is there under its name, whole and durable, once
 // Finish has returned, and not before.
 type Writer struct {
@@ -22,6 +33,7 @@ type Writer struct {
 	id     ID
 	cache  *Cache
 	file   vfs.File
+	kept   *[]byte // of buffers, nil once it was given back
 	buf    []byte
 	offset int64 // behind buf
 
@@ -36,7 +48,8 @@ func Create(fsys vfs.FS, dir string, id ID, cache *Cache) (*Writer, error) {
 	if w.file, err = fsys.OpenFile(w.name+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600); err != nil {
 		return nil, err
 	}
-	w.buf = appendFileHeader(make([]byte, 0, writeSize+writeSize/4), id)
+	w.kept = buffers.Get().(*[]byte)
+	w.buf = appendFileHeader((*w.kept)[:0], id)
 	w.offset = headerSize
 	return w, nil
 }
@@ -44,6 +57,20 @@ func Create(fsys vfs.FS, dir string, id ID, cache *Cache) (*Writer, error) {
 // Add adds a batch of a shard. Batches come in order of their shards, and of
 // their records; the caller may use b.Records again.
 func (w *Writer) Add(k Key, b Batch) error {
+	return w.AddFrom(k, b, len(b.Records), func(into []byte) error {
+		copy(into, b.Records)
+		return nil
+	})
+}
+
+// AddFrom is Add for who has read fill the records of b, size bytes, in.
+func (w *Writer) AddFrom(k Key, b Batch, size int, read func(into []byte) error) error {
+	begin := len(w.buf)
+	w.buf = slices.Grow(w.buf, batchHeader+size)[:begin+batchHeader+size]
+	b.Records = w.buf[begin+batchHeader:]
+	if err := read(b.Records); err != nil {
+		return err
+	}
 	n := len(w.extents)
 	switch {
 	case checksum(b.Records) != b.CRC:
@@ -60,11 +87,10 @@ func (w *Writer) Add(k Key, b Batch) error {
 	if m := len(e.marks); m == 0 || w.offset-e.marks[m-1].offset >= markEvery {
 		e.marks = append(e.marks, mark{b.First, w.offset, b.Arrival})
 	}
-	w.buf = appendBatchHeader(w.buf, k, b)
-	w.buf = append(w.buf, b.Records...)
-	size := int64(batchHeader + len(b.Records))
-	w.offset += size
-	e.length += size
+	appendBatchHeader(w.buf[:begin], k, b)
+	length := int64(batchHeader + size)
+	w.offset += length
+	e.length += length
 	e.Last, e.MaxArrival = b.Last(), b.Arrival
 	e.Records, e.Bytes = e.Records+uint64(b.Count), e.Bytes+uint64(len(b.Records))
 	w.records, w.bytes = w.records+uint64(b.Count), w.bytes+uint64(len(b.Records))
@@ -96,6 +122,7 @@ func (w *Writer) Finish() (*Run, error) {
 		return nil, err
 	}
 	w.file = nil
+	w.release()
 	if err := w.fs.Rename(w.name+".tmp", w.name); err != nil {
 		return nil, err
 	}
@@ -105,9 +132,19 @@ func (w *Writer) Finish() (*Run, error) {
 	return newRun(w.fs, w.name, w.cache, w.id, t, w.extents), nil
 }
 
+// release gives the buffer back.
+func (w *Writer) release() {
+	if w.kept != nil && cap(w.buf) <= maxKept {
+		*w.kept = w.buf[:0]
+		buffers.Put(w.kept)
+	}
+	w.kept, w.buf = nil, nil
+}
+
 // Abort removes what was written. It is to be called when Add or Finish has
 // failed.
 func (w *Writer) Abort() error {
+	w.release()
 	var errs []error
 	if w.file != nil {
 		errs = append(errs, w.file.Close())

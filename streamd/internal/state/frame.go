@@ -45,6 +45,9 @@ func BeginFrame(dst []byte, arrival time.Time) []byte {
 	return binary.LittleEndian.AppendUint64(dst, uint64(arrival.UnixMilli()))
 }
 
+// FrameSize returns the size of a frame's body with entries of so many bytes.
+func FrameSize(entries int) int { return arrivalSize + entries }
+
 // RecordsSize returns the size of a records entry with count records, whose
 // partition keys and data have the given number of bytes, at most.
 func RecordsSize(count, bytes int) int {

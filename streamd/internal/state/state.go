@@ -272,7 +272,8 @@ func (st *State) applyTable(payload []byte, known *table.Request) (Outcome, erro
 	// The bytes decide, here as in a replay: what they parse to was found before.
 	if r == nil || r.Op() != string(op) || !bytes.Equal(r.Body(), body) {
 		var err error
-		if r, err = table.Parse(string(op), body); err != nil {
+		// Of a copy: items keep parts of it, and nobody may keep the frame's body.
+		if r, err = table.Parse(string(op), bytes.Clone(body)); err != nil {
 			return Outcome{}, err // it was parsed before it was written
 		}
 	}

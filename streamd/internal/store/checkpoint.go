@@ -203,11 +203,9 @@ func (s *Store) writeRun(st *state.State, class uint32, streams []*state.Stream)
 		for shard := range stream.Shards {
 			key := runKey(stream.ID, shard)
 			for _, ref := range pick(stream, shard) {
-				b, err := s.bodies.ReadAt(journal.LSN(ref.Pos), int(ref.Size))
+				b := runs.Batch{First: ref.First, Count: ref.Count, Arrival: ref.Arrival, CRC: ref.CRC}
+				err := w.AddFrom(key, b, int(ref.Size), func(into []byte) error { return s.bodies.ReadInto(into, journal.LSN(ref.Pos)) })
 				if err != nil {
-					return nil, err
-				}
-				if err := w.Add(key, runs.Batch{First: ref.First, Count: ref.Count, Arrival: ref.Arrival, CRC: ref.CRC, Records: b}); err != nil {
 					return nil, fmt.Errorf("records at journal position %d: %w", ref.Pos, err)
 				}
 			}

@@ -46,17 +46,16 @@ func (s *Store) commit(ctx context.Context) {
 		if calls, size = s.leaveReserve(ctx, calls, size); len(calls) == 0 {
 			continue
 		}
-		body := make([]byte, 0, size+8) // the journal and the readers keep it
-		body = state.BeginFrame(body, s.clock.Now())
+		f := s.newFrame(state.FrameSize(size))
+		f.Body = state.BeginFrame(f.Body, s.clock.Now())
 		for _, c := range calls {
-			body = append(body, c.entries...)
+			f.Body = append(f.Body, c.entries...)
 			giveEntries(c.entries)
 			c.entries = nil
 		}
 		id.N++
 		s.frames.add(id.N, calls)
-		f := journal.NewFrame(id, prev, body)
-		err := s.append(ctx, f)
+		err := s.append(ctx, f.Seal(id, prev))
 		switch {
 		case err == nil:
 			prev = f.Sum
@@ -70,6 +69,14 @@ func (s *Store) commit(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// newFrame returns a frame with an empty body that has room for size bytes.
+func (s *Store) newFrame(size int) *journal.Frame {
+	if s.ring != nil {
+		return s.ring.Frame(size)
+	}
+	return &journal.Frame{Body: make([]byte, 0, size)}
 }
 
 // leaveReserve has a checkpoint written if the calls would use up what the journal
