@@ -448,7 +448,7 @@ func (e *failingEngine) Command(context.Context, state.Command) (*state.Stream, 
 	return nil, e.err
 }
 
-func (e *failingEngine) Put(context.Context, uint64, []store.Record) ([]store.Stored, error) {
+func (e *failingEngine) PutInto(context.Context, uint64, []store.Record, []store.Stored) ([]store.Stored, error) {
 	return nil, e.err
 }
 

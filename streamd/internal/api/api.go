@@ -31,7 +31,7 @@ type Engine interface {
 	// it is gone.
 	Command(ctx context.Context, cmd state.Command) (*state.Stream, error)
 	// Put stores records durably and says where each went, in request order.
-	Put(ctx context.Context, streamID uint64, recs []store.Record) ([]store.Stored, error)
+	PutInto(ctx context.Context, streamID uint64, recs []store.Record, into []store.Stored) ([]store.Stored, error)
 	Read(ctx context.Context, req store.ReadRequest) (store.ReadResult, error)
 	// Watch tells of news of a shard until stop is called; At calls f when the
 	// server's time reaches t.

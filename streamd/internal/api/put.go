@@ -43,6 +43,7 @@ type putRecordInput struct {
 
 	stored putResult // the answer, kept with the input to be reused with it
 	rec    [1]store.Record
+	places [1]store.Stored
 
 	incoming [1]Incoming
 }
@@ -104,7 +105,7 @@ func (a *API) putRecord(ctx context.Context, scope arn.Scope, in *putRecordInput
 		}
 	}
 	in.rec[0] = store.Record{PartitionKey: in.PartitionKey.V, Data: in.Data.V, HashKey: hash}
-	stored, err := a.put(ctx, s, in.rec[:])
+	stored, err := a.put(ctx, s, in.rec[:], in.places[:])
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +143,7 @@ type putRecordsInput struct {
 	recs   []store.Record // reused with the input
 	kept   []store.Record // what of recs is admitted, if not all is
 	coming []Incoming     // for each of recs, if there are limits
+	places []store.Stored // of the records that were admitted
 	stored putResults
 }
 
@@ -177,7 +179,7 @@ func (a *API) putRecordsOperation() *shape.Operation {
 		clear(p.Records.Items) // nothing may keep a body alive
 		clear(p.recs)
 		clear(p.kept)
-		*p = putRecordsInput{Records: shape.List[putRecordsEntry]{Items: p.Records.Items[:0]}, recs: p.recs[:0], kept: p.kept[:0], coming: p.coming[:0]}
+		*p = putRecordsInput{Records: shape.List[putRecordsEntry]{Items: p.Records.Items[:0]}, recs: p.recs[:0], kept: p.kept[:0], coming: p.coming[:0], places: p.places[:0]}
 		pool.Put(p)
 	}
 	return op
@@ -220,9 +222,10 @@ func (a *API) putRecords(ctx context.Context, scope arn.Scope, in *putRecordsInp
 	admitted, coming := a.admit(ctx, s, in)
 	in.stored = putResults{coming: coming, encrypted: s.KeyID != ""}
 	if len(admitted) > 0 {
-		if in.stored.stored, err = a.put(ctx, s, admitted); err != nil {
+		if in.places, err = a.put(ctx, s, admitted, in.places); err != nil {
 			return nil, err
 		}
+		in.stored.stored = in.places
 	}
 	a.cfg.Meter.Put(s, in.count(admitted))
 	return &in.stored, nil
@@ -262,8 +265,8 @@ func (a *API) writable(scope arn.Scope, ref *streamRef) (*state.Stream, error) {
 	return s, nil
 }
 
-func (a *API) put(ctx context.Context, s *state.Stream, recs []store.Record) ([]store.Stored, error) {
-	stored, err := a.engine.Put(ctx, s.ID, recs)
+func (a *API) put(ctx context.Context, s *state.Stream, recs []store.Record, into []store.Stored) ([]store.Stored, error) {
+	stored, err := a.engine.PutInto(ctx, s.ID, recs, into)
 	switch {
 	case errors.Is(err, store.ErrNoStream):
 		return nil, streamNotFound(s.Key)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/streamkit/streamkit/streamd/internal/arn"
@@ -60,6 +61,12 @@ func (g *grouper) group(s *state.Stream, recs []Record) {
 // order, once all are durable. Records of one shard keep their order. If ctx
 // ends first the records may still be stored.
 func (s *Store) Put(ctx context.Context, streamID uint64, recs []Record) ([]Stored, error) {
+	return s.PutInto(ctx, streamID, recs, nil)
+}
+
+// PutInto is Put for who has room for what it returns: into is used if it is
+// large enough.
+func (s *Store) PutInto(ctx context.Context, streamID uint64, recs []Record, into []Stored) ([]Stored, error) {
 	s.mu.RLock()
 	st, ok := s.state.StreamByID(streamID)
 	s.mu.RUnlock()
@@ -101,7 +108,7 @@ func (s *Store) Put(ctx context.Context, streamID uint64, recs []Record) ([]Stor
 	if err != nil {
 		return nil, err
 	}
-	stored := make([]Stored, len(recs))
+	stored := slices.Grow(into[:0], len(recs))[:len(recs)]
 	next = g.order
 	for _, o := range outcomes {
 		if len(o.Runs) == 0 {
