@@ -69,8 +69,12 @@ func tooLarge(limit int64) *awserr.Error {
 // answer.
 var errGone = errors.New("awsproto: the client has gone")
 
-// firstRead is how much room a body gets before any of it has come.
-const firstRead = 64 << 10
+// firstRead is how much room a body gets before any of it has come, and growth how
+// much more than what has come it gets afterwards.
+const (
+	firstRead = 64 << 10
+	growth    = 4
+)
 
 // readBody reads the body of r into buf. It counts against the budget as it
 // comes, so that what was announced and does not come takes nothing from
@@ -98,7 +102,7 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64, 
 func (h *Handler) readInto(r *http.Request, limit int64, buf *[]byte) (held int64, err error) {
 	b := *buf
 	for {
-		if room := int64(max(2*len(b), firstRead)); len(b) == int(held) {
+		if room := int64(max(growth*len(b), firstRead)); len(b) == int(held) {
 			if room = min(room, limit+1); r.ContentLength > 0 {
 				room = min(room, r.ContentLength)
 			}

@@ -73,11 +73,8 @@ func (a *answer) Write(p []byte) (int, error) {
 		}
 		return len(p), nil
 	}
-	if a.flush(); a.err != nil {
-		return 0, a.err
-	}
-	n, err := a.c.Conn.Write(p)
-	a.err = err
+	n, err := a.c.writeAll(a.out, p)
+	a.out, a.err = a.out[:0], err
 	return n, err
 }
 

@@ -46,6 +46,9 @@ type conn struct {
 	body   body
 	answer answer
 
+	pair [2][]byte   // that are written together
+	out  net.Buffers // of pair
+
 	readBy  time.Time // the deadline of reads that is set; zero if none is
 	writeBy time.Time
 }
@@ -166,6 +169,29 @@ func (c *conn) readHead() (size int, left bool) {
 			c.readUntil(time.Now().Add(c.l.cfg.HeadTimeout))
 		}
 	}
+}
+
+// parts is a connection that takes the parts of what is written without copying
+// them together: one system call, and one reader that is woken, not two.
+type parts interface {
+	WriteParts(parts *net.Buffers) (int64, error)
+}
+
+// writeAll writes head and p, and returns how much of p it has written.
+func (c *conn) writeAll(head, p []byte) (int, error) {
+	if w, ok := c.Conn.(parts); ok && len(head) > 0 {
+		c.pair = [2][]byte{head, p}
+		c.out = c.pair[:]
+		n, err := w.WriteParts(&c.out)
+		c.pair, c.out = [2][]byte{}, nil
+		return max(int(n)-len(head), 0), err
+	}
+	if len(head) > 0 {
+		if _, err := c.Conn.Write(head); err != nil {
+			return 0, err
+		}
+	}
+	return c.Conn.Write(p)
 }
 
 // readUntil sets the deadline of reads. Connections without deadlines are served

@@ -171,6 +171,22 @@ func (c *conn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// WriteParts writes all parts, of which none is left in the end. On a plain
+// connection they leave together.
+func (c *conn) WriteParts(parts *net.Buffers) (n int64, err error) {
+	if c.state.Load() == plain {
+		return parts.WriteTo(c.Conn)
+	}
+	for _, p := range *parts {
+		m, err := c.Write(p)
+		if n += int64(m); err != nil {
+			return n, err
+		}
+	}
+	*parts = nil
+	return n, nil
+}
+
 func (c *conn) Close() error {
 	if t := c.tls.Load(); t != nil {
 		return t.Close() // during the handshake it closes the connection alone

@@ -324,3 +324,44 @@ func TestServerEnds(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+func TestWriteParts(t *testing.T) {
+	for _, encrypted := range []bool{false, true} {
+		t.Run(map[bool]string{false: "plain", true: "TLS"}[encrypted], func(t *testing.T) {
+			r := newRig(t)
+			client, server := r.pair(t)
+			if encrypted {
+				client = r.client(client)
+			}
+			large := bytes.Repeat([]byte("answer"), 20_000)
+			sent := make(chan error, 1)
+			go func() {
+				_, err := server.Read(make([]byte, 64))
+				if err == nil {
+					parts := net.Buffers{[]byte("head"), nil, large}
+					var n int64
+					n, err = server.(interface {
+						WriteParts(parts *net.Buffers) (int64, error)
+					}).WriteParts(&parts)
+					if n != int64(len("head")+len(large)) || len(parts) != 0 {
+						t.Errorf("WriteParts = %d, %d parts are left", n, len(parts))
+					}
+				}
+				sent <- err
+			}()
+			if _, err := client.Write([]byte("request")); err != nil {
+				t.Fatal(err)
+			}
+			got := make([]byte, len("head")+len(large))
+			if _, err := io.ReadFull(client, got); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-sent; err != nil {
+				t.Fatal(err)
+			}
+			if string(got[:4]) != "head" || !bytes.Equal(got[4:], large) {
+				t.Error("the parts did not come one after the other")
+			}
+		})
+	}
+}
