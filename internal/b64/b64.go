@@ -87,3 +87,45 @@ func DecodeFront(text []byte) (quanta int) {
 	}
 	return in / 4
 }
+
+// DecodeEnd decodes, over itself too, what [DecodeFront] has left of text, and
+// returns the length of all that is decoded. ok is false if that is not the end
+// of a text, with the padding and the zero bits that encoders write; then it is
+// as it was.
+func DecodeEnd(text []byte, quanta int) (n int, ok bool) {
+	rest, n := text[4*quanta:], 3*quanta
+	if len(rest) == 0 {
+		return n, true
+	}
+	if len(rest) != 4 && len(rest) != tableChars {
+		return 0, false
+	}
+	last := rest[len(rest)-4:]
+	size, c2, c3 := 3, last[2], last[3]
+	if c3 == '=' {
+		size, c3 = 2, 'A'
+		if c2 == '=' {
+			size, c2 = 1, 'A'
+		}
+	}
+	high, low := pairOf(last[0], last[1]), pairOf(c2, c3)
+	v := uint32(high)<<12 | uint32(low)
+	if (high|low)&bad != 0 || v<<(8+8*size) != 0 { // bits that are padding
+		return 0, false
+	}
+	if len(rest) == tableChars {
+		high, low = pairOf(rest[0], rest[1]), pairOf(rest[2], rest[3])
+		if (high|low)&bad != 0 {
+			return 0, false
+		}
+		w := uint32(high)<<12 | uint32(low)
+		text[n], text[n+1], text[n+2] = byte(w>>16), byte(w>>8), byte(w)
+		n += 3
+	}
+	for i := range size {
+		text[n+i] = byte(v >> (16 - 8*i))
+	}
+	return n + size, true
+}
+
+func pairOf(a, b byte) uint16 { return bits[uint16(a)|uint16(b)<<8] }

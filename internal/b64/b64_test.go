@@ -69,6 +69,9 @@ func TestDecodeFront(t *testing.T) {
 			if want := min(n/3, mistake/4) &^ 1; quanta != want {
 				t.Fatalf("%q: %d quanta, want %d", text, quanta, want)
 			}
+			if size, ok := b64.DecodeEnd(bytes.Clone(work), quanta); ok != strict(text) || ok && size != base64.StdEncoding.DecodedLen(len(text))-bytes.Count(text, []byte("=")) {
+				t.Fatalf("%q: DecodeEnd = %d, %t", text, size, ok)
+			}
 			if !bytes.Equal(work[:3*quanta], src[:3*quanta]) || !bytes.Equal(work[4*quanta:], text[4*quanta:]) {
 				t.Fatalf("%q becomes %q", text, work)
 			}
@@ -86,6 +89,12 @@ func TestDecodeFront(t *testing.T) {
 	}
 }
 
+// strict reports whether text is what an encoder writes.
+func strict(text []byte) bool {
+	_, err := base64.StdEncoding.Strict().DecodeString(string(text))
+	return err == nil && !bytes.ContainsAny(text, "\r\n")
+}
+
 // FuzzDecodeFront holds both ways to the standard library.
 func FuzzDecodeFront(f *testing.F) {
 	f.Add([]byte(strings.Repeat("QUJD", 30) + "RA=="))
@@ -96,6 +105,14 @@ func FuzzDecodeFront(f *testing.F) {
 		want, err := base64.StdEncoding.DecodeString(string(text[:4*quanta]))
 		if err != nil || !bytes.Equal(want, work[:3*quanta]) || !bytes.Equal(work[4*quanta:], text[4*quanta:]) {
 			t.Fatalf("%q: %d quanta, %q, %v", text, quanta, work, err)
+		}
+		n, ok := b64.DecodeEnd(work, quanta)
+		whole, _ := base64.StdEncoding.DecodeString(string(text)) // strict says whether it can be
+		if ok != strict(text) || ok && !bytes.Equal(work[:n], whole) {
+			t.Fatalf("%q: DecodeEnd = %d, %t, %q; want %q", text, n, ok, work[:n], whole)
+		}
+		if !ok && !bytes.Equal(work[4*quanta:], text[4*quanta:]) {
+			t.Fatalf("%q: DecodeEnd refuses it, and leaves %q", text, work)
 		}
 		end := bytes.IndexFunc(text, func(c rune) bool { return c > 127 || strings.IndexByte(alphabet, byte(c)) < 0 })
 		if end < 0 {

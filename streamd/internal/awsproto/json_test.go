@@ -443,3 +443,26 @@ func TestDecodeDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations, want none", n)
 	}
 }
+
+func BenchmarkDecode(b *testing.B) {
+	const records = 500
+	body := []byte(`{"List":[`)
+	for i := range records {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		body = fmt.Appendf(body, `{"Data":"%s","Key":"key-%012d"}`, base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{byte(i)}, 200)), i)
+	}
+	body = append(body, "]}"...)
+	list := shape.Struct{shape.Of("List", func(in *input) *shape.List[element] { return &in.List }, shape.Length(1, records)).With(elementShape)}
+	work := make([]byte, len(body))
+	var in input
+	b.ReportAllocs()
+	for b.Loop() {
+		copy(work, body)
+		if conversion, ok := awsproto.JSON11.Decode(work, list, &in); conversion != nil || !ok {
+			b.Fatal(conversion, ok)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*records), "ns/record")
+}

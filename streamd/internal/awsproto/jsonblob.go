@@ -17,17 +17,22 @@ var strictBase64 = base64.StdEncoding.Strict()
 // decoding in place runs ahead of itself in the first quanta when it fails.
 const overlap = 12
 
-// blob reads base64 text and decodes it over itself. It looks at each byte twice:
-// where the text ends, and what it stands for. Whatever is not base64, an escape
-// too, ends the decoding and is looked at once more.
+// blob reads base64 text and decodes it over itself, up to what is not base64: the
+// quote at its end, or an escape or a mistake, with which it is looked at once more.
 func (d *jsonDecoder) blob(f *shape.Blob) (conversion *awserr.Error, ok bool) {
 	start := d.i + 1
-	n := bytes.IndexByte(d.b[start:], '"')
+	quanta := b64.DecodeFront(d.b[start:])
+	n := bytes.IndexByte(d.b[start+4*quanta:], '"')
 	if n < 0 {
 		return nil, false
 	}
+	n += 4 * quanta
 	text := d.b[start : start+n : start+n]
-	quanta := b64.DecodeFront(text)
+	if size, ok := b64.DecodeEnd(text, quanta); ok {
+		d.i = start + n + 1
+		f.V, f.Set = text[:size:size], true
+		return nil, true
+	}
 	rest := text[4*quanta:]
 	if bytes.IndexByte(rest, '\\') < 0 {
 		d.i = start + n + 1

@@ -75,17 +75,12 @@ func (d *jsonDecoder) structure(s shape.Struct, in any, depth int) (conversion *
 		return nil, true
 	}
 	for {
-		key, ok := d.str()
+		m, ok := d.key(s, hint)
 		if !ok {
 			return nil, false
 		}
 		d.space()
-		if d.peek() != ':' {
-			return nil, false
-		}
-		d.i++
-		d.space()
-		if m := s.Index(key, hint); m >= 0 {
+		if m >= 0 {
 			hint = m + 1
 			err, ok := d.member(&s[m], in, depth)
 			if !ok {
@@ -109,6 +104,25 @@ func (d *jsonDecoder) structure(s shape.Struct, in any, depth int) (conversion *
 			return nil, false
 		}
 	}
+}
+
+// key reads a member's name and the colon behind it, and returns the member's
+// place in s, -1 if it has none. hint is where it is looked for first.
+func (d *jsonDecoder) key(s shape.Struct, hint int) (m int, ok bool) {
+	if m = s.Begins(d.b[d.i:], hint); m >= 0 {
+		d.i += len(s[m].Quoted)
+		return m, true
+	}
+	key, ok := d.str()
+	if !ok {
+		return -1, false
+	}
+	d.space()
+	if d.peek() != ':' {
+		return -1, false
+	}
+	d.i++
+	return s.Index(key, hint), true
 }
 
 // member reads a value into the field of m.

@@ -168,10 +168,11 @@ type Struct []Member
 
 // Member describes one member of a structure.
 type Member struct {
-	Name  string
-	Kind  Kind
-	Rules Rules
-	Elem  Struct // of a structure, or of a list's elements
+	Name   string
+	Quoted string // the name as JSON has it, with the colon
+	Kind   Kind
+	Rules  Rules
+	Elem   Struct // of a structure, or of a list's elements
 
 	field func(in any) any
 }
@@ -184,7 +185,7 @@ func (m *Member) Field(in any) any { return m.field(in) }
 // Of makes a member from its name and the place of its field. The field's type
 // decides the kind.
 func Of[S, F any](name string, at func(*S) *F, rules Rules) Member {
-	m := Member{Name: name, Rules: rules, field: func(in any) any { return at(in.(*S)) }}
+	m := Member{Name: name, Quoted: `"` + name + `":`, Rules: rules, field: func(in any) any { return at(in.(*S)) }}
 	switch any((*F)(nil)).(type) {
 	case *String:
 		m.Kind = KindString
@@ -214,6 +215,18 @@ func Of[S, F any](name string, at func(*S) *F, rules Rules) Member {
 func (m Member) With(elem Struct) Member {
 	m.Elem = elem
 	return m
+}
+
+// Begins returns the index of the member whose quoted name b begins with, or -1.
+// It looks no further than at hint and the one behind it, which clients that write
+// members in a fixed order may leave out: other names are for Index.
+func (s Struct) Begins(b []byte, hint int) int {
+	for i := hint; i < len(s) && i < hint+2; i++ {
+		if q := s[i].Quoted; len(b) >= len(q) && string(b[:len(q)]) == q {
+			return i
+		}
+	}
+	return -1
 }
 
 // Index returns the index of the member called name, or -1. hint is where it
