@@ -69,17 +69,44 @@ const lockTime = 12 * time.Second
 // recordsLimit is how long records may take to go on.
 const recordsLimit = 180 * time.Second
 
-// newFleet starts a server, a stream and a load, and looks at the table from now
-// on.
-func (p *play) newFleet(ctx context.Context, shards int32) (*fleet, error) {
-	f := &fleet{p: p, stream: "orders"}
-	if err := p.prepare(ctx, f.stream, shards); err != nil {
-		return nil, err
+// live has a fleet begin, live through what is given, and checks its history.
+func (f *fleet) live(ctx context.Context, shards int32, put func(context.Context) (*load, error), life func(s script) error) error {
+	if err := f.begin(ctx, shards, put); err != nil {
+		return err
 	}
-	f.load = p.startLoad(ctx, f.stream, 24, 200*time.Millisecond)
-	f.watch = p.watch(ctx)
-	return f, nil
+	defer f.close()
+	if err := life(script{ctx, f}); err != nil {
+		return err
+	}
+	return f.end(ctx)
 }
+
+// begin starts a server, a stream and what puts records, and looks at the table from
+// now on.
+func (f *fleet) begin(ctx context.Context, shards int32, put func(context.Context) (*load, error)) (err error) {
+	f.stream = "orders"
+	if err := f.p.prepare(ctx, f.stream, shards); err != nil {
+		return err
+	}
+	if f.load, err = put(ctx); err != nil {
+		return err
+	}
+	f.watch = f.p.watch(ctx)
+	return nil
+}
+
+// steadily puts records one by one.
+func (f *fleet) steadily(ctx context.Context) (*load, error) {
+	return f.p.startLoad(ctx, f.stream, 24, 200*time.Millisecond), nil
+}
+
+// packed puts records by the producer of this module.
+func (f *fleet) packed(ctx context.Context) (*load, error) {
+	return f.p.startProducer(ctx, f.stream, 100, 100*time.Millisecond)
+}
+
+// nothing puts no record: something else does.
+func (f *fleet) nothing(context.Context) (*load, error) { return &load{stop: func() {}}, nil }
 
 // prepare starts a server that can be made to refuse requests, with a stream.
 func (p *play) prepare(ctx context.Context, stream string, shards int32) error {

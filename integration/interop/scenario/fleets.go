@@ -104,143 +104,118 @@ func steps(list ...func() error) error {
 
 // fleet2 is a life of a fleet by the rules of version 2.
 func (p *play) fleet2(ctx context.Context, k kind) error {
-	f, err := p.newFleet(ctx, 4)
-	if err != nil {
-		return err
-	}
-	defer f.close()
+	f := &fleet{p: p}
 	var java1, java2, java3, go1, go2 *member
-	s := script{ctx, f}
-	err = steps(
-		s.join(&java1, "java-1", k),
-		s.goesOn("java-1 alone"),
-		s.join(&go1, "go-1", ours("kcl2")),
-		s.hold("go-1 joins, and has its share", &java1, &go1),
-		s.reshard(),
-		s.kill(&java1),
-		s.goesOn("java-1 is killed"),
-		s.join(&java2, "java-2", k),
-		s.hold("java-2 joins, and has its share", &go1, &java2),
-		s.kill(&go1),
-		s.goesOn("go-1 is killed"),
-		s.join(&go2, "go-2", ours("kcl2")),
-		s.hold("go-2 joins, and has its share", &java2, &go2),
-		s.leave(&java2),
-		s.hold("java-2 is replaced", &go2),
-		s.goesOn("this module alone"),
-		s.change(scale(3)),
-		s.join(&java3, "java-3", k),
-		s.hold("java-3 joins, and has its share", &go2, &java3),
-		s.leave(&go2),
-		s.hold("go-2 is replaced", &java3),
-		s.goesOn("scaled to 3, the official library alone"),
-	)
-	if err != nil {
-		return err
-	}
-	return f.end(ctx)
+	return f.live(ctx, 4, f.steadily, func(s script) error {
+		return steps(
+			s.join(&java1, "java-1", k),
+			s.goesOn("java-1 alone"),
+			s.join(&go1, "go-1", ours("kcl2")),
+			s.hold("go-1 joins, and has its share", &java1, &go1),
+			s.reshard(),
+			s.kill(&java1),
+			s.goesOn("java-1 is killed"),
+			s.join(&java2, "java-2", k),
+			s.hold("java-2 joins, and has its share", &go1, &java2),
+			s.kill(&go1),
+			s.goesOn("go-1 is killed"),
+			s.join(&go2, "go-2", ours("kcl2")),
+			s.hold("go-2 joins, and has its share", &java2, &go2),
+			s.leave(&java2),
+			s.hold("java-2 is replaced", &go2),
+			s.goesOn("this module alone"),
+			s.change(scale(3)),
+			s.join(&java3, "java-3", k),
+			s.hold("java-3 joins, and has its share", &go2, &java3),
+			s.leave(&go2),
+			s.hold("go-2 is replaced", &java3),
+			s.goesOn("scaled to 3, the official library alone"),
+		)
+	})
 }
 
 // fleet3 is a life of a fleet by the rules of version 3: the official library
 // leads, and after its death this module.
 func (p *play) fleet3(ctx context.Context, k kind) error {
-	f, err := p.newFleet(ctx, 4)
-	if err != nil {
-		return err
-	}
-	defer f.close()
+	f := &fleet{p: p}
 	f.rules.strict = true
 	var java1, java2, go1 *member
-	s := script{ctx, f}
-	err = steps(
-		s.join(&java1, "java-1", k),
-		s.goesOn("java-1 alone"),
-		s.leads("java-1 leads", &java1),
-		s.join(&go1, "go-1", ours("kcl3")),
-		s.hold("the leader java-1 has leases handed over to go-1", &java1, &go1),
-		s.reshard(),
-		s.kill(&java1),
-		s.leads("java-1 is killed, go-1 leads", &go1),
-		s.hold("the leader go-1 takes the leases of the dead", &go1),
-		s.goesOn("go-1 alone"),
-		s.join(&java2, "java-2", k),
-		s.hold("the leader go-1 has leases handed over to java-2", &go1, &java2),
-		s.leave(&go1),
-		s.leads("go-1 is replaced, java-2 leads", &java2),
-		s.hold("java-2 has all leases", &java2),
-		s.goesOn("the official library alone"),
-	)
-	if err != nil {
-		return err
-	}
-	return f.end(ctx)
+	return f.live(ctx, 4, f.steadily, func(s script) error {
+		return steps(
+			s.join(&java1, "java-1", k),
+			s.goesOn("java-1 alone"),
+			s.leads("java-1 leads", &java1),
+			s.join(&go1, "go-1", ours("kcl3")),
+			s.hold("the leader java-1 has leases handed over to go-1", &java1, &go1),
+			s.reshard(),
+			s.kill(&java1),
+			s.leads("java-1 is killed, go-1 leads", &go1),
+			s.hold("the leader go-1 takes the leases of the dead", &go1),
+			s.goesOn("go-1 alone"),
+			s.join(&java2, "java-2", k),
+			s.hold("the leader go-1 has leases handed over to java-2", &go1, &java2),
+			s.leave(&go1),
+			s.leads("go-1 is replaced, java-2 leads", &java2),
+			s.hold("java-2 has all leases", &java2),
+			s.goesOn("the official library alone"),
+		)
+	})
 }
 
 // fleet3Back is the other way round: this module leads, and then the official
 // library. A worker finds the rules by itself.
 func (p *play) fleet3Back(ctx context.Context, k kind) error {
-	f, err := p.newFleet(ctx, 4)
-	if err != nil {
-		return err
-	}
-	defer f.close()
+	f := &fleet{p: p}
 	f.rules.strict = true
 	var java1, java2, go1, go2, go3 *member
-	s := script{ctx, f}
-	err = steps(
-		s.join(&go1, "go-1", ours("kcl3")),
-		s.goesOn("go-1 alone"),
-		s.leads("go-1 leads", &go1),
-		s.join(&java1, "java-1", k),
-		s.hold("the leader go-1 has leases handed over to java-1", &go1, &java1),
-		s.reshard(),
-		s.kill(&java1),
-		s.hold("java-1 is killed, go-1 takes its leases", &go1),
-		s.change(scale(3)),
-		s.goesOn("scaled to 3, this module alone"),
-		s.join(&java2, "java-2", k),
-		s.hold("java-2 joins, and has its share", &go1, &java2),
-		s.leave(&go1),
-		s.leads("go-1 leaves, java-2 leads", &java2),
-		s.join(&go2, "go-2", ours("auto")),
-		s.hold("the leader java-2 has leases handed over to go-2", &java2, &go2),
-		s.kill(&go2),
-		s.hold("go-2 is killed, java-2 takes its leases", &java2),
-		s.join(&go3, "go-3", ours("auto")),
-		s.hold("go-3 joins, and has its share", &java2, &go3),
-		s.leave(&java2),
-		s.leads("java-2 is replaced, go-3 leads", &go3),
-		s.hold("go-3 has all leases", &go3),
-		s.goesOn("this module alone"),
-	)
-	if err != nil {
-		return err
-	}
-	return f.end(ctx)
+	return f.live(ctx, 4, f.steadily, func(s script) error {
+		return steps(
+			s.join(&go1, "go-1", ours("kcl3")),
+			s.goesOn("go-1 alone"),
+			s.leads("go-1 leads", &go1),
+			s.join(&java1, "java-1", k),
+			s.hold("the leader go-1 has leases handed over to java-1", &go1, &java1),
+			s.reshard(),
+			s.kill(&java1),
+			s.hold("java-1 is killed, go-1 takes its leases", &go1),
+			s.change(scale(3)),
+			s.goesOn("scaled to 3, this module alone"),
+			s.join(&java2, "java-2", k),
+			s.hold("java-2 joins, and has its share", &go1, &java2),
+			s.leave(&go1),
+			s.leads("go-1 leaves, java-2 leads", &java2),
+			s.join(&go2, "go-2", ours("auto")),
+			s.hold("the leader java-2 has leases handed over to go-2", &java2, &go2),
+			s.kill(&go2),
+			s.hold("go-2 is killed, java-2 takes its leases", &java2),
+			s.join(&go3, "go-3", ours("auto")),
+			s.hold("go-3 joins, and has its share", &java2, &go3),
+			s.leave(&java2),
+			s.leads("java-2 is replaced, go-3 leads", &go3),
+			s.hold("go-3 has all leases", &go3),
+			s.goesOn("this module alone"),
+		)
+	})
 }
 
 // inside has workers end in the middle of an aggregate, each behind its
 // checkpoint: the next one, of the other side, goes on in the same aggregate.
 func (p *play) inside(ctx context.Context, k kind, mode string) error {
-	f := &fleet{p: p, stream: "orders", load: &load{put: make([]atomic.Int64, 1)}}
-	if err := p.prepare(ctx, f.stream, 1); err != nil {
-		return err
-	}
 	const records = 12
-	var b aggregation.Builder
-	for n := range int64(records) {
-		b.Add(aggregation.Record{PartitionKey: keyName(0), Data: payload(0, n)})
-	}
-	if _, err := p.kinesis().PutRecord(ctx, &kinesis.PutRecordInput{
-		StreamName: &f.stream, PartitionKey: aws.String("a"), Data: b.Seal(nil),
-	}); err != nil {
-		return err
-	}
-	f.load.put[0].Store(records)
-	f.watch = p.watch(ctx)
-	f.load.stop = func() {}
-	defer f.close()
+	f := &fleet{p: p}
 	f.rules.strict = true
+	put := func(ctx context.Context) (*load, error) {
+		var b aggregation.Builder
+		for n := range int64(records) {
+			b.Add(aggregation.Record{PartitionKey: keyName(0), Data: payload(0, n)})
+		}
+		_, err := p.kinesis().PutRecord(ctx, &kinesis.PutRecordInput{
+			StreamName: &f.stream, PartitionKey: aws.String("a"), Data: b.Seal(nil),
+		})
+		l := &load{stop: func() {}, put: make([]atomic.Int64, 1)}
+		l.put[0].Store(records)
+		return l, err
+	}
 	halted := func(name string, k kind, sub int) error {
 		k.env = append(k.env, "HALT_AT_SUB="+strconv.Itoa(sub))
 		m, err := f.join(ctx, name, k)
@@ -263,15 +238,12 @@ func (p *play) inside(ctx context.Context, k kind, mode string) error {
 		return nil
 	}
 	var last *member
-	s := script{ctx, f}
-	err := steps(
-		func() error { return halted("java-1", k, 3) },
-		func() error { return halted("go-1", ours(mode), 6) },
-		func() error { return halted("java-2", k, 8) },
-		s.join(&last, "go-2", ours(mode)),
-	)
-	if err != nil {
-		return err
-	}
-	return f.end(ctx)
+	return f.live(ctx, 1, put, func(s script) error {
+		return steps(
+			func() error { return halted("java-1", k, 3) },
+			func() error { return halted("go-1", ours(mode), 6) },
+			func() error { return halted("java-2", k, 8) },
+			s.join(&last, "go-2", ours(mode)),
+		)
+	})
 }

@@ -35,32 +35,21 @@ const refused = `[
 	{"kind":"reply-lost","operation":"PutRecords","every":40,"max":3,"for":"15s"}]`
 
 func (p *play) producer(ctx context.Context, k kind) error {
-	f := &fleet{p: p, stream: "orders", rules: rules{copies: true}}
-	if err := p.prepare(ctx, f.stream, 2); err != nil {
-		return err
-	}
-	var err error
-	if f.load, err = p.startProducer(ctx, f.stream, 100, 100*time.Millisecond); err != nil {
-		return err
-	}
-	f.watch = p.watch(ctx)
-	defer f.close()
+	f := &fleet{p: p, rules: rules{copies: true}}
 	var reader *member
-	s := script{ctx, f}
-	err = steps(
-		s.join(&reader, "java-1", k),
-		s.goesOn("before the stream changes"),
-		func() error { return p.faults(ctx, refused) },
-		s.change(split),
-		s.goesOn("split while writes are refused"),
-		s.change(scale(4)),
-		s.change(merge),
-		s.goesOn("scaled to 4, and merged"),
-	)
+	err := f.live(ctx, 2, f.packed, func(s script) error {
+		return steps(
+			s.join(&reader, "java-1", k),
+			s.goesOn("before the stream changes"),
+			func() error { return p.faults(ctx, refused) },
+			s.change(split),
+			s.goesOn("split while writes are refused"),
+			s.change(scale(4)),
+			s.change(merge),
+			s.goesOn("scaled to 4, and merged"),
+		)
+	})
 	if err != nil {
-		return err
-	}
-	if err := f.end(ctx); err != nil {
 		return err
 	}
 	stored, err := p.stored(ctx, f.stream)
@@ -77,11 +66,10 @@ func (p *play) producer(ctx context.Context, k kind) error {
 
 // kplConsumer reads what the KPL puts while it puts.
 func (p *play) kplConsumer(ctx context.Context) error {
-	f := &fleet{p: p, stream: "orders", load: &load{stop: func() {}}}
-	if err := p.prepare(ctx, f.stream, 2); err != nil {
+	f := &fleet{p: p}
+	if err := f.begin(ctx, 2, f.nothing); err != nil {
 		return err
 	}
-	f.watch = p.watch(ctx)
 	defer f.close()
 	out := filepath.Join(p.dir, "told.jsonl")
 	writer, err := p.java(ctx, "kpl", "Kpl", "STREAM="+f.stream, "OUT="+out,

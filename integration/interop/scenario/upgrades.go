@@ -29,78 +29,64 @@ var upgradeScenarios = []Scenario{
 const stable = "STABLE_SECONDS=20"
 
 func (p *play) upgrade(ctx context.Context) error {
-	f, err := p.newFleet(ctx, 4)
-	if err != nil {
-		return err
-	}
-	defer f.close()
+	f := &fleet{p: p}
 	var java1, java2, java3, java4, go1, go2 *member
-	s := script{ctx, f}
 	// By the rules of 2.x the one whose name comes first of two is elected. Only an
 	// official worker that is elected has all go over.
-	err = steps(
-		s.join(&java1, "java-1", java("kcl2")),
-		s.goesOn("KCL 2.7 alone"),
-		s.join(&go1, "worker-go-1", ours("auto")),
-		s.hold("go-1 joins, and has its share", &java1, &go1),
-		s.join(&java2, "java-2", java("kcl3", "CLIENT_VERSION=CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X_PHASE1", stable)),
-		s.leave(&java1),
-		s.hold("KCL 3.5 by the rules of 2.x, first phase, in the place of 2.7", &go1, &java2),
-		s.join(&java3, "java-3", java("kcl3", "CLIENT_VERSION=CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X", stable)),
-		s.leave(&java2),
-		s.hold("second phase", &go1, &java3),
-		s.reshard(),
-		s.state("the official library has gone over to the rules of 3.x", "Migration3.0", "cv", "CLIENT_VERSION_3X_WITH_ROLLBACK"),
-		s.goesOn("by the rules of 3.x"),
-		s.hold("leases stay with both", &go1, &java3),
-		s.join(&java4, "java-4", java("kcl3")),
-		s.leave(&java3),
-		s.state("the way back is given up", "Migration3.0", "cv", "CLIENT_VERSION_3X"),
-		s.hold("java-4 in the place of java-3", &go1, &java4),
-		s.join(&go2, "worker-go-2", ours("auto")),
-		s.leave(&go1),
-		s.hold("go-2 in the place of go-1", &go2, &java4),
-		s.goesOn("at the end"),
-	)
-	if err != nil {
-		return err
-	}
-	return f.end(ctx)
+	return f.live(ctx, 4, f.steadily, func(s script) error {
+		return steps(
+			s.join(&java1, "java-1", java("kcl2")),
+			s.goesOn("KCL 2.7 alone"),
+			s.join(&go1, "worker-go-1", ours("auto")),
+			s.hold("go-1 joins, and has its share", &java1, &go1),
+			s.join(&java2, "java-2", java("kcl3", "CLIENT_VERSION=CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X_PHASE1", stable)),
+			s.leave(&java1),
+			s.hold("KCL 3.5 by the rules of 2.x, first phase, in the place of 2.7", &go1, &java2),
+			s.join(&java3, "java-3", java("kcl3", "CLIENT_VERSION=CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X", stable)),
+			s.leave(&java2),
+			s.hold("second phase", &go1, &java3),
+			s.reshard(),
+			s.state("the official library has gone over to the rules of 3.x", "Migration3.0", "cv", "CLIENT_VERSION_3X_WITH_ROLLBACK"),
+			s.goesOn("by the rules of 3.x"),
+			s.hold("leases stay with both", &go1, &java3),
+			s.join(&java4, "java-4", java("kcl3")),
+			s.leave(&java3),
+			s.state("the way back is given up", "Migration3.0", "cv", "CLIENT_VERSION_3X"),
+			s.hold("java-4 in the place of java-3", &go1, &java4),
+			s.join(&go2, "worker-go-2", ours("auto")),
+			s.leave(&go1),
+			s.hold("go-2 in the place of go-1", &go2, &java4),
+			s.goesOn("at the end"),
+		)
+	})
 }
 
 func (p *play) oneTable(ctx context.Context) error {
-	f, err := p.newFleet(ctx, 4)
-	if err != nil {
-		return err
-	}
-	defer f.close()
+	f := &fleet{p: p}
 	f.rules.strict = true
 	f.lapse = 2 * failover // nobody dies in it, and so no lease is to lapse
 	var java1, java2, java3, go1, go2 *member
-	s := script{ctx, f}
-	err = steps(
-		s.join(&java1, "java-1", java("kcl34")),
-		s.goesOn("KCL 3.4 alone"),
-		s.join(&go1, "go-1", ours("kcl3")),
-		s.hold("go-1 joins, and has its share", &java1, &go1),
-		s.join(&java2, "java-2", java("kcl3", stable)),
-		s.leave(&java1),
-		s.hold("KCL 3.5 in the place of 3.4", &go1, &java2),
-		s.state("all workers know of the one table", "TableMigration3.5", "tm", "TABLE_MIGRATION_STATUS_DEPLOYED"),
-		s.join(&java3, "java-3", java("kcl3", "ONE_TABLE=1", stable)),
-		s.leave(&java2),
-		s.state("the rows of the other tables are moved", "TableMigration3.5", "tm", "TABLE_MIGRATION_STATUS_COMPLETE"),
-		s.hold("leases stay with both", &go1, &java3),
-		s.reshard(),
-		s.join(&go2, "go-2", ours("auto")),
-		s.leave(&go1),
-		s.hold("go-2 in the place of go-1", &go2, &java3),
-		s.goesOn("on one table"),
-	)
-	if err != nil {
-		return err
-	}
-	return f.end(ctx)
+	return f.live(ctx, 4, f.steadily, func(s script) error {
+		return steps(
+			s.join(&java1, "java-1", java("kcl34")),
+			s.goesOn("KCL 3.4 alone"),
+			s.join(&go1, "go-1", ours("kcl3")),
+			s.hold("go-1 joins, and has its share", &java1, &go1),
+			s.join(&java2, "java-2", java("kcl3", stable)),
+			s.leave(&java1),
+			s.hold("KCL 3.5 in the place of 3.4", &go1, &java2),
+			s.state("all workers know of the one table", "TableMigration3.5", "tm", "TABLE_MIGRATION_STATUS_DEPLOYED"),
+			s.join(&java3, "java-3", java("kcl3", "ONE_TABLE=1", stable)),
+			s.leave(&java2),
+			s.state("the rows of the other tables are moved", "TableMigration3.5", "tm", "TABLE_MIGRATION_STATUS_COMPLETE"),
+			s.hold("leases stay with both", &go1, &java3),
+			s.reshard(),
+			s.join(&go2, "go-2", ours("auto")),
+			s.leave(&go1),
+			s.hold("go-2 in the place of go-1", &go2, &java3),
+			s.goesOn("on one table"),
+		)
+	})
 }
 
 // state waits until an attribute of a row of the official library's state is as
