@@ -54,47 +54,53 @@ func (a *auto) fit(mode Mode, reports bool) *fitting {
 	return f
 }
 
-// decide returns what fits the table. doubt tells that a second look may show
-// something else: that of somebody who has just begun with the table.
-func (a *auto) decide(ctx context.Context) (mode Mode, reports, doubt bool, err error) {
+// survey is what one look at a table has found.
+type survey struct {
+	state  Coordination
+	leases []Lease
+	rows   []WorkerRow
+	lock   LeaderLock
+}
+
+func (a *auto) survey(ctx context.Context) (s survey, err error) {
 	ctx, cancel := context.WithTimeout(ctx, a.c.cfg.FailoverTime)
 	defer cancel()
-	st, err := a.store.Coordination(ctx)
-	if err != nil {
-		return 0, false, false, err
+	if s.state, err = a.store.Coordination(ctx); err != nil {
+		return s, err
 	}
 	// In this order: a native worker writes its row before it makes leases.
-	leases, err := a.store.List(ctx)
-	if err != nil {
-		return 0, false, false, err
+	if s.leases, err = a.store.List(ctx); err != nil {
+		return s, err
 	}
-	rows, err := a.store.ListWorkers(ctx)
-	if err != nil {
-		return 0, false, false, err
+	if s.rows, err = a.store.ListWorkers(ctx); err != nil {
+		return s, err
 	}
-	lock, _, err := a.store.GetLeader(ctx)
-	if err != nil {
-		return 0, false, false, err
+	s.lock, _, err = a.store.GetLeader(ctx)
+	return s, err
+}
+
+// fits returns what fits the table, for the worker named me. doubt tells that a
+// second look may show something else: that of somebody who has just begun with the
+// table.
+func (s survey) fits(me string, now time.Time) (mode Mode, reports, doubt bool) {
+	another := func(r WorkerRow) bool { return r.ID != me && r.active(now) }
+	switch version := s.state.ClientVersion; {
+	case slices.ContainsFunc(s.rows, func(r WorkerRow) bool { return another(r) && r.native() }):
+		return ModeNative, false, false // whoever else comes: a mixture is what must not be
+	case version == ClientVersion3X, version == ClientVersion3XRollback:
+		return ModeKCL3, false, false
+	case version == ClientVersionUpgradeFrom2X, version == ClientVersion2X:
+		return ModeKCL2, version == ClientVersionUpgradeFrom2X, false
+	case slices.ContainsFunc(s.rows, func(r WorkerRow) bool { return another(r) && (s.state.IndexActive || !r.official()) }):
+		return ModeKCL3, false, false
+	case slices.ContainsFunc(s.rows, WorkerRow.official):
+		return ModeKCL2, false, false
+	case leftByNative(s.leases, s.rows, s.lock):
+		return ModeNative, false, false
+	case !slices.ContainsFunc(s.leases, wasOwned):
+		return ModeNative, false, len(s.leases) > 0
 	}
-	now := time.Now()
-	another := func(r WorkerRow) bool { return r.ID != a.c.cfg.WorkerID && r.active(now) }
-	switch {
-	case slices.ContainsFunc(rows, func(r WorkerRow) bool { return another(r) && r.native() }):
-		return ModeNative, false, false, nil // whoever else comes: a mixture is what must not be
-	case st.ClientVersion == ClientVersion3X, st.ClientVersion == ClientVersion3XRollback:
-		return ModeKCL3, false, false, nil
-	case st.ClientVersion == ClientVersionUpgradeFrom2X, st.ClientVersion == ClientVersion2X:
-		return ModeKCL2, st.ClientVersion == ClientVersionUpgradeFrom2X, false, nil
-	case slices.ContainsFunc(rows, func(r WorkerRow) bool { return another(r) && (st.IndexActive || !r.official()) }):
-		return ModeKCL3, false, false, nil
-	case slices.ContainsFunc(rows, WorkerRow.official):
-		return ModeKCL2, false, false, nil
-	case leftByNative(leases, rows, lock):
-		return ModeNative, false, false, nil
-	case !slices.ContainsFunc(leases, wasOwned):
-		return ModeNative, false, len(leases) > 0, nil
-	}
-	return ModeKCL2, false, slices.ContainsFunc(leases, func(l Lease) bool { return l.Incarnation != "" }), nil
+	return ModeKCL2, false, slices.ContainsFunc(s.leases, func(l Lease) bool { return l.Incarnation != "" })
 }
 
 // leftByNative reports whether a table on which nobody of another mode seems to be
@@ -125,6 +131,15 @@ func (a *auto) prepare(ctx context.Context) error {
 		return fmt.Errorf("find out which rules fit the lease table; Config.Mode can say it instead: %w", err)
 	}
 	return a.follow(ctx, mode, reports)
+}
+
+// decide returns what fits the table, see survey.fits.
+func (a *auto) decide(ctx context.Context) (mode Mode, reports, doubt bool, err error) {
+	s, err := a.survey(ctx)
+	if err == nil {
+		mode, reports, doubt = s.fits(a.c.cfg.WorkerID, time.Now())
+	}
+	return mode, reports, doubt, err
 }
 
 // follow makes the rules of a mode those that are followed.
@@ -168,16 +183,26 @@ func (a *auto) attend(ctx, work context.Context) {
 	}
 }
 
-// watch returns what fits as soon as it is something else, or when ctx ends. No
+// watch returns what fits as soon as it is something else, or when ctx ends. Meanwhile
+// it has official workers end their change to 3.x, if that is this worker's to do. No
 // worker comes to ModeNative, or leaves it, while it runs: others do not either, and
 // two modes on one table are what must not be.
 func (a *auto) watch(ctx context.Context, f *fitting) (mode Mode, reports bool) {
+	change := &upgrade{c: a.c, store: a.store}
 	for sleep(ctx, jitter(watchEvery)) == nil {
 		if f.mode == ModeNative {
 			continue
 		}
-		mode, reports, _, err := a.decide(ctx)
-		if err == nil && mode != ModeNative && (mode != f.mode || reports != f.reports) {
+		s, err := a.survey(ctx)
+		if err != nil {
+			continue
+		}
+		if mode, reports, _ = s.fits(a.c.cfg.WorkerID, time.Now()); reports && change.step(ctx, s) {
+			if mode, reports, _, err = a.decide(ctx); err != nil {
+				continue
+			}
+		}
+		if mode != ModeNative && (mode != f.mode || reports != f.reports) {
 			return mode, reports
 		}
 	}

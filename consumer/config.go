@@ -29,7 +29,8 @@ const (
 	//
 	// Between the last two it looks again each minute, and goes over to other
 	// rules without letting its leases go. While official workers change from
-	// 2.x to 3.x it tells them what they wait for. Workers of the official library
+	// 2.x to 3.x it tells them what they wait for, and ends the change if it is
+	// the one elected, see Config.UpgradeWait. Workers of the official library
 	// are to be started before the first one of this package, or Mode set, if they
 	// are to share a table that is new.
 	ModeAuto Mode = iota
@@ -130,6 +131,12 @@ type Config struct {
 
 	// Mode is the set of rules for sharing the leases. Default ModeAuto.
 	Mode Mode
+
+	// UpgradeWait is, under ModeAuto, for how long all workers must have been ready for
+	// the rules of version 3 before this one, where it is the one elected, has
+	// those of the official library go over to them. Looks are a minute apart. Default
+	// 10m, as in the KCL, which has no setting for it; at least 1s.
+	UpgradeWait time.Duration
 
 	// PeerAddr is the host:port at which this worker listens for its peers, if the
 	// rules are those of ModeNative: workers that reach each other find out within a second that one
@@ -340,6 +347,7 @@ func (c Config) withDefaults() (Config, error) {
 		c.WorkerID = host + "-" + strings.ToLower(rand.Text()[:13])
 	}
 	c.FailoverTime = cmp.Or(c.FailoverTime, 10*time.Second)
+	c.UpgradeWait = cmp.Or(c.UpgradeWait, 10*time.Minute)
 	c.FormerStreamsWait = cmp.Or(c.FormerStreamsWait, time.Hour)
 	c.MaxLeasesForWorker = cmp.Or(c.MaxLeasesForWorker, unbounded)
 	c.MaxLeasesToStealAtOneTime = cmp.Or(c.MaxLeasesToStealAtOneTime, math.MaxInt)
@@ -398,6 +406,7 @@ func (c Config) withDefaults() (Config, error) {
 	if d := c.FailoverTime; d < time.Second || d > time.Hour {
 		errs = append(errs, fmt.Errorf("FailoverTime %v is outside [1s, 1h]", d))
 	}
+	atLeast("UpgradeWait", c.UpgradeWait, time.Second)
 	positive("MaxLeasesForWorker", c.MaxLeasesForWorker)
 	positive("MaxLeasesToStealAtOneTime", c.MaxLeasesToStealAtOneTime)
 	positive("MaxLeaseRenewalThreads", c.MaxLeaseRenewalThreads)

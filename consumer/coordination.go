@@ -87,6 +87,15 @@ type CoordinationStore interface {
 	// later calls; so it is called before them, and now and then.
 	Coordination(ctx context.Context) (Coordination, error)
 
+	// SetClientVersion makes version the client version, if it is still as in seen,
+	// which Coordination has returned: what it is and when it was set. If
+	// seen has none, there must be none yet. What is replaced becomes the
+	// newest of up to ten entries of a history; by is the worker that is noted as
+	// the author. The time noted is later than that of before. ok tells whether
+	// the condition held. As with leases, an error leaves open whether it was
+	// stored.
+	SetClientVersion(ctx context.Context, seen Coordination, version, by string) (ok bool, err error)
+
 	// CreateIndex sees to it that Owned need not look at all leases. It asks
 	// for an index if there is none, and does not wait until it can be used.
 	CreateIndex(ctx context.Context) error
@@ -236,6 +245,10 @@ type Coordination struct {
 	// has been at work.
 	ClientVersion string
 
+	// ClientVersionSet is when ClientVersion was stored, by the clock of who did: the
+	// attribute mts. Milliseconds are kept.
+	ClientVersionSet time.Time
+
 	// TableMigration is how far official workers have come in moving all rows
 	// into the lease table: the attribute tm of the row TableMigration3.5.
 	TableMigration string
@@ -251,6 +264,16 @@ type Coordination struct {
 	// IndexActive tells that leases can be found by their owners without
 	// looking at all.
 	IndexActive bool
+}
+
+// WithClientVersion returns c as SetClientVersion leaves it at the given time.
+func (c Coordination) WithClientVersion(version string, now time.Time) Coordination {
+	now = time.UnixMilli(now.UnixMilli())
+	if next := c.ClientVersionSet.Add(time.Millisecond); now.Before(next) { // clocks differ
+		now = time.UnixMilli(next.UnixMilli())
+	}
+	c.ClientVersion, c.ClientVersionSet = version, now
+	return c
 }
 
 // SingleTable reports whether the rows of workers are to be written to the lease

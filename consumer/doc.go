@@ -172,7 +172,9 @@
 // that learns that its lease is to go elsewhere finishes what it has begun, and lets
 // it go in the write that stores the last checkpoint: nothing is delivered twice.
 // Leader, rows and index are those of the official library, whose workers may lead
-// or be led. While they move to another way of sharing, one of them leads.
+// or be led. While they move to another way of sharing, one of them leads. When they
+// change from 2.x to 3.x, that is ended by the one worker that is elected by the rules of 2.x:
+// by one of this package under [ModeAuto] too, see Config.UpgradeWait.
 //
 // [ModeNative] is for workers of this package alone; it costs fewer writes and moves
 // leases without delivering anything twice. It is what a new application gets. If a

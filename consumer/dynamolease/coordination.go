@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -21,9 +22,10 @@ import (
 const (
 	indexName = "LeaseOwnerToLeaseKeyIndex"
 
-	entityLease  = "LEASE"
-	entityLeader = "LEADER"
-	entityWorker = "WORKER_METRIC_STATS"
+	entityLease     = "LEASE"
+	entityLeader    = "LEADER"
+	entityWorker    = "WORKER_METRIC_STATS"
+	entityMigration = "CLIENT_VERSION_MIGRATION"
 
 	keyLeader         = "Leader"
 	keyMigration      = "Migration3.0"
@@ -31,7 +33,10 @@ const (
 
 	attrClientVersion  = "cv"
 	attrTableMigration = "tm"
-	attrModified       = "mts"
+	attrModified       = "mts" // milliseconds since the epoch
+	attrModifiedBy     = "mb"
+	attrHistory        = "h" // what was replaced, newest first, each with the three above
+	historyEntries     = 10
 
 	// The keys of the tables that versions 3.0 to 3.4 have beside the lease
 	// table.
@@ -131,12 +136,16 @@ func (s *Store) Coordination(ctx context.Context) (consumer.Coordination, error)
 		return st, err
 	}
 	st.LegacyTables = legacy != nil
-	if st.ClientVersion, err = s.migration(ctx, st.LegacyTables, keyMigration, attrClientVersion); err != nil {
+	version, err := s.migration(ctx, st.LegacyTables, keyMigration, attrClientVersion)
+	if err != nil {
 		return st, err
 	}
-	if st.TableMigration, err = s.migration(ctx, st.LegacyTables, keyTableMigration, attrTableMigration); err != nil {
+	st.ClientVersion, st.ClientVersionSet = version.value, version.set()
+	tables, err := s.migration(ctx, st.LegacyTables, keyTableMigration, attrTableMigration)
+	if err != nil {
 		return st, err
 	}
+	st.TableMigration = tables.value
 	if st.LegacyTables && st.TableMigration == consumer.TableMigrationDeployed {
 		rows, err := s.workersHere(ctx)
 		if err != nil {
@@ -160,29 +169,112 @@ func (s *Store) describe(ctx context.Context, table string) (*types.TableDescrip
 	return out.Table, nil
 }
 
-// migration returns one attribute of a row of migration: of the one that was
+// migrationRow is a row that says how far official workers are.
+type migrationRow struct {
+	table, keyAttr string // where it is
+	it             item
+	value          string // of the attribute that was asked for; empty if there is no such row
+	modified       int64
+}
+
+// set returns when the row was written.
+func (r migrationRow) set() time.Time {
+	if r.modified <= 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(r.modified)
+}
+
+// migration returns a row of migration with one of its attributes: the row that was
 // modified last, if it is in both tables.
-func (s *Store) migration(ctx context.Context, legacy bool, key, attr string) (string, error) {
-	value, modified := "", int64(-1)
+func (s *Store) migration(ctx context.Context, legacy bool, key, attr string) (row migrationRow, err error) {
+	row.modified = -1
 	look := func(table, keyAttr string) error {
 		out, err := s.api.GetItem(ctx, &dynamodb.GetItemInput{TableName: &table, Key: item{keyAttr: text(key)}, ConsistentRead: aws.Bool(true)})
 		if err != nil {
 			return fmt.Errorf("dynamolease: get row %q of table %q: %w", key, table, err)
 		}
 		d := decoder{it: out.Item}
-		if v, at := d.text(attr), d.number(attrModified); v != "" && at > modified {
-			value, modified = v, at
+		if v, at := d.text(attr), d.number(attrModified); v != "" && at > row.modified {
+			row = migrationRow{table: table, keyAttr: keyAttr, it: out.Item, value: v, modified: at}
 		}
 		if d.err != nil {
 			return fmt.Errorf("dynamolease: row %q of table %q: %w", key, table, d.err)
 		}
 		return nil
 	}
-	err := look(s.table, attrKey)
+	err = look(s.table, attrKey)
 	if err == nil && legacy {
 		err = look(s.cfg.CoordinatorStateTable, attrCoordinatorKey)
 	}
-	return value, err
+	return row, err
+}
+
+// SetClientVersion implements [consumer.CoordinationStore]. What the row has besides
+// stays.
+func (s *Store) SetClientVersion(ctx context.Context, seen consumer.Coordination, version, by string) (bool, error) {
+	st := s.state.Load()
+	row, err := s.migration(ctx, st != nil && st.LegacyTables, keyMigration, attrClientVersion)
+	if err != nil || row.value != seen.ClientVersion || !row.set().Equal(seen.ClientVersionSet) {
+		return false, err
+	}
+	after := seen.WithClientVersion(version, time.Now())
+	now := item{attrClientVersion: text(after.ClientVersion), attrModifiedBy: text(by), attrModified: number(after.ClientVersionSet.UnixMilli())}
+	if row.value == "" {
+		row.table, row.keyAttr = s.leaderTable()
+		now[row.keyAttr], now[attrEntityType] = text(keyMigration), text(entityMigration)
+		_, err = s.api.PutItem(ctx, &dynamodb.PutItemInput{
+			TableName: &row.table, Item: now,
+			ConditionExpression: aws.String("attribute_not_exists(#pk)"), ExpressionAttributeNames: map[string]string{"#pk": row.keyAttr},
+		}, noRetries)
+	} else {
+		var u update
+		for _, name := range []string{attrClientVersion, attrModifiedBy, attrModified} {
+			u.set(name, ":"+name, now[name])
+		}
+		history, bad := row.history()
+		if bad != nil {
+			return false, bad
+		}
+		u.set(attrHistory, ":"+attrHistory, history)
+		u.equal(attrClientVersion, ":from", text(row.value))
+		if at, ok := row.it[attrModified]; ok {
+			u.equal(attrModified, ":at", at)
+		} else {
+			u.conditions = append(u.conditions, "attribute_not_exists("+attrModified+")")
+		}
+		_, err = s.api.UpdateItem(ctx, &dynamodb.UpdateItemInput{
+			TableName: &row.table, Key: item{row.keyAttr: text(keyMigration)},
+			UpdateExpression: aws.String(u.String()), ConditionExpression: aws.String(strings.Join(u.conditions, " AND ")),
+			ExpressionAttributeValues: u.values,
+		}, noRetries)
+	}
+	if _, refused := errors.AsType[*types.ConditionalCheckFailedException](err); refused {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("dynamolease: write row %q of table %q: %w", keyMigration, row.table, err)
+	}
+	return true, nil
+}
+
+// history returns the history of the row with what it says now before the rest.
+func (r migrationRow) history() (types.AttributeValue, error) {
+	entry := item{}
+	for _, name := range []string{attrClientVersion, attrModifiedBy, attrModified} {
+		if v, ok := r.it[name]; ok {
+			entry[name] = v
+		}
+	}
+	all := []types.AttributeValue{&types.AttributeValueMemberM{Value: entry}}
+	switch before := r.it[attrHistory].(type) {
+	case nil:
+	case *types.AttributeValueMemberL:
+		all = append(all, before.Value...)
+	default:
+		return nil, fmt.Errorf("dynamolease: row %q of table %q: its attribute %s is no list; remove it", keyMigration, r.table, attrHistory)
+	}
+	return &types.AttributeValueMemberL{Value: all[:min(len(all), historyEntries)]}, nil
 }
 
 // CreateIndex implements [consumer.CoordinationStore].

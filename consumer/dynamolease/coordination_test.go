@@ -1,11 +1,13 @@
 package dynamolease_test
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -248,6 +250,9 @@ func TestPlacement(t *testing.T) {
 			want := consumer.Coordination{TableMigration: tt.state, LegacyTables: tt.legacy, OfficialMoved: tt.moved}
 			if len(tt.rows) > 0 {
 				want.ClientVersion = consumer.ClientVersion3X
+				newest := slices.MaxFunc(tt.rows, func(a, b [3]string) int { return cmp.Compare(a[2], b[2]) })
+				ms, _ := strconv.ParseInt(newest[2], 10, 64) // of this table
+				want.ClientVersionSet = time.UnixMilli(ms)
 			}
 			if err != nil || st != want || st.SingleTable() != tt.single {
 				t.Fatalf("Coordination = %v, %v; single table %v", st, err, st.SingleTable())
@@ -308,6 +313,108 @@ func TestPlacement(t *testing.T) {
 			}
 			if _, ok, err := s.GetWorker(ctx, "java"); err != nil || ok != tt.readsOther {
 				t.Errorf("GetWorker of the official worker = %v, %v", ok, err)
+			}
+		})
+	}
+}
+
+// TestSetClientVersion looks at the row as official workers will: in the table where they
+// look, with what they have written besides, and a history of ten entries, newest first.
+func TestSetClientVersion(t *testing.T) {
+	text := func(s string) types.AttributeValue { return &types.AttributeValueMemberS{Value: s} }
+	number := func(s string) types.AttributeValue { return &types.AttributeValueMemberN{Value: s} }
+	list := func(n int) types.AttributeValue {
+		all := make([]types.AttributeValue, n)
+		for i := range all {
+			all[i] = &types.AttributeValueMemberM{Value: map[string]types.AttributeValue{"cv": text(consumer.ClientVersion2X), "mb": text(strconv.Itoa(i)), "mts": number("1")}}
+		}
+		return &types.AttributeValueMemberL{Value: all}
+	}
+	for _, tt := range []struct {
+		name    string
+		legacy  bool
+		table   string // with the row; empty: there is none
+		drop    string // an attribute that it has not
+		history types.AttributeValue
+		want    int // entries of the history
+		in      string
+		fails   string
+	}{
+		{name: "no row", in: "app"},
+		{name: "no row, three tables", legacy: true, in: "app-CoordinatorState"},
+		{name: "row", table: "app", in: "app", want: 1},
+		{name: "row, three tables", legacy: true, table: "app-CoordinatorState", in: "app-CoordinatorState", want: 1},
+		{name: "row that has moved", legacy: true, table: "app", in: "app", want: 1},
+		{name: "history", table: "app", history: list(3), in: "app", want: 4},
+		{name: "long history", table: "app", history: list(10), in: "app", want: 10},
+		{name: "history that is none", table: "app", history: text("?"), in: "app", fails: "its attribute h is no list; remove it"},
+		{name: "row without a time", table: "app", drop: "mts", in: "app", want: 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx := t.Context()
+			db := streamdtest.New(t).DynamoDB()
+			s := newStore(t, db)
+			if err := s.Prepare(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if tt.legacy {
+				createLegacy(t, db, "app")
+			}
+			keyAttr := map[string]string{"app": "leaseKey", "app-CoordinatorState": "key"}
+			if tt.table != "" {
+				it := map[string]types.AttributeValue{
+					keyAttr[tt.table]: text("Migration3.0"), "cv": text(consumer.ClientVersionUpgradeFrom2X), "mb": text("java"), "mts": number("1700000000000"),
+					"entityType": text("CLIENT_VERSION_MIGRATION"), "x": text("theirs"),
+				}
+				if tt.history != nil {
+					it["h"] = tt.history
+				}
+				delete(it, tt.drop)
+				if _, err := db.PutItem(ctx, &dynamodb.PutItemInput{TableName: &tt.table, Item: it}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			seen, err := s.Coordination(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ok, err := s.SetClientVersion(ctx, seen, consumer.ClientVersion3XRollback, "w")
+			if tt.fails != "" {
+				if ok || err == nil || !strings.Contains(err.Error(), tt.fails) {
+					t.Fatalf("SetClientVersion = %v, %v", ok, err)
+				}
+				return
+			}
+			if err != nil || !ok {
+				t.Fatalf("SetClientVersion = %v, %v", ok, err)
+			}
+			out, err := db.GetItem(ctx, &dynamodb.GetItemInput{TableName: &tt.in, Key: map[string]types.AttributeValue{keyAttr[tt.in]: text("Migration3.0")}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			now, err := s.Coordination(ctx)
+			if err != nil || now.ClientVersion != consumer.ClientVersion3XRollback {
+				t.Fatalf("Coordination = %v, %v", now, err)
+			}
+			want := map[string]types.AttributeValue{
+				keyAttr[tt.in]: text("Migration3.0"), "cv": text(consumer.ClientVersion3XRollback), "mb": text("w"),
+				"mts": number(strconv.FormatInt(now.ClientVersionSet.UnixMilli(), 10)), "entityType": text("CLIENT_VERSION_MIGRATION"),
+			}
+			if tt.table != "" {
+				want["x"] = text("theirs")
+				entry := map[string]types.AttributeValue{"cv": text(consumer.ClientVersionUpgradeFrom2X), "mb": text("java"), "mts": number("1700000000000")}
+				delete(entry, tt.drop)
+				h, _ := out.Item["h"].(*types.AttributeValueMemberL)
+				if h == nil || len(h.Value) != tt.want || !reflect.DeepEqual(h.Value[0], types.AttributeValue(&types.AttributeValueMemberM{Value: entry})) {
+					t.Fatalf("history %+v", out.Item["h"])
+				}
+				if before, ok := tt.history.(*types.AttributeValueMemberL); ok && !reflect.DeepEqual(h.Value[1:], before.Value[:tt.want-1]) {
+					t.Errorf("history %+v", h.Value)
+				}
+				delete(out.Item, "h")
+			}
+			if !reflect.DeepEqual(out.Item, want) {
+				t.Errorf("row %+v, want %+v", out.Item, want)
 			}
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,6 +30,8 @@ func RunCoordination(t *testing.T, newStore func(t *testing.T) consumer.Coordina
 		{"worker rows", testWorkers},
 		{"leader", testLeader},
 		{"one of many leads", testLeaderRace},
+		{"client version", testClientVersion},
+		{"one of many sets the client version", testClientVersionRace},
 		{"leases and rows apart", testApart},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -377,5 +380,78 @@ func testApart(t *testing.T, s consumer.CoordinationStore) {
 	keys, err := s.Owned(ctx, "w")
 	if slices.Sort(keys); err != nil || !slices.Equal(keys, []string{l.Key}) {
 		t.Errorf("Owned = %v, %v", keys, err)
+	}
+}
+
+// versionIs fails the test unless the client version is the given one, and returns what
+// the store says.
+func versionIs(t *testing.T, s consumer.CoordinationStore, want string) consumer.Coordination {
+	t.Helper()
+	st, err := s.Coordination(t.Context())
+	if err != nil || st.ClientVersion != want || st.ClientVersionSet.IsZero() != (want == "") {
+		t.Fatalf("Coordination = %v, set at %v, %v; want the client version %q", st, st.ClientVersionSet, err, want)
+	}
+	return st
+}
+
+func testClientVersion(t *testing.T, s consumer.CoordinationStore) {
+	const upgrade, two, three = consumer.ClientVersionUpgradeFrom2X, consumer.ClientVersion2X, consumer.ClientVersion3XRollback
+	set := func(seen consumer.Coordination, version string, want bool) {
+		t.Helper()
+		if ok, err := s.SetClientVersion(t.Context(), seen, version, "w"); err != nil || ok != want {
+			t.Fatalf("SetClientVersion to %s, seen %q set at %v: %v, %v; want %v", version, seen.ClientVersion, seen.ClientVersionSet, ok, err, want)
+		}
+	}
+	none := versionIs(t, s, "")
+	other := none
+	other.ClientVersion, other.ClientVersionSet = two, time.UnixMilli(1_700_000_000_000)
+	set(other, upgrade, false)
+	versionIs(t, s, "")
+	set(none, upgrade, true)
+	first := versionIs(t, s, upgrade)
+	set(none, three, false)
+	other = first
+	other.ClientVersion = two
+	set(other, three, false)
+	other = first
+	other.ClientVersionSet = first.ClientVersionSet.Add(time.Millisecond)
+	set(other, three, false)
+	versionIs(t, s, upgrade)
+
+	// Away and back: what was seen before is another one, however fast that went.
+	set(first, two, true)
+	set(versionIs(t, s, two), upgrade, true)
+	again := versionIs(t, s, upgrade)
+	if !again.ClientVersionSet.After(first.ClientVersionSet) {
+		t.Errorf("set at %v, and again at %v", first.ClientVersionSet, again.ClientVersionSet)
+	}
+	set(first, three, false)
+	versionIs(t, s, upgrade)
+	set(again, three, true)
+	versionIs(t, s, three)
+	set(again, three, false)
+}
+
+func testClientVersionRace(t *testing.T, s consumer.CoordinationStore) {
+	seen := versionIs(t, s, "")
+	for _, version := range []string{consumer.ClientVersionUpgradeFrom2X, consumer.ClientVersion3XRollback} {
+		var wg sync.WaitGroup
+		var winners atomic.Int64
+		for i := range 8 {
+			wg.Go(func() {
+				ok, err := s.SetClientVersion(t.Context(), seen, version, fmt.Sprint("w", i))
+				if err != nil {
+					t.Errorf("SetClientVersion: %v", err)
+				}
+				if ok {
+					winners.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if n := winners.Load(); n != 1 {
+			t.Errorf("%d of 8 have set it to %s, want 1", n, version)
+		}
+		seen = versionIs(t, s, version)
 	}
 }

@@ -174,7 +174,25 @@ func (s *Store) lead(ctx context.Context, f func(*consumer.LeaderLock) (*consume
 // Coordination implements [consumer.CoordinationStore]. No official worker has
 // been at a table in memory.
 func (s *Store) Coordination(ctx context.Context) (consumer.Coordination, error) {
-	return consumer.Coordination{IndexActive: true}, ctx.Err()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.state
+	st.IndexActive = true
+	return st, ctx.Err()
+}
+
+// SetClientVersion implements [consumer.CoordinationStore]. It keeps no history.
+func (s *Store) SetClientVersion(ctx context.Context, seen consumer.Coordination, version, _ string) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state.ClientVersion != seen.ClientVersion || !s.state.ClientVersionSet.Equal(seen.ClientVersionSet) {
+		return false, nil
+	}
+	s.state = s.state.WithClientVersion(version, time.Now())
+	return true, nil
 }
 
 // CreateIndex implements [consumer.CoordinationStore].

@@ -19,6 +19,7 @@ type Store struct {
 	leases  map[string]consumer.Lease
 	workers map[string]consumer.WorkerRow
 	leader  *consumer.LeaderLock
+	state   consumer.Coordination // the client version alone
 }
 
 var _ consumer.CoordinationStore = (*Store)(nil)
