@@ -18,7 +18,7 @@ var smoke = []string{"kpl-short", "kcl2-polling-short", "kcl3-fanout-short", "in
 var long = []string{
 	"kcl3-worker-row", "sdk2-json", "fleet-kcl2", "inside-kcl2", "kcl2-fanout", "kcl3-polling", "kcl3-fanout-plain", "pair-kcl2", "pair-kcl3", "pair-kcl3-live",
 	"fleet-kcl1", "fleet-kcl3-back", "fleet-kcl34", "fleet-kcl30", "inside-kcl3", "producer-kcl3",
-	"upgrade-kcl2-kcl3", "upgrade-one-table", "tables-local", "fleet-kcl2-local", "fleet-kcl3-local",
+	"upgrade-kcl2-kcl3", "upgrade-kcl2-kcl3-led", "upgrade-one-table", "tables-local", "fleet-kcl2-local", "fleet-kcl3-local",
 }
 
 // more are the scenarios that need what else Maven brings: older versions, and

@@ -17,7 +17,11 @@ import (
 var upgradeScenarios = []Scenario{
 	{
 		Name: "upgrade-kcl2-kcl3", What: "KCL 2.7 is upgraded to 3.5, by its two phases, with a worker of this module present",
-		run: func(ctx context.Context, p *play) error { return p.upgrade(ctx) },
+		run: func(ctx context.Context, p *play) error { return p.upgrade(ctx, "worker-go") },
+	},
+	{
+		Name: "upgrade-kcl2-kcl3-led", What: "the same, with the worker of this module as the one that is elected and ends the change",
+		run: func(ctx context.Context, p *play) error { return p.upgrade(ctx, "go") },
 	},
 	{
 		Name: "upgrade-one-table", What: "KCL 3.4 and its three tables are upgraded to 3.5 and one, with a worker of this module present",
@@ -28,16 +32,21 @@ var upgradeScenarios = []Scenario{
 // stable has a program go over after so many seconds.
 const stable = "STABLE_SECONDS=20"
 
-func (p *play) upgrade(ctx context.Context) error {
+// upgrade plays the change from 2.x to 3.x. By the rules of 2.x the one whose name comes first
+// of two is elected, and has all go over: the official library's worker, unless the
+// names of ours, which begin as given, come before "java".
+func (p *play) upgrade(ctx context.Context, name string) error {
 	f := &fleet{p: p}
 	var java1, java2, java3, java4, go1, go2 *member
-	// By the rules of 2.x the one whose name comes first of two is elected. Only an
-	// official worker that is elected has all go over.
+	elected := &java3
+	if name < "java" {
+		elected = &go1
+	}
 	return f.live(ctx, 4, f.steadily, func(s script) error {
 		return steps(
 			s.join(&java1, "java-1", java("kcl2")),
 			s.goesOn("KCL 2.7 alone"),
-			s.join(&go1, "worker-go-1", ours("auto")),
+			s.join(&go1, name+"-1", ours("auto", stable)),
 			s.hold("go-1 joins, and has its share", &java1, &go1),
 			s.join(&java2, "java-2", java("kcl3", "CLIENT_VERSION=CLIENT_VERSION_CONFIG_COMPATIBLE_WITH_2X_PHASE1", stable)),
 			s.leave(&java1),
@@ -47,13 +56,14 @@ func (p *play) upgrade(ctx context.Context) error {
 			s.hold("second phase", &go1, &java3),
 			s.reshard(),
 			s.state("the official library has gone over to the rules of 3.x", "Migration3.0", "cv", "CLIENT_VERSION_3X_WITH_ROLLBACK"),
+			s.author("it was the one elected who had it go over", elected),
 			s.goesOn("by the rules of 3.x"),
 			s.hold("leases stay with both", &go1, &java3),
 			s.join(&java4, "java-4", java("kcl3")),
 			s.leave(&java3),
 			s.state("the way back is given up", "Migration3.0", "cv", "CLIENT_VERSION_3X"),
 			s.hold("java-4 in the place of java-3", &go1, &java4),
-			s.join(&go2, "worker-go-2", ours("auto")),
+			s.join(&go2, name+"-2", ours("auto", stable)),
 			s.leave(&go1),
 			s.hold("go-2 in the place of go-1", &go2, &java4),
 			s.goesOn("at the end"),
@@ -87,6 +97,20 @@ func (p *play) oneTable(ctx context.Context) error {
 			s.goesOn("on one table"),
 		)
 	})
+}
+
+// author checks who has last set the official library's client version.
+func (s script) author(what string, m **member) func() error {
+	return func() error {
+		by, err := s.f.p.entry(s.ctx, "Migration3.0", "mb")
+		if err == nil && by != (*m).name {
+			err = fmt.Errorf("it was %q", by)
+		}
+		if s.f.p.report.Check(what, err, "%s", by) {
+			return nil
+		}
+		return errors.New("another was elected")
+	}
 }
 
 // state waits until an attribute of a row of the official library's state is as

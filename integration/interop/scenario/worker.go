@@ -43,6 +43,12 @@ func Work(ctx context.Context, env func(string) string, stdin io.Reader, log io.
 	if err != nil {
 		return fmt.Errorf("HALT_AT_SUB: %w", err)
 	}
+	var stable time.Duration
+	if seconds := env("STABLE_SECONDS"); seconds != "" {
+		if stable, err = time.ParseDuration(seconds + "s"); err != nil {
+			return fmt.Errorf("STABLE_SECONDS: %w", err)
+		}
+	}
 	file, err := os.Create(env("OUT"))
 	if err != nil {
 		return err
@@ -62,7 +68,7 @@ func Work(ctx context.Context, env func(string) string, stdin io.Reader, log io.
 	c, err := consumer.New(streams, leases, env("APP"), env("STREAM"), func(s *consumer.Shard) (consumer.Processor, error) {
 		return &witness{w: w, shard: s}, nil
 	}, consumer.Config{
-		WorkerID: w.name, Mode: mode, FailoverTime: time.Duration(failover) * time.Millisecond,
+		WorkerID: w.name, Mode: mode, UpgradeWait: stable, FailoverTime: time.Duration(failover) * time.Millisecond,
 		CheckpointInterval: time.Second, ShutdownTimeout: 10 * time.Second, ExplicitCheckpoints: halt >= 0,
 		Logger: slog.New(slog.NewTextHandler(log, nil)),
 	})
