@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -8,6 +9,9 @@ import (
 
 	"pgregory.net/rapid"
 )
+
+// rapid tells the same stories in each run; with -rapid.seed=0 it draws others.
+var _ = flag.Set("rapid.seed", "1")
 
 var noLimits = limits{failover: 10 * time.Second, maxLeases: 1 << 30, maxSteal: 1 << 30}
 

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -39,9 +38,10 @@ func TestAgentKilled(t *testing.T) {
 			config := writeAgentConfig(t, s, dir, stream, tt.aggregation)
 			agent := start(t, "streamagent", s.env(), "-c", config)
 
+			r := chance(0)
 			w := &rotatingWriter{t: t, path: filepath.Join(dir, "app.log"), perFile: perFile}
 			for range rounds {
-				killAt := w.lines + tt.perRound/4 + rand.IntN(tt.perRound/2)
+				killAt := w.lines + tt.perRound/4 + r.IntN(tt.perRound/2)
 				for end := w.lines + tt.perRound; w.lines < end; {
 					for range perMoment {
 						w.writeLine()

@@ -30,6 +30,7 @@ type gappyService struct {
 	proxy *httputil.ReverseProxy
 
 	mu       sync.Mutex // guards all below
+	r        *rand.Rand
 	keep     bool
 	first    int // requests that are passed on before one may be kept
 	kept     bool
@@ -43,7 +44,7 @@ func newGappyService(t *testing.T, endpoint string) (*gappyService, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gappyService{proxy: httputil.NewSingleHostReverseProxy(to), over: make(chan struct{})}
+	g := &gappyService{r: chance(0), proxy: httputil.NewSingleHostReverseProxy(to), over: make(chan struct{})}
 	g.proxy.ErrorLog = log.New(io.Discard, "", 0) // a killed agent hears no answer
 	srv := &http.Server{Addr: freeAddr(t), Handler: g}
 	done := make(chan struct{}) // closed when it serves no more
@@ -70,7 +71,7 @@ func (g *gappyService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	over := g.over
 	g.first--
-	keep := g.keep && g.first < 0 && !g.kept && rand.IntN(4) == 0
+	keep := g.keep && g.first < 0 && !g.kept && g.r.IntN(4) == 0
 	g.kept = g.kept || keep
 	g.mu.Unlock()
 	if keep {

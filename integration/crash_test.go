@@ -51,7 +51,7 @@ func underFire(t *testing.T, attack func(s *server)) {
 	var stopping atomic.Bool
 	var work sync.WaitGroup
 	for w := range writers {
-		work.Go(func() { writeUntil(t.Context(), s, stream, fmt.Sprintf("w%d", w), h, &stopping) })
+		work.Go(func() { writeUntil(t.Context(), s, stream, fmt.Sprintf("w%d", w), chance(uint64(w)), h, &stopping) })
 	}
 	work.Go(func() { c.until(t.Context(), &stopping) })
 	readCtx, stopReading := context.WithCancel(t.Context())
@@ -59,9 +59,10 @@ func underFire(t *testing.T, attack func(s *server)) {
 	var reading sync.WaitGroup
 	reading.Go(func() { followShards(readCtx, s, stream, h) })
 
+	r := chance(writers)
 	shards := 3
 	for round := range *crashRounds {
-		target := h.Acked() + perRound + rand.IntN(perRound)
+		target := h.Acked() + perRound + r.IntN(perRound)
 		eventually(t, 60*time.Second, "records acknowledged", func() error {
 			if n := h.Acked(); n < target {
 				return fmt.Errorf("%d of %d", n, target)
@@ -125,13 +126,13 @@ func underFire(t *testing.T, attack func(s *server)) {
 
 // writeUntil puts records of its own, one request after the other, until stop.
 // A request without an answer is not tried again: its records may be stored.
-func writeUntil(ctx context.Context, s *server, stream, name string, h *history, stop *atomic.Bool) {
+func writeUntil(ctx context.Context, s *server, stream, name string, r *rand.Rand, h *history, stop *atomic.Bool) {
 	c := s.kinesis()
 	for n := 0; !stop.Load() && ctx.Err() == nil; {
 		in := &kinesis.PutRecordsInput{StreamName: &stream}
 		var puts []logcheck.Put
-		for range 1 + rand.IntN(40) {
-			key := fmt.Sprintf("key-%d", rand.IntN(1000))
+		for range 1 + r.IntN(40) {
+			key := fmt.Sprintf("key-%d", r.IntN(1000))
 			p := logcheck.Put{Value: fmt.Sprintf("%s-%d", name, n), Hash: hashOf(key)}
 			n++
 			puts = append(puts, p)

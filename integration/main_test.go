@@ -2,7 +2,9 @@ package integration_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,6 +35,11 @@ func run(m *testing.M) int {
 	}
 	return code
 }
+
+var seed = flag.Uint64("seed", 1, "of what tests draw: keys, and when a process is killed")
+
+// chance returns a source of its own for each n.
+func chance(n uint64) *rand.Rand { return rand.New(rand.NewPCG(*seed, n)) }
 
 // needProcesses skips t under -short. Everything that starts a process calls it
 // first.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os/exec"
 	"strings"
@@ -24,12 +23,12 @@ import (
 // clients are at work, lets it go on, or kills it as it stands.
 func TestServerStoppedDuringPuts(t *testing.T) {
 	needProcesses(t)
-	round := 0
+	r, round := chance(0), 0
 	underFire(t, func(s *server) {
 		if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		pause(t.Context(), time.Duration(50+rand.IntN(200))*time.Millisecond)
+		pause(t.Context(), time.Duration(50+r.IntN(200))*time.Millisecond)
 		if round++; round%3 == 0 {
 			s.kill()
 			s.start()

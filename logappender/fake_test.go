@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -76,8 +75,9 @@ func (p *fakePutter) PutBatch(ctx context.Context, rs []producer.UserRecord, don
 	case store:
 		done(producer.BatchResult{Records: n})
 	case storeLater:
+		wait := time.Duration(97*p.batches%300) * time.Millisecond
 		p.later.Go(func() {
-			time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond)
+			time.Sleep(wait)
 			done(producer.BatchResult{Records: n})
 			done(producer.BatchResult{Records: n}) // a putter that errs: must not count twice
 		})

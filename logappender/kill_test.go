@@ -47,10 +47,11 @@ func flood(how string) {
 // TestKilledAnywhere kills processes at some point of their work. What was flushed
 // until then is stored or on disk.
 func TestKilledAnywhere(t *testing.T) {
-	for _, how := range []string{"ok always", "slow always", "down always", "down on", "ok on"} {
-		for range 2 {
+	for i, how := range []string{"ok always", "slow always", "down always", "down on", "ok on"} {
+		for j := range 2 {
 			t.Run(how, func(t *testing.T) {
 				t.Parallel()
+				r := rand.New(rand.NewPCG(1, uint64(2*i+j)))
 				dir := t.TempDir()
 				cmd := exec.CommandContext(t.Context(), os.Args[0])
 				cmd.Env = append(os.Environ(), childVar+"=flood "+how+" "+dir)
@@ -61,9 +62,9 @@ func TestKilledAnywhere(t *testing.T) {
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
-				killAt, lines := 20+rand.IntN(2000), 0
+				killAt, lines := 20+r.IntN(2000), 0
 				if strings.HasPrefix(how, "down") {
-					killAt = 5 + rand.IntN(20) // it prints nothing else
+					killAt = 5 + r.IntN(20) // it prints nothing else
 				}
 				have := make(map[string]bool)
 				last := -1

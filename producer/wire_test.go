@@ -127,7 +127,7 @@ func TestRequestsAreTheSDKs(t *testing.T) {
 		{name: "cbor", cbor: true, theirs: []func(*kinesis.Options){rpcv2CBOR}, decode: cbor.Unmarshal},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			seed := rand.Uint64()
+			seed := *simFrom
 			r := rand.New(rand.NewPCG(seed, 0))
 			for range 150 {
 				in := randomInput(r)

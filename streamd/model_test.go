@@ -2,6 +2,7 @@ package streamd_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -21,6 +22,9 @@ import (
 	"github.com/streamkit/streamkit/internal/seqno"
 	"github.com/streamkit/streamkit/streamd/streamdtest"
 )
+
+// rapid tells the same stories in each run; with -rapid.seed=0 it draws others.
+var _ = flag.Set("rapid.seed", "1")
 
 // modelRecord is a record that the server has acknowledged.
 type modelRecord struct {

@@ -306,9 +306,7 @@ func gapOf(t *testing.T, body []byte) (gap uint64) {
 // TestStampedBuilderRandom compares sizes and numbers, and shows the blobs to
 // the protocol buffer library, which would write the same bytes.
 func TestStampedBuilderRandom(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := rand.New(rand.NewPCG(*modelFrom, 0))
 	md := schema(t)
 	var b aggregation.Builder
 	for range 200 {

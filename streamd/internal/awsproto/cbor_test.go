@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math"
 	"reflect"
@@ -20,6 +21,9 @@ import (
 	"github.com/streamkit/streamkit/streamd/internal/awsproto"
 	"github.com/streamkit/streamkit/streamd/internal/awsproto/shape"
 )
+
+// rapid tells the same stories in each run; with -rapid.seed=0 it draws others.
+var _ = flag.Set("rapid.seed", "1")
 
 func decodeCBOR(tb testing.TB, body string) (in input, conversion *awserr.Error, ok bool) {
 	tb.Helper()

@@ -3,6 +3,7 @@ package table_test
 import (
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +16,9 @@ import (
 	"github.com/streamkit/streamkit/streamd/internal/awserr"
 	"github.com/streamkit/streamkit/streamd/internal/table"
 )
+
+// rapid tells the same stories in each run; with -rapid.seed=0 it draws others.
+var _ = flag.Set("rapid.seed", "1")
 
 // modelKey is the key of an item of the model.
 type modelKey struct {
