@@ -48,7 +48,10 @@ type Agent struct {
 	persisted   time.Time // when all positions were last durable
 	persistErr  error
 	persistFail int // in a row
+	failures    uint64
 	kill        bool
+
+	persistTime histogram // of what was written
 }
 
 // New returns an agent with the positions of its last run; it opens a sink for each
@@ -223,11 +226,16 @@ func (a *Agent) persist() {
 	for _, r := range a.flows() {
 		r.fl.checkpoint()
 	}
+	changed, writing := a.store.Changed(), time.Now()
 	err := a.store.Persist()
+	if changed && err == nil {
+		a.persistTime.observe(time.Since(writing))
+	}
 	a.mu.Lock()
 	failed := a.persistFail
 	if a.persistErr = err; err != nil {
 		a.persistFail++
+		a.failures++
 	} else {
 		a.persistFail, a.persisted = 0, start
 	}
@@ -281,6 +289,7 @@ func (a *Agent) Status() Status {
 		s.ConfigError = a.reloadErr.Error()
 	}
 	s.CheckpointAge = time.Since(a.persisted).Seconds()
+	s.CheckpointFailures, s.CheckpointPersist = a.failures, a.persistTime.snapshot()
 	if a.persistErr != nil {
 		s.CheckpointError = a.persistErr.Error()
 	}

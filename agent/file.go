@@ -61,6 +61,7 @@ type file struct {
 	orphaned uint64 // order among the orphans
 
 	readNow atomic.Int64 // read, for Status
+	watched atomic.Bool  // events come for its directory, for Status
 
 	mu    sync.Mutex // guards what follows
 	entry position.Entry

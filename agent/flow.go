@@ -188,6 +188,8 @@ func (fl *flow) run(ctx context.Context) {
 				fl.step()
 			}
 		} else {
+			held := fl.pending != nil || fl.starved
+			began := time.Now()
 			select {
 			case send <- fl.pending:
 				fl.pending = nil
@@ -200,6 +202,9 @@ func (fl *flow) run(ctx context.Context) {
 			case <-fl.wake:
 				fl.starved = false
 			case <-ctx.Done():
+			}
+			if held {
+				fl.stats.heldNanos.Add(int64(time.Since(began)))
 			}
 		}
 		scan.Reset(time.Until(fl.scanAt))

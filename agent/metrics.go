@@ -36,10 +36,8 @@ func NewCollector(a *Agent) prometheus.Collector {
 	gauge("budget_used_bytes", "Memory of records that are not acknowledged.", func(s *FlowStatus) float64 { return float64(s.MemoryBytes) })
 	gauge("consecutive_errors", "Batches refused in a row.", func(s *FlowStatus) float64 { return float64(s.ConsecutiveErrors) })
 	counter("watch_overflows_total", "Times that file events were lost; a scan follows.", func(s *FlowStatus) uint64 { return s.WatchOverflows })
-	counter("scans_total", "Scans of directories.", func(s *FlowStatus) uint64 { return s.Scans })
-	add("scan_seconds_total", "Time in scans of directories.", prometheus.CounterValue, func(s *FlowStatus) float64 { return s.ScanSeconds })
-	gauge("watched_directories", "Directories whose changes the system tells.", func(s *FlowStatus) float64 { return float64(s.WatchedDirs) })
-	gauge("polled_directories", "Directories that are looked at again and again.", func(s *FlowStatus) float64 { return float64(s.PolledDirs) })
+	add("backpressure_seconds_total", "Time that reading waited for memory or for the producer.", prometheus.CounterValue,
+		func(s *FlowStatus) float64 { return s.Backpressure })
 	gauge("behind_files", "Files with bytes that are not acknowledged.", func(s *FlowStatus) float64 { return float64(s.BehindFiles) })
 	gauge("oldest_unacked_seconds", "Time that the oldest unacknowledged records have waited.", func(s *FlowStatus) float64 { return s.OldestUnacked })
 	counter("acked_bytes_total", "Data of acknowledged records.", func(s *FlowStatus) uint64 { return s.AckedBytes })
@@ -59,6 +57,11 @@ func NewCollector(a *Agent) prometheus.Collector {
 	c.options = prometheus.NewDesc("streamagent_option_records_total", "Records by what an option made of them.",
 		[]string{"flow", "position", "option", "result"}, nil)
 	c.ack = prometheus.NewDesc("streamagent_read_to_ack_seconds", "Time from the reading of records to their acknowledgement.", []string{"flow"}, nil)
+	c.scan = prometheus.NewDesc("streamagent_scan_seconds", "Time of a scan of the flow's directories.", []string{"flow"}, nil)
+	c.watch = prometheus.NewDesc("streamagent_watch_mode", "Directories by how changes in them are noticed.", []string{"flow", "mode"}, nil)
+	c.persist = prometheus.NewDesc("streamagent_checkpoint_persist_seconds", "Time that storing changed positions takes.", nil, nil)
+	c.stored = prometheus.NewDesc("streamagent_checkpoint_success", "0 if the positions could not be stored the last time.", nil, nil)
+	c.unstored = prometheus.NewDesc("streamagent_checkpoint_failures_total", "Times that the positions could not be stored.", nil, nil)
 	c.state = prometheus.NewDesc("streamagent_flow_state", "1 for the state that the flow is in.", []string{"flow", "state"}, nil)
 	c.reload = prometheus.NewDesc("streamagent_config_reload_success", "0 if the last change of the configuration was not taken.", nil, nil)
 	c.age = prometheus.NewDesc("streamagent_checkpoint_age_seconds", "Time since all positions were durable.", nil, nil)
@@ -69,7 +72,8 @@ type collector struct {
 	agent                                  *Agent
 	metrics                                []metric
 	records, lost, rotations, options, age *prometheus.Desc
-	ack, state, reload                     *prometheus.Desc
+	ack, state, reload, scan, watch        *prometheus.Desc
+	persist, stored, unstored              *prometheus.Desc
 }
 
 func flag(on bool) float64 {
@@ -84,7 +88,9 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range c.metrics {
 		ch <- m.desc
 	}
-	for _, d := range []*prometheus.Desc{c.records, c.lost, c.rotations, c.options, c.age, c.ack, c.state, c.reload} {
+	for _, d := range []*prometheus.Desc{
+		c.records, c.lost, c.rotations, c.options, c.age, c.ack, c.state, c.reload, c.scan, c.watch, c.persist, c.stored, c.unstored,
+	} {
 		ch <- d
 	}
 }
@@ -94,6 +100,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	status := c.agent.Status()
 	ch <- prometheus.MustNewConstMetric(c.age, prometheus.GaugeValue, status.CheckpointAge)
 	ch <- prometheus.MustNewConstMetric(c.reload, prometheus.GaugeValue, flag(status.ConfigError == ""))
+	ch <- prometheus.MustNewConstMetric(c.stored, prometheus.GaugeValue, flag(status.CheckpointError == ""))
+	ch <- prometheus.MustNewConstMetric(c.unstored, prometheus.CounterValue, float64(status.CheckpointFailures))
+	persist := &status.CheckpointPersist
+	ch <- prometheus.MustNewConstHistogram(c.persist, persist.Count, persist.Sum, persist.Counts)
 	for i := range status.Flows {
 		s := &status.Flows[i]
 		for _, m := range c.metrics {
@@ -106,7 +116,11 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(c.records, prometheus.CounterValue, float64(n), s.ID, result)
 		}
 		ch <- prometheus.MustNewConstHistogram(c.ack, s.ReadToAck.Count, s.ReadToAck.Sum, s.ReadToAck.Counts, s.ID)
-		for _, state := range []string{"running", "blocked"} {
+		ch <- prometheus.MustNewConstSummary(c.scan, s.Scans, s.ScanSeconds, nil, s.ID)
+		for i, n := range []int64{s.WatchedDirs, s.PolledDirs} {
+			ch <- prometheus.MustNewConstMetric(c.watch, prometheus.GaugeValue, float64(n), s.ID, watchModes[i])
+		}
+		for _, state := range flowStates {
 			ch <- prometheus.MustNewConstMetric(c.state, prometheus.GaugeValue, flag(state == s.State), s.ID, state)
 		}
 		for reason, n := range s.LostBytes {

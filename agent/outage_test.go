@@ -53,13 +53,17 @@ func TestStreamDownForTenMinutes(t *testing.T) {
 					t.Errorf("state %s after %d attempts, want it blocked and the attempts few", s.State, s.ConsecutiveErrors)
 				}
 
+				if tt.silent && (s.State != "stalled" || s.Stalled < 500 || s.Backpressure < 300) {
+					t.Errorf("state %s for %v seconds, reading waited for %v, want it stalled for most of the time", s.State, s.Stalled, s.Backpressure)
+				}
+
 				w.sink.mu.Lock()
 				down.Store(false)
 				w.sink.mu.Unlock()
 				w.sink.release()
 				w.settle(30 * time.Second)
 				w.verify(0)
-				if s := w.status(); s.BehindBytes != 0 || lostBytes(s) != 0 || s.OpenFiles > 2 {
+				if s := w.status(); s.State != "running" || s.Stalled != 0 || s.BehindBytes != 0 || lostBytes(s) != 0 || s.OpenFiles > 2 {
 					t.Errorf("afterwards: %+v", s)
 				}
 				w.stopped()

@@ -440,6 +440,8 @@ func (fl *flow) marked(c *candidate, g *file) bool {
 func (fl *flow) vanished(s *sweep) (again bool) {
 	for _, g := range fl.byID {
 		if g.listed {
+			d := fl.dirs[filepath.Dir(g.path)]
+			g.watched.Store(d != nil && d.watched)
 			if !g.rotated && replacedBy(g, s.byPath) {
 				fl.rotate(g, s.now, "rename")
 			}

@@ -46,6 +46,7 @@ type counters struct {
 
 	deadLetters atomic.Uint64 // records that went to the dead letter file
 	stalls      atomic.Uint64 // turns that found no memory
+	heldNanos   atomic.Int64  // that reading waited for memory or the sink
 	waits       atomic.Uint64 // files that were not opened since too many are
 	openFiles   atomic.Int64
 	troubles    atomic.Uint64 // files or directories that could not be looked at
@@ -72,7 +73,7 @@ func (fl *flow) lost(r lossReason, n int64) {
 
 // latencyBounds are the upper bounds of the buckets of a histogram.
 var latencyBounds = [...]time.Duration{
-	10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
+	time.Millisecond, 10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond, 250 * time.Millisecond, 500 * time.Millisecond,
 	time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, 5 * time.Minute,
 }
 
@@ -144,7 +145,12 @@ type Status struct {
 	// CheckpointAge is the time since all positions were durable, in seconds.
 	CheckpointAge float64 `json:"checkpointAgeSeconds"`
 	// CheckpointError is why the positions could not be stored; empty if they were.
+	// Delivery goes on meanwhile, and a crash would repeat records.
 	CheckpointError string `json:"checkpointError,omitempty"`
+	// CheckpointFailures is how often that has happened.
+	CheckpointFailures uint64 `json:"checkpointFailures"`
+	// CheckpointPersist is the time that storing changed positions takes.
+	CheckpointPersist Histogram `json:"-"`
 	// ConfigError is why the last change of the configuration was not taken; empty
 	// if it was, or there was none.
 	ConfigError string `json:"configError,omitempty"`
@@ -156,7 +162,9 @@ type FlowStatus struct {
 	Stream      string `json:"stream"`
 	Destination string `json:"destination"` // as KinesisStream:NAME
 
-	// State is "running", or "blocked" while the stream refuses records.
+	// State is "running", "blocked" while the stream refuses records, or "stalled"
+	// if it does not answer: records wait, and nothing was acknowledged for half a
+	// minute more than they may wait for others (MaxBufferAge).
 	State             string `json:"state"`
 	LastError         string `json:"lastError,omitempty"`
 	ConsecutiveErrors int    `json:"consecutiveErrors"`
@@ -178,6 +186,9 @@ type FlowStatus struct {
 	Scans           uint64            `json:"scans"`
 	ScanSeconds     float64           `json:"scanSeconds"` // spent in scans
 	MemoryStalls    uint64            `json:"memoryStalls"`
+	// Backpressure is how long reading has waited for memory or for the producer,
+	// in seconds.
+	Backpressure float64 `json:"backpressureSeconds"`
 
 	Options []OptionStatus `json:"options,omitempty"` // in the order of the configuration
 	Samples []Sample       `json:"samples,omitempty"` // the last records that were not converted
@@ -198,11 +209,24 @@ type FlowStatus struct {
 	OldestUnacked float64 `json:"oldestUnackedSeconds"`
 	// Blocked is how long the stream has refused records; 0 if it takes them.
 	Blocked float64 `json:"blockedSeconds"`
+	// Stalled is how long nothing was acknowledged though records wait; 0 if the
+	// state is another.
+	Stalled float64 `json:"stalledSeconds"`
 
 	LastProgress time.Time `json:"lastProgress"` // last acknowledgement
 
 	Files []FileStatus `json:"files"` // in order of path
 }
+
+// flowStates are the values of FlowStatus.State.
+var flowStates = []string{"running", "blocked", "stalled"}
+
+// watchModes are the values of FileStatus.Mode.
+var watchModes = []string{"events", "poll"}
+
+// stalledAfter is how long a stream may be silent, besides the time for which
+// records wait for others.
+const stalledAfter = 30 * time.Second
 
 // OptionStatus is what an entry of dataProcessingOptions did.
 type OptionStatus = transform.OptionStatus
@@ -216,7 +240,9 @@ type FileStatus struct {
 	Size      int64  `json:"size"`      // last seen
 	Read      int64  `json:"read"`      // offset up to which it is cut into records
 	Committed int64  `json:"committed"` // offset up to which everything is delivered
+	Behind    int64  `json:"behindBytes"`
 	Rotated   bool   `json:"rotated"`
+	Mode      string `json:"mode"`   // how growth is noticed at rest: "events" or "poll"
 	FileID    string `json:"fileId"` // device and inode
 	// Unacked is how long the oldest records of the file wait for their
 	// acknowledgement.
@@ -237,7 +263,7 @@ func (fl *flow) status() FlowStatus {
 		WatchedDirs:  c.watchedDirs.Load(), PolledDirs: c.polledDirs.Load(), WatchOverflows: c.overflows.Load(),
 		Scans: c.scans.Load(), ScanSeconds: time.Duration(c.scanNanos.Load()).Seconds(),
 		AckedBytes: c.ackedBytes.Load(), RecordAttempts: c.attempts.Load(), RecordFailures: c.failedRecords.Load(),
-		ReadToAck: c.latency.snapshot(),
+		ReadToAck: c.latency.snapshot(), Backpressure: time.Duration(c.heldNanos.Load()).Seconds(),
 	}
 	if fl.cutter.run != nil {
 		s.Options, s.Samples = fl.cutter.run.Status()
@@ -266,15 +292,21 @@ func (fl *flow) status() FlowStatus {
 			unacked = time.Since(g.spans[0].born).Seconds()
 		}
 		g.mu.Unlock()
-		s.Files = append(s.Files, FileStatus{
-			Path: e.Path, Size: e.Size, Read: g.readNow.Load(), Committed: e.Committed, Rotated: e.Rotated,
-			FileID: fileID(e.ID), Unacked: unacked,
-		})
-		if e.Size > e.Committed {
-			s.BehindBytes += e.Size - e.Committed
+		fs := FileStatus{
+			Path: e.Path, Size: e.Size, Read: g.readNow.Load(), Committed: e.Committed, Behind: max(0, e.Size-e.Committed),
+			Rotated: e.Rotated, Mode: watchModes[btoi(!g.watched.Load())], FileID: fileID(e.ID), Unacked: unacked,
+		}
+		s.Files = append(s.Files, fs)
+		if fs.Behind > 0 {
+			s.BehindBytes += fs.Behind
 			s.BehindFiles++
 		}
 		s.OldestUnacked = max(s.OldestUnacked, unacked)
+	}
+	// Acknowledgements of other files show that the stream answers.
+	if silent := min(s.OldestUnacked, time.Since(s.LastProgress).Seconds()); s.State == "running" &&
+		silent >= (fl.cfg.MaxBufferAge+stalledAfter).Seconds() {
+		s.State, s.Stalled = "stalled", silent
 	}
 	slices.SortFunc(s.Files, func(a, b FileStatus) int { return strings.Compare(a.Path, b.Path) })
 	return s

@@ -25,9 +25,23 @@ import (
 // noSocket is the value of --socket that asks for none.
 const noSocket = "none"
 
-// blockedLimit is how long a stream may refuse records before the agent is not
-// ready any more.
+// blockedLimit is how long a stream may refuse records, or be silent, before the
+// agent is not ready any more.
 const blockedLimit = 60 * time.Second
+
+// notReady says why an agent is not ready; empty if it is.
+func notReady(s *agent.Status) string {
+	for i := range s.Flows {
+		switch f := &s.Flows[i]; {
+		case f.Blocked > blockedLimit.Seconds():
+			return fmt.Sprintf("flow %s is blocked for %.0f seconds: %s", f.ID, f.Blocked, f.LastError)
+		case f.Stalled > blockedLimit.Seconds():
+			return fmt.Sprintf("flow %s is stalled: its stream has acknowledged nothing for %.0f seconds; the log says what the producer has met",
+				f.ID, f.Stalled)
+		}
+	}
+	return ""
+}
 
 // serve serves what the agent does on its socket, and on an address if one is
 // given, until stop is called.
@@ -117,11 +131,10 @@ func (a *app) handler(ag *agent.Agent) http.Handler {
 		_, _ = io.WriteString(w, "ok\n") // the client is gone
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		for _, f := range ag.Status().Flows {
-			if f.Blocked > blockedLimit.Seconds() {
-				http.Error(w, fmt.Sprintf("flow %s is blocked for %.0f seconds: %s", f.ID, f.Blocked, f.LastError), http.StatusServiceUnavailable)
-				return
-			}
+		s := ag.Status()
+		if why := notReady(&s); why != "" {
+			http.Error(w, why, http.StatusServiceUnavailable)
+			return
 		}
 		_, _ = io.WriteString(w, "ok\n") // the client is gone
 	})

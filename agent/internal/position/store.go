@@ -138,6 +138,13 @@ func (s *Store) Expire(before time.Time) {
 	}
 }
 
+// Changed reports whether [Store.Persist] has something to write.
+func (s *Store) Changed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log != nil && (len(s.dirty) > 0 || s.broken)
+}
+
 // Persist makes all changes durable. After an error nothing is forgotten: the next
 // call writes the whole content anew, to another file, since a file whose fsync
 // failed cannot be trusted any more.
