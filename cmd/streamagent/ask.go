@@ -72,6 +72,16 @@ func (a *app) load() (*agent.Config, error) {
 	return cfg, err
 }
 
+// loadToAsk is load for a command that asks the running agent. If --socket names it,
+// a configuration that cannot be read is in the way of nothing: it is nil, and why is
+// for the one who needs it after all.
+func (a *app) loadToAsk() (cfg *agent.Config, why, err error) {
+	if cfg, err = a.load(); err != nil && a.socket != "" && a.socket != noSocket {
+		return nil, err, nil
+	}
+	return cfg, nil, err
+}
+
 func (a *app) newStatus() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -79,7 +89,7 @@ func (a *app) newStatus() *cobra.Command {
 		Short: "Show what the running agent does",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := a.load()
+			cfg, _, err := a.loadToAsk()
 			if err != nil {
 				return err
 			}
@@ -141,7 +151,7 @@ func (a *app) newDrained() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := a.load()
+			cfg, why, err := a.loadToAsk()
 			if err != nil {
 				return err
 			}
@@ -151,7 +161,7 @@ func (a *app) newDrained() *cobra.Command {
 			}
 			deadline := time.Now().Add(wait)
 			for {
-				pending, err := a.pending(cmd.Context(), cfg, files)
+				pending, err := a.pending(cmd.Context(), cfg, why, files)
 				if err != nil || len(pending) == 0 {
 					return err
 				}
@@ -206,11 +216,15 @@ func expand(args []string) ([]string, error) {
 	return files, nil
 }
 
-// pending returns the files that are not wholly delivered.
-func (a *app) pending(ctx context.Context, cfg *agent.Config, files []string) (out []agent.Delivery, err error) {
+// pending returns the files that are not wholly delivered. Without a configuration,
+// unread says why there is none.
+func (a *app) pending(ctx context.Context, cfg *agent.Config, unread error, files []string) (out []agent.Delivery, err error) {
 	for _, file := range files {
 		var d agent.Delivery
 		err := a.ask(ctx, cfg, "/drained?path="+url.QueryEscape(file), &d)
+		if errors.Is(err, errNoAgent) && cfg == nil {
+			return nil, errors.Join(err, unread)
+		}
 		if errors.Is(err, errNoAgent) {
 			d, err = agent.ReadDelivery(cfg, file)
 		}

@@ -38,11 +38,11 @@ func (a *app) newCheckpointsList() *cobra.Command {
 		Short: "List the positions, as a running agent has them or as they are stored",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := a.load()
+			cfg, why, err := a.loadToAsk()
 			if err != nil {
 				return err
 			}
-			list, err := a.checkpoints(cmd.Context(), cfg)
+			list, err := a.checkpoints(cmd.Context(), cfg, why)
 			if err != nil {
 				return err
 			}
@@ -62,9 +62,12 @@ func (a *app) newCheckpointsList() *cobra.Command {
 }
 
 // checkpoints returns the positions, as a running agent has them or as they are
-// stored.
-func (a *app) checkpoints(ctx context.Context, cfg *agent.Config) (list []agent.Checkpoint, err error) {
+// stored. Without a configuration, unread says why there is none.
+func (a *app) checkpoints(ctx context.Context, cfg *agent.Config, unread error) (list []agent.Checkpoint, err error) {
 	err = a.ask(ctx, cfg, "/checkpoints", &list)
+	if errors.Is(err, errNoAgent) && cfg == nil {
+		return nil, errors.Join(err, unread)
+	}
 	if errors.Is(err, errNoAgent) {
 		list, err = agent.ReadCheckpoints(vfs.OS, checkpointFile(cfg))
 	}
@@ -97,7 +100,7 @@ func (a *app) newCheckpointsShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list, err := a.checkpoints(cmd.Context(), cfg)
+			list, err := a.checkpoints(cmd.Context(), cfg, nil)
 			if err != nil {
 				return err
 			}
@@ -188,7 +191,7 @@ func (a *app) newCheckpointsExport() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list, err := a.checkpoints(cmd.Context(), cfg)
+			list, err := a.checkpoints(cmd.Context(), cfg, nil)
 			if err != nil {
 				return err
 			}
