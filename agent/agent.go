@@ -313,7 +313,7 @@ func (c *Config) validate() error {
 		}
 		ids[f.ID] = true
 	}
-	for _, p := range c.problems() {
+	for _, p := range append(c.problems(), c.memoryProblems()...) {
 		errs = append(errs, fmt.Errorf("agent: %w", p))
 	}
 	return errors.Join(errs...)
@@ -330,6 +330,9 @@ func (c *Config) problems() (errs []problem) {
 	errs = inRange(errs, "cloudwatch.metricsBufferTimeMillis", c.CloudWatch.Period, time.Second, time.Hour)
 	if s := &c.Service; s.SocketTimeout != 0 {
 		errs = inRange(errs, "socketTimeoutMillis", s.SocketTimeout, 100*time.Millisecond, 10*time.Minute)
+	}
+	if s := &c.Service; s.ConnectionTimeout != 0 {
+		errs = inRange(errs, "connectionTimeoutMillis", s.ConnectionTimeout, 100*time.Millisecond, 10*time.Minute)
 	}
 	if s := &c.Service; (s.AccessKeyID == "") != (s.SecretAccessKey == "") {
 		errs = append(errs, problem{"awsAccessKeyId", "awsAccessKeyId and awsSecretAccessKey belong together; give both or none"})

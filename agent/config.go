@@ -105,6 +105,9 @@ type Service struct {
 	// SocketTimeout (socketTimeoutMillis) bounds one call, connecting included.
 	// Default 0: the producer's.
 	SocketTimeout time.Duration
+	// ConnectionTimeout (connectionTimeoutMillis) bounds the making of a connection,
+	// and then its TLS handshake. Default 0: 6s.
+	ConnectionTimeout time.Duration
 
 	UserAgent         string // userAgent, put before the SDK's own
 	UserAgentOverride string // userAgentOverride, in place of it
@@ -223,12 +226,14 @@ type FlowConfig struct {
 
 	TruncatedRecordTerminator string // truncatedRecordTerminator; default "\n"
 	// MaxRecordBytes (maxRecordBytes, not in the official agent) is where a record is
-	// cut, its partition key included. Default 1 MiB, which is also the most.
+	// cut, its partition key included. Default 1 MiB, and with DeliveryStream 1000 KiB,
+	// which is then also the most. Kinesis takes up to 10 MiB if the stream is set so.
+	// More than 1 MiB needs a Config.MaxMemoryBytes of four times as much for each flow.
 	MaxRecordBytes int
 
 	MaxBufferAge         time.Duration // maxBufferAgeMillis; default 60s
 	MaxBufferSizeRecords int           // maxBufferSizeRecords; default 500
-	MaxBufferSizeBytes   int           // maxBufferSizeBytes; default 5 MiB, with DeliveryStream 4 MiB
+	MaxBufferSizeBytes   int           // maxBufferSizeBytes; default 5 MiB, and up to 10 MiB; with DeliveryStream both 4 MiB
 
 	// AggregatedRecordSizeBytes (aggregatedRecordSizeBytes), with DeliveryStream and
 	// without MultiLineStart, packs whole lines in records of up to this size.
@@ -280,9 +285,15 @@ func (f *FlowConfig) Destination() string {
 }
 
 const (
-	maxRecord  = 1 << 20
 	keyReserve = 64 // bytes of a record that its partition key may take
-	maxBatch   = 5 << 20
+
+	// Source: Amazon Kinesis API Reference, PutRecords, since October 2025. A stream
+	// takes records of 1 MiB unless it is set to take more.
+	maxRecord     = 10 << 20
+	usualRecord   = 1 << 20
+	maxBatch      = 10 << 20
+	usualBatch    = 5 << 20 // the official agent's bound
+	memoryRecords = 4       // records of the largest size that the memory of a flow holds
 
 	// Source: Amazon Data Firehose API Reference, PutRecordBatch.
 	maxDeliveryRecord = 1000 << 10
@@ -337,17 +348,30 @@ func (f *FlowConfig) setDefaults() {
 	def(&f.PartitionKey, KeyRandom)
 	def(&f.MultiLineFlush, time.Second)
 	def(&f.TruncatedRecordTerminator, "\n")
-	def(&f.MaxRecordBytes, f.recordLimit())
+	def(&f.MaxRecordBytes, min(usualRecord, f.recordLimit()))
 	f.setFormatDefaults()
 	def(&f.MaxBufferAge, time.Minute)
 	def(&f.MaxBufferSizeRecords, 500)
-	def(&f.MaxBufferSizeBytes, f.batchLimit())
+	def(&f.MaxBufferSizeBytes, min(usualBatch, f.batchLimit()))
 	def(&f.PollInterval, 100*time.Millisecond)
 	def(&f.ScanInterval, 10*time.Second)
 	def(&f.RotateWait, 5*time.Second)
 	def(&f.RetryInitial, 100*time.Millisecond)
 	def(&f.RetryMax, 10*time.Second)
 	def(&f.CloseDeletedAfter, 15*time.Minute)
+}
+
+// memoryProblems returns what flows want to read and the memory does not hold. The
+// defaults are set.
+func (c *Config) memoryProblems() (errs []problem) {
+	for i := range c.Flows {
+		f := &c.Flows[i]
+		if need := memoryRecords * int64(len(c.Flows)) * int64(f.MaxRecordBytes); f.MaxRecordBytes > usualRecord && c.MaxMemoryBytes < need {
+			errs = append(errs, problem{"maxMemoryBytes", fmt.Sprintf("%d is too little for records of %d bytes in flow %s; "+
+				"set it to %d or more, or lower maxRecordBytes", c.MaxMemoryBytes, f.MaxRecordBytes, f.ID, need)})
+		}
+	}
+	return errs
 }
 
 // problem is one thing wrong with a configuration: the key and what to do.

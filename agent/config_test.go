@@ -49,7 +49,7 @@ func TestLoadConfig(t *testing.T) {
   "awsAccessKeyId": "AK", "awsSecretAccessKey": "SK", "kinesis.endpoint": "http://127.0.0.1:4567",
   "kinesis.region": "eu-west-1", "checkpointFile": "/var/lib/x/checkpoints", "checkpointTimeToLiveDays": "3",
   "assumeRoleARN": "arn:aws:iam::1:role/r", "assumeRoleExternalId": "x", "sts.endpoint": "http://sts", "firehose.endpoint": "http://fh",
-  "maxSendingThreads": 7, "maxSendingThreadsPerCore": 3, "maxConnections": "20", "socketTimeoutMillis": 4000, "userAgent": "ua",
+  "maxSendingThreads": 7, "maxSendingThreadsPerCore": 3, "maxConnections": "20", "socketTimeoutMillis": 4000, "connectionTimeoutMillis": "300", "userAgent": "ua",
   "userAgentOverride": "uo", "cloudwatch.emitMetrics": "T", "cloudwatch.namespace": "N", "cloudwatch.tagInstance": 1,
   "cloudwatch.metricsBufferTimeMillis": 10000, "cloudwatch.metricsFile": "/m", "log.level": "debug",
   "shutdownTimeoutMillis": 5000, "log.statusReportingPeriodSeconds": 60, "maxMemoryBytes": 33554432, /* and
@@ -92,6 +92,7 @@ func TestLoadConfig(t *testing.T) {
 			AccessKeyID: "AK", SecretAccessKey: "SK", KinesisEndpoint: "http://127.0.0.1:4567", KinesisRegion: "eu-west-1",
 			FirehoseEndpoint: "http://fh", AssumeRoleARN: "arn:aws:iam::1:role/r", AssumeRoleExternalID: "x", STSEndpoint: "http://sts",
 			MaxSendingThreads: 7, MaxSendingThreadsPerCore: 3, MaxConnections: 20, SocketTimeout: 4 * time.Second,
+			ConnectionTimeout: 300 * time.Millisecond,
 			UserAgent: "ua", UserAgentOverride: "uo",
 		},
 		CloudWatch:     agent.CloudWatch{Emit: true, Namespace: "N", TagInstance: true, Period: 10 * time.Second, File: "/m"},
@@ -171,6 +172,11 @@ func TestLoadConfigErrors(t *testing.T) {
 		{"packed size", delivery(`"aggregatedRecordSizeBytes": 1024001`), "is outside [0, 1024000]"},
 		{"half a credential", `{"awsAccessKeyId": "x", "flows": [{"filePattern": "/l/*", "kinesisStream": "s"}]}`, "give both or none"},
 		{"same flow twice", `{"flows": [{"filePattern": "/l/*", "kinesisStream": "s"}, {"filePattern": "/l/*", "kinesisStream": "s"}]}`, "remove one of them"},
+		{"record size", flow(`"maxRecordBytes": 10485761`), "maxRecordBytes: 10485761 is outside [1024, 10485760]"},
+		{"record size of a delivery", delivery(`"maxRecordBytes": 1024001`), "maxRecordBytes: 1024001 is outside [1024, 1024000]"},
+		{"size of a request", flow(`"maxBufferSizeBytes": 10485761`), "maxBufferSizeBytes: 10485761 is outside [1, 10485760]"},
+		{"large records in little memory", flow(`"maxRecordBytes": 10485760`), "maxMemoryBytes: 16777216 is too little for records of 10485760 bytes"},
+		{"connection timeout", `{"connectionTimeoutMillis": 5, "flows": [{"filePattern": "/l/*", "kinesisStream": "s"}]}`, "connectionTimeoutMillis: 5ms is outside"},
 		{"memory", `{"maxMemoryBytes": 1, "flows": [{"filePattern": "/l/*", "kinesisStream": "s"}]}`, "maxMemoryBytes: 1 is outside"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

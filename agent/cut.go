@@ -161,7 +161,7 @@ func (fl *flow) cut(g *file, c *chunk, data []byte, atEnd bool) (*span, int) {
 // cutRecords is cut for files whose lines are what was logged.
 func (fl *flow) cutRecords(s *span, c *chunk, g *file, data []byte, atEnd bool) ([]producer.UserRecord, int) {
 	recs := c.Recs
-	pos := fl.head0(g, data, atEnd)
+	pos := fl.head0(g, data)
 	limit := fl.maxData()
 	for pos < len(data) && len(recs) < cap(recs) {
 		n := fl.boundary(g, data[pos:], g.read+int64(pos), atEnd)
@@ -185,12 +185,12 @@ func (fl *flow) cutRecords(s *span, c *chunk, g *file, data []byte, atEnd bool) 
 
 // head0 returns how many bytes at the start of data are no text: a byte order mark,
 // and the hole that a truncation left.
-func (fl *flow) head0(g *file, data []byte, atEnd bool) int {
-	if g.read > 0 {
+func (fl *flow) head0(g *file, data []byte) int {
+	if g.read > 0 && !g.nul {
 		return 0
 	}
 	pos := 0
-	if fl.cutter.enc != charset.Bytes {
+	if g.read == 0 && fl.cutter.enc != charset.Bytes {
 		// Less than a character now, and more later, is looked at again.
 		g.content.enc, pos = fl.cutter.enc.Detect(data)
 		g.content.known = true
@@ -203,7 +203,7 @@ func (fl *flow) head0(g *file, data []byte, atEnd bool) int {
 		if fl.encoding(g).Wide() {
 			pos &^= 1
 		}
-		g.nul = pos == len(data) && atEnd && !g.final
+		g.nul = pos == len(data) && !g.final // it may be longer than what is read at once
 		fl.lost(lossHole, int64(pos))
 	}
 	return pos

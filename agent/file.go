@@ -39,7 +39,8 @@ type file struct {
 	content    fileCut
 	headerLeft int
 	nul        bool  // made by a truncation: NUL bytes at its start are a hole
-	long       *long // the over-long line that is being skipped; nil if none
+	long       *long // the line longer than a chunk whose end is sought; nil if none
+	large      bool  // the next turn needs more than a chunk
 
 	grew      time.Time // when it was first seen or last grew
 	polled    time.Time

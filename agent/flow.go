@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -279,10 +280,7 @@ func (fl *flow) stopReading() {
 		fl.discard(fl.pending)
 		fl.pending = nil
 	}
-	if fl.chunk != nil {
-		fl.chunk.Release()
-		fl.chunk = nil
-	}
+	fl.dropChunk()
 	if fl.watcher != nil {
 		if err := fl.watcher.Close(); err != nil {
 			fl.log.Warn("cannot close the file watcher", slog.Any("err", err))
@@ -311,6 +309,16 @@ func (q *queue) push(g *file) {
 	q.files = append(q.files, g)
 }
 
+// unpop puts g before the others.
+func (q *queue) unpop(g *file) {
+	if q.first == 0 {
+		q.files = slices.Insert(q.files, 0, g)
+		return
+	}
+	q.first--
+	q.files[q.first] = g
+}
+
 func (q *queue) pop() *file {
 	g := q.files[q.first]
 	q.files[q.first] = nil
@@ -334,8 +342,5 @@ func (fl *flow) closeFile(g *file) {
 	}
 	g.f = nil
 	fl.stats.openFiles.Add(-1)
-	if g.long != nil {
-		g.long.chunk.Release()
-		g.long = nil
-	}
+	g.long, g.large = nil, false
 }

@@ -35,6 +35,7 @@ type stream struct {
 	early   bool // store at once and delay the acknowledgement alone
 	drop    bool // with dead: nothing that is on its way is stored any more
 	held    []func()
+	room    int // bytes that it takes in a batch; 0: any
 }
 
 // lostWhenDead reports whether what is still on its way is lost: what a killed
@@ -56,6 +57,13 @@ func (s *stream) release() {
 func (s *stream) PutBatch(ctx context.Context, recs []producer.UserRecord, done func(producer.BatchResult)) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	size := 0
+	for _, r := range recs {
+		size += len(r.Data)
+	}
+	if s.room > 0 && size > s.room {
+		return fmt.Errorf("%w: %d bytes", producer.ErrTooLarge, size)
 	}
 	copied := make([]producer.UserRecord, len(recs))
 	for i, r := range recs {

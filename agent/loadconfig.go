@@ -270,9 +270,9 @@ func (l *loader) whole() {
 		return
 	}
 	probe := *l.cfg
-	probe.Flows = nil
+	probe.Flows = slices.Clone(l.cfg.Flows)
 	probe.setDefaults()
-	for _, p := range probe.problems() {
+	for _, p := range append(probe.problems(), probe.memoryProblems()...) {
 		l.fail(1, "%s: %s", p.key, p.text)
 	}
 	for _, dir := range []string{"/var/run/", "/run/", "/tmp/", "/dev/shm/"} {

@@ -21,11 +21,7 @@ func (fl *flow) truncated(g *file, size int64, now time.Time) {
 	fl.log.Info("file truncated", slog.String("path", g.path), slog.Int64("read", g.read), slog.Int64("size", g.size))
 	fl.stats.rotation("truncate")
 	c := &candidate{f: g.f, path: g.path, id: g.id, birth: g.birth}
-	g.f = nil
-	if g.long != nil {
-		g.long.chunk.Release()
-		g.long = nil
-	}
+	g.f, g.long, g.large = nil, nil, false
 	fl.detach(g, lossTruncated, now)
 
 	if fi, err := c.f.Stat(); err == nil {
@@ -259,7 +255,7 @@ func (fl *flow) resume(o *file, c *candidate, now time.Time) {
 	}
 	o.remote = fl.remote(c.path)
 	copied := o.reason == lossTruncated && !o.window.IsZero()
-	o.window, o.grew, o.long = time.Time{}, now, nil
+	o.window, o.grew, o.long, o.large = time.Time{}, now, nil, false
 	if (copied || c.sibling) && !o.rotated {
 		kind := "copy"
 		if c.gz != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/streamkit/streamkit/agent/internal/container"
 	"github.com/streamkit/streamkit/agent/internal/position"
 	"github.com/streamkit/streamkit/agent/internal/tail"
 	"github.com/streamkit/streamkit/producer"
@@ -17,11 +18,11 @@ type chunk = tail.Chunk[producer.UserRecord]
 // smallest is the least room in a chunk that a read with more to come uses.
 const smallest = tail.ChunkSize / 4
 
-// A long is a line that is longer than a record may be, while its end is sought.
+// A long is a line that is longer than a chunk, while its end is sought. It takes no
+// memory: what is sent of it is read again once the end is known, which may be never.
 type long struct {
-	chunk *chunk
-	data  []byte // what is kept of it
-	scan  int64  // offset up to which there was no newline
+	scan int64 // offset up to which there was no newline
+	end  int64 // of the line; 0 while it is not known
 }
 
 // pollFiles looks at the open files that are due and returns the time to the next
@@ -180,7 +181,14 @@ func (fl *flow) step() {
 		fl.trouble(g.path, "cannot read", err)
 		return
 	}
-	if more && g.f != nil {
+	switch {
+	case !more || g.f == nil || g.queued:
+	case fl.starved:
+		// It stays the next: a line that needs all the memory would never get it if
+		// others took each part that comes back.
+		g.queued = true
+		fl.ready.unpop(g)
+	default:
 		fl.enqueue(g)
 	}
 }
@@ -192,8 +200,7 @@ func (fl *flow) room(n int64) *chunk {
 		if int64(len(c.Buf)-c.N) >= min(n, smallest) && len(c.Recs) < cap(c.Recs) {
 			return c
 		}
-		c.Release()
-		fl.chunk = nil
+		fl.dropChunk()
 	}
 	fl.chunk = fl.get(tail.ChunkSize)
 	return fl.chunk
@@ -238,7 +245,10 @@ func (fl *flow) replaced(g *file) { fl.truncated(g, max(g.read, g.known), time.N
 // more to do at once.
 func (fl *flow) turn(g *file) (more bool, err error) {
 	if g.long != nil {
-		return fl.skip(g)
+		return fl.turnLine(g)
+	}
+	if g.large {
+		return fl.turnLong(g)
 	}
 	need := int64(g.nbefore) + g.size - g.read
 	c := fl.room(need)
@@ -266,17 +276,30 @@ func (fl *flow) turn(g *file) (more bool, err error) {
 		g.idleSize = g.size
 		return false, nil
 	case c.N > 0:
-		c.Release() // no whole record in the rest of the chunk; try a whole one
-		fl.chunk = nil
+		fl.dropChunk() // no whole record in the rest of the chunk; try a whole one
+		return true, nil
+	case fl.cutter.start == nil && fl.cutter.format == container.None && fl.cfg.OnOversize != OversizeSplit:
+		g.long = &long{scan: g.read + int64(len(data))}
 		return true, nil
 	}
 	return fl.turnLong(g)
 }
 
-// turnLong is turn for a record that does not fit into a chunk.
+// dropChunk gives the flow's own chunk back. What a flow may have beyond its part, it
+// may have only while it has nothing.
+func (fl *flow) dropChunk() {
+	if fl.chunk != nil {
+		fl.chunk.Release()
+		fl.chunk = nil
+	}
+}
+
+// turnLong is turn for a record that does not fit into a chunk, and whose end is not
+// that of a line or may be chosen.
 func (fl *flow) turnLong(g *file) (more bool, err error) {
+	fl.dropChunk()
 	c := fl.get(g.nbefore + fl.maxData() + smallest)
-	if c == nil {
+	if g.large = c == nil; g.large {
 		return true, nil
 	}
 	defer c.Release()
@@ -299,14 +322,17 @@ func (fl *flow) turnLong(g *file) (more bool, err error) {
 		g.idleSize = g.size
 		return false, nil
 	}
-	c.Keep()
-	g.long = &long{chunk: c, data: data[:fl.maxData()], scan: g.read + int64(len(data))}
+	g.long = &long{scan: g.read + int64(len(data))}
 	return true, nil
 }
 
-// skip looks for the end of an over-long line without keeping what it reads.
-func (fl *flow) skip(g *file) (more bool, err error) {
+// turnLine is turn for a line that is longer than a chunk. It looks for its end
+// without keeping what it reads.
+func (fl *flow) turnLine(g *file) (more bool, err error) {
 	l := g.long
+	if l.end > 0 {
+		return fl.takeLine(g, l.end)
+	}
 	want := min(int64(len(fl.scratch)), g.size-l.scan)
 	if n, err := g.f.ReadAt(fl.scratch[:want], l.scan); int64(n) < want {
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -315,36 +341,76 @@ func (fl *flow) skip(g *file) (more bool, err error) {
 		fl.replaced(g)
 		return false, nil
 	}
-	end := int64(-1)
 	if n := fl.lineEnd(g, fl.scratch[:want], l.scan); n > 0 {
-		end = l.scan + int64(n)
+		l.end = l.scan + int64(n)
 	} else if l.scan += want; l.scan == g.size {
-		if !g.final {
+		if !g.final && !fl.overdue(g) {
 			g.idleSize = g.size
 			return false, nil
 		}
-		end = g.size
+		l.end = g.size
 	}
-	if end < 0 {
+	return true, nil
+}
+
+// takeLine reads the line that ends at end, or the beginning of it that is kept, and
+// makes a span of it.
+func (fl *flow) takeLine(g *file, end int64) (more bool, err error) {
+	size := end - g.read
+	kept := min(size, int64(fl.maxData()))
+	fl.dropChunk()
+	c := fl.get(g.nbefore + int(kept))
+	if c == nil {
 		return true, nil
 	}
-	b, err := tail.Before(g.f, end, &g.before)
+	defer c.Release()
+	data, err := fl.fill(g, c)
+	if errors.Is(err, errReplaced) || err == nil && int64(len(data)) < kept {
+		fl.replaced(g)
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
 	g.long = nil
 	s := newSpan()
-	s.chunk = l.chunk // the span takes over the line's share
-	size := int(end - g.read)
-	s.recs = fl.emit(s, s.chunk.Recs[:0], g, piece{data: l.data, off: g.read, missing: size - len(l.data), inChunk: true})
-	g.read, g.nbefore = end, len(b)
+	s.chunk = c
+	off := g.read
+	var marker tail.Print
+	if size <= kept {
+		fl.advance(g, data[:size])
+		marker = tail.PrintOf(g.before[:g.nbefore])
+	} else {
+		b, err := tail.Before(g.f, end, &g.before)
+		if err != nil {
+			s.free()
+			return false, err
+		}
+		g.read, g.nbefore = end, len(b)
+		marker = tail.PrintOf(b)
+	}
+	c.Keep()
+	if g.headerLeft > 0 {
+		g.headerLeft--
+		fl.stats.filtered.Add(1)
+	} else {
+		s.recs = fl.emit(s, c.Recs[:0], g, piece{data: data[:kept], off: off, missing: int(size - kept), inChunk: true})
+	}
 	fl.stats.read.Add(uint64(size))
-	fl.queue(g, s, tail.PrintOf(b))
+	fl.queue(g, s, marker)
 	return g.read < g.size, nil
 }
 
 // finishCut moves g past the bytes that went into s and queues s.
 func (fl *flow) finishCut(g *file, s *span, used []byte) {
+	fl.advance(g, used)
+	s.chunk.Keep()
+	fl.stats.read.Add(uint64(len(used)))
+	fl.queue(g, s, tail.PrintOf(g.before[:g.nbefore]))
+}
+
+// advance moves g past the bytes that follow the place up to which it was read.
+func (fl *flow) advance(g *file, used []byte) {
 	if len(used) >= tail.MarkerMax {
 		g.nbefore = copy(g.before[:], used[len(used)-tail.MarkerMax:])
 	} else {
@@ -353,9 +419,6 @@ func (fl *flow) finishCut(g *file, s *span, used []byte) {
 		g.nbefore = keep + copy(g.before[keep:], used)
 	}
 	g.read += int64(len(used))
-	s.chunk.Keep()
-	fl.stats.read.Add(uint64(len(used)))
-	fl.queue(g, s, tail.PrintOf(g.before[:g.nbefore]))
 }
 
 // queue appends s, which ends at g.read, to the file's list and makes it the next

@@ -99,6 +99,9 @@ func (a *Agent) reload(ctx, sendCtx context.Context, r reload) (Reloaded, error)
 	next.CheckpointFile, next.MaxMemoryBytes = old.CheckpointFile, old.MaxMemoryBytes
 	next.Once, next.Ephemeral, next.Logger, next.FS, next.NewWatcher = old.Once, old.Ephemeral, old.Logger, old.FS, old.NewWatcher
 	next.NetworkFS = old.NetworkFS
+	for _, p := range next.memoryProblems() {
+		return Reloaded{}, fmt.Errorf("agent: %w; the agent must be started anew for that", p)
+	}
 
 	running := make(map[string]*runner)
 	for _, run := range a.flows() {

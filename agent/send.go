@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/streamkit/streamkit/producer"
@@ -42,11 +43,102 @@ func (fl *flow) put(ctx context.Context, s *span) {
 	err := fl.sink.PutBatch(ctx, s.recs, s.finish)
 	switch {
 	case err == nil:
+	case errors.Is(err, producer.ErrTooLarge):
+		fl.putParts(ctx, s)
 	case ctx.Err() == nil:
 		fl.retryLater(s, err)
 	default:
 		fl.discard(s)
 	}
+}
+
+// putParts gives s to a sink that has no room for all of it at once: short lines cost
+// more than they are long, and an option may make them longer.
+func (fl *flow) putParts(ctx context.Context, s *span) {
+	p := &parts{span: s, left: 1}
+	p.put(ctx, 0, len(s.recs))
+	p.finish(0, producer.BatchResult{})
+}
+
+// parts are the batches that a span is put in if it is too large for one.
+type parts struct {
+	span *span
+
+	mu     sync.Mutex              // guards what follows
+	left   int                     // batches that are not finished, and one while they are being put
+	failed []producer.FailedRecord // by their index in the span
+	never  []int                   // records that the sink has no room for even alone
+}
+
+// put puts the records from one index up to another, in halves if need be.
+func (p *parts) put(ctx context.Context, from, to int) {
+	p.mu.Lock()
+	p.left++
+	p.mu.Unlock()
+	err := p.span.g.flow.sink.PutBatch(ctx, p.span.recs[from:to], func(res producer.BatchResult) { p.finish(from, res) })
+	if err == nil {
+		return
+	}
+	var res producer.BatchResult
+	switch tooLarge := errors.Is(err, producer.ErrTooLarge); {
+	case tooLarge && to-from > 1:
+		middle := from + (to-from)/2
+		p.put(ctx, from, middle)
+		p.put(ctx, middle, to)
+	case tooLarge:
+		p.mu.Lock()
+		p.never = append(p.never, from)
+		p.mu.Unlock()
+	default:
+		for i := range to - from {
+			res.Failed = append(res.Failed, producer.FailedRecord{Index: i, Err: err})
+		}
+	}
+	p.finish(from, res)
+}
+
+// finish notes the fate of a batch that begins at an index of the span, and with the
+// last that of the span.
+func (p *parts) finish(from int, res producer.BatchResult) {
+	p.mu.Lock()
+	for _, f := range res.Failed {
+		f.Index += from
+		p.failed = append(p.failed, f)
+	}
+	p.left--
+	last := p.left == 0
+	p.mu.Unlock()
+	if !last {
+		return
+	}
+	slices.SortFunc(p.failed, func(a, b producer.FailedRecord) int { return a.Index - b.Index })
+	p.span.g.flow.giveUpLarge(p)
+	p.span.result(producer.BatchResult{Records: len(p.span.recs), Failed: p.failed})
+}
+
+// giveUpLarge takes the records out of the span that the sink will never have room
+// for.
+func (fl *flow) giveUpLarge(p *parts) {
+	if len(p.never) == 0 {
+		return
+	}
+	var kept []producer.UserRecord
+	var failed []producer.FailedRecord
+	for i, rec := range p.span.recs {
+		if slices.Contains(p.never, i) {
+			fl.stats.oversize.Add(1)
+			fl.lost(lossOversize, int64(len(rec.Data)))
+			continue
+		}
+		if len(p.failed) > 0 && p.failed[0].Index == i {
+			failed = append(failed, producer.FailedRecord{Index: len(kept), Err: p.failed[0].Err})
+			p.failed = p.failed[1:]
+		}
+		kept = append(kept, rec)
+	}
+	p.span.recs, p.failed = kept, failed
+	fl.log.Error("records are larger than the producer takes and are left out; lower maxRecordBytes, or raise maxMemoryBytes",
+		slog.Int("records", len(p.never)))
 }
 
 // release frees what a flow that has ended still holds: spans that were not

@@ -54,6 +54,7 @@ func connect(ctx context.Context, cfg *agent.Config, log *slog.Logger) (*service
 		AccessKeyID:     c.AccessKeyID,
 		SecretAccessKey: c.SecretAccessKey,
 		Transport:       transport(c),
+		ConnectTimeout:  c.ConnectionTimeout,
 	}
 	if c.AssumeRoleARN != "" {
 		opts.Role = &endpoint.Role{
@@ -109,14 +110,16 @@ func (s *services) open(f agent.FlowConfig, memory int64) (agent.Sink, error) {
 func producerConfig(f agent.FlowConfig, s agent.Service, memory int64, log *slog.Logger) producer.Config {
 	const (
 		leastRequest = 52224   // the producer's own bound
-		leastMemory  = 2 << 20 // two of the largest records
+		leastRecord  = 1 << 20 // what every stream takes
 	)
+	record := max(f.MaxRecordBytes, leastRecord)
 	return producer.Config{
 		DisableAggregation:    !f.Aggregation,
 		RecordMaxBufferedTime: f.MaxBufferAge,
 		CollectionMaxCount:    f.MaxBufferSizeRecords,
 		CollectionMaxSize:     max(f.MaxBufferSizeBytes, leastRequest),
-		MaxBufferedBytes:      max(memory, leastMemory),
+		MaxBufferedBytes:      max(memory, 2*int64(record)),
+		MaxUserRecordSize:     record,
 		Encoding:              producer.EncodingAuto, // the official agent's SDK writes CBOR, too
 		RequestTimeout:        s.SocketTimeout,
 		RecordTTL:             -1,               // a record waits in the file for as long as it takes

@@ -6,20 +6,19 @@ import (
 	"io"
 	"net"
 	"sync"
-	"time"
 )
 
 // chunk is how much of a body is written at once.
 const chunk = 64 << 10
 
-var (
-	dialer = net.Dialer{Timeout: 6 * time.Second, KeepAlive: 30 * time.Second}
-	chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
-)
+var chunks = sync.Pool{New: func() any { return new([chunk]byte) }}
+
+// dialer makes the connections of a client.
+type dialer struct{ net.Dialer }
 
 // dial returns a connection to addr.
-func dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	c, err := dialer.DialContext(ctx, network, addr)
+func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := d.DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}

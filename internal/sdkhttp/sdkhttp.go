@@ -3,6 +3,7 @@ package sdkhttp
 
 import (
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -36,11 +37,15 @@ import (
 // Timeouts are the caller's: every request is bounded by its context, and one
 // that is cut off takes its connection with it, so that no late answer is taken
 // for the next one's. A redirect is returned as it is, not followed.
-func Client() *http.Client {
+func Client() *http.Client { return ClientWithin(connectTimeout) }
+
+// ClientWithin is [Client] with a bound of its own, in place of 6s, on the making of a
+// connection, and then on its TLS handshake. connect must be more than 0.
+func ClientWithin(connect time.Duration) *http.Client {
 	return &http.Client{
 		Transport: &transport{
-			bulk:      newTransport(false),
-			streaming: newTransport(true),
+			bulk:      newTransport(false, connect),
+			streaming: newTransport(true, connect),
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
@@ -58,18 +63,22 @@ func Wrap(next http.RoundTripper) http.RoundTripper {
 // maxIdle is the greatest number of requests that a producer has in flight.
 const maxIdle = 256
 
-func newTransport(http2 bool) *http.Transport {
+// connectTimeout is that of [Client].
+const connectTimeout = 6 * time.Second
+
+func newTransport(http2 bool, connect time.Duration) *http.Transport {
+	d := &dialer{net.Dialer{Timeout: connect, KeepAlive: 30 * time.Second}}
 	p := new(http.Protocols)
 	p.SetHTTP1(true)
 	p.SetHTTP2(http2)
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           dial,
+		DialContext:           d.dial,
 		Protocols:             p,
 		MaxIdleConns:          2 * maxIdle,
 		MaxIdleConnsPerHost:   maxIdle,
 		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   6 * time.Second,
+		TLSHandshakeTimeout:   connect,
 		ExpectContinueTimeout: time.Second,
 		// The SDK asks for the encodings that it can check; net/http must not
 		// add one of its own.

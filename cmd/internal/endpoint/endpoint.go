@@ -63,6 +63,10 @@ type Options struct {
 	// Role is assumed on top of the other credentials; nil: none.
 	Role *Role
 
+	// ConnectTimeout bounds the making of a connection, and then its TLS handshake;
+	// 0: 6s.
+	ConnectTimeout time.Duration
+
 	// Transport wraps what carries the requests of all clients; nil leaves it.
 	Transport func(http.RoundTripper) http.RoundTripper
 }
@@ -244,7 +248,14 @@ func (c *Config) DynamoDB() (*dynamodb.Client, Where, error) {
 func (c *Config) httpClient() *http.Client {
 	b, ok := c.aws.HTTPClient.(*awshttp.BuildableClient)
 	if ok && c.customCA() {
+		if d := c.opts.ConnectTimeout; d > 0 {
+			b = b.WithDialerOptions(func(dialer *net.Dialer) { dialer.Timeout = d }).
+				WithTransportOptions(func(t *http.Transport) { t.TLSHandshakeTimeout = d })
+		}
 		return &http.Client{Transport: sdkhttp.Wrap(b.GetTransport())}
+	}
+	if d := c.opts.ConnectTimeout; d > 0 {
+		return sdkhttp.ClientWithin(d)
 	}
 	return sdkhttp.Client()
 }
