@@ -144,9 +144,14 @@ func (a *Agent) runFlow(ctx, sendCtx context.Context, fl *flow) bool {
 
 	// With Once the wait for a slow stream is the work itself.
 	drainCtx := ctx
+	closeTimeout := time.Second
 	if ctx.Err() != nil {
+		timeout := a.config().ShutdownTimeout
+		if fl.cfg.SkipDrain {
+			timeout, closeTimeout = 0, 0
+		}
 		var done context.CancelFunc
-		drainCtx, done = context.WithTimeout(context.WithoutCancel(ctx), a.config().ShutdownTimeout)
+		drainCtx, done = context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		defer done()
 	}
 	drained := !a.killed() && fl.drain(drainCtx)
@@ -161,7 +166,7 @@ func (a *Agent) runFlow(ctx, sendCtx context.Context, fl *flow) bool {
 	if a.killed() {
 		return false
 	}
-	closeCtx, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	closeCtx, done := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer done()
 	if err := fl.sink.Close(closeCtx); err != nil && drained {
 		fl.log.Warn("cannot close the producer", slog.Any("err", err))
@@ -223,13 +228,21 @@ func (a *Agent) logStatus() {
 // duplicates after a crash, and a stop would cost the delivery.
 func (a *Agent) persist() {
 	start := time.Now()
-	for _, r := range a.flows() {
+	flows := a.flows()
+	rounds := make([]uint64, len(flows))
+	for i, r := range flows {
 		r.fl.checkpoint()
+		rounds[i] = r.fl.round.Load()
 	}
 	changed, writing := a.store.Changed(), time.Now()
 	err := a.store.Persist()
 	if changed && err == nil {
 		a.persistTime.observe(time.Since(writing))
+	}
+	if err == nil {
+		for i, r := range flows {
+			r.fl.stored(rounds[i])
+		}
 	}
 	a.mu.Lock()
 	failed := a.persistFail

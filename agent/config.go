@@ -180,6 +180,32 @@ type FlowConfig struct {
 	// PartitionKey (partitionKey) is one of the Key constants. Default KeyRandom.
 	PartitionKey string
 
+	// Ordering (ordering, not in the official agent) is one of the Ordering constants.
+	// Default OrderingNone.
+	Ordering string
+
+	// SkipSiblings (onTruncateSearchSiblings false, not in the official agent) does not
+	// look beside a file that was truncated, or in RotatedDirs, for a copy of what was
+	// not read of it; a copy that is a file of the flow is still found. The default,
+	// false, looks.
+	SkipSiblings bool
+
+	// SkipDrain (drainOnShutdown false, not in the official agent) does not wait, when
+	// the flow ends, for what is on its way. It is read again at the next start, and
+	// arrives twice if it was stored. The default, false, waits for up to
+	// Config.ShutdownTimeout.
+	SkipDrain bool
+
+	// DeleteDelivered (deleteAfterDelivered, not in the official agent) deletes rotated
+	// files once every byte is acknowledged and the position that says so is on the
+	// disk. A file that has the name under which it is written to is never deleted.
+	DeleteDelivered bool
+
+	// RecordTTL (recordTtlSeconds, not in the official agent) is how long after it was
+	// read a record may wait for the stream. Then it goes to the DeadLetterFile, or
+	// without one is counted as lost. Default 0: for ever.
+	RecordTTL time.Duration
+
 	// StartOfFile (initialPosition) reads the files that are there at the first
 	// start from their beginning. The default, false, reads them from their end.
 	StartOfFile bool
@@ -220,8 +246,9 @@ type FlowConfig struct {
 	// match is left out, a record that another option cannot convert is sent as it is.
 	OnParseError string
 	// DeadLetterFile (deadLetterFile, not in the official agent) is the file that
-	// OversizeDeadLetter and ParseErrorDeadLetter append records to, a line each. They
-	// are on the disk before the position that lies behind them.
+	// OversizeDeadLetter and ParseErrorDeadLetter append records to, a line each, and
+	// RecordTTL those that are too old. They are on the disk before the position that
+	// lies behind them.
 	DeadLetterFile string
 
 	TruncatedRecordTerminator string // truncatedRecordTerminator; default "\n"
@@ -345,6 +372,10 @@ func (c *Config) setDefaults() {
 
 func (f *FlowConfig) setDefaults() {
 	def(&f.ID, f.flowID())
+	def(&f.Ordering, OrderingNone)
+	if f.Ordering == OrderingFile {
+		def(&f.PartitionKey, KeyFile)
+	}
 	def(&f.PartitionKey, KeyRandom)
 	def(&f.MultiLineFlush, time.Second)
 	def(&f.TruncatedRecordTerminator, "\n")
@@ -454,9 +485,37 @@ func (f *FlowConfig) validate() (errs []problem) {
 	errs = inRange(errs, "retryInitialBackoffMillis", f.RetryInitial, time.Millisecond, time.Hour)
 	errs = inRange(errs, "retryMaxBackoffMillis", f.RetryMax, f.RetryInitial, time.Hour)
 	errs = inRange(errs, "maxOpenFiles", f.MaxOpenFiles, 0, 1<<20)
+	errs = inRange(errs, "recordTtlSeconds", f.RecordTTL, 0, 36500*day)
+	errs = f.validateOrdering(errs)
 	errs = inRange(errs, "ignoreOlderSeconds", f.IgnoreOlder, 0, 36500*day)
 	errs = inRange(errs, "closeDeletedAfterSeconds", f.CloseDeletedAfter, -36500*day, 36500*day)
 	return f.validateFormat(errs)
+}
+
+// Which records arrive in the order in which they were written.
+const (
+	OrderingNone = "none" // those with the same partition key, unless the stream refuses some of them
+	// OrderingFile: those of each file. Its records have one partition key, and when
+	// the stream refuses one, those behind it that are on their way are held back too.
+	OrderingFile = "file"
+)
+
+func (f *FlowConfig) validateOrdering(errs []problem) []problem {
+	switch {
+	case f.Ordering != OrderingNone && f.Ordering != OrderingFile:
+		errs = append(errs, problem{"ordering", fmt.Sprintf("%q is none of %s, %s", f.Ordering, OrderingNone, OrderingFile)})
+	case f.Ordering == OrderingFile && f.Firehose():
+		errs = append(errs, problem{"ordering", "a delivery stream keeps no order; remove it, or name a kinesisStream"})
+	case f.Ordering == OrderingFile && f.PartitionKey != KeyFile:
+		errs = append(errs, problem{"ordering", "needs the partition key of the file; remove partitionKey and partitionKeyOption, or set partitionKey to " + KeyFile})
+	}
+	return errs
+}
+
+// owns reports whether a path is that of one of the flow's files, and not of what
+// is only like one.
+func (f *FlowConfig) owns(path string) bool {
+	return slices.ContainsFunc(f.patterns, func(p *tail.Path) bool { return p.Match(path) }) && !f.leftOut(path)
 }
 
 // recordLimit is the most bytes of a record that the service takes.

@@ -62,6 +62,7 @@ func TestLoadConfig(t *testing.T) {
     "maxTimeBetweenFileTrackerRefreshMillis": 1000, "retryInitialBackoffMillis": 10, "retryMaxBackoffMillis": 1000,
     "maxRecordBytes": 2048, "rotateWaitSeconds": 1, "rotatedDirs": ["old"], "readRotatedGzip": "no", "ignoreOlderSeconds": 60,
     "closeDeletedAfterSeconds": -1, "multiLineFlushMillis": 10, "maxOpenFiles": 9,
+    "ordering": "file", "onTruncateSearchSiblings": false, "drainOnShutdown": "n", "deleteAfterDelivered": "t", "recordTtlSeconds": 90,
     "dataProcessingOptions": [{"optionName": "SINGLELINE", "parseOptions": ["NO_TRIM"]},
       {"optionName": "CSVTOJSON", "customFieldNames": ["a"], "delimiter": "\\t", "jsonFormat": "PRETTYPRINT"},
       {"optionName": "ADDMETADATA", "metadata": {"k": [1, "é", null, true]}, "timestamp": "true"}]
@@ -82,6 +83,7 @@ func TestLoadConfig(t *testing.T) {
 		ScanInterval: time.Second, RetryInitial: 10 * time.Millisecond, RetryMax: time.Second, MaxRecordBytes: 2048,
 		RotatedDirs: []string{"old"}, SkipRotatedGzip: true, IgnoreOlder: time.Minute, CloseDeletedAfter: -1,
 		RotateWait: time.Second, MultiLineFlush: 10 * time.Millisecond, MaxOpenFiles: 9,
+		Ordering: agent.OrderingFile, SkipSiblings: true, SkipDrain: true, DeleteDelivered: true, RecordTTL: 90 * time.Second,
 	}
 	if !reflect.DeepEqual(f, want) {
 		t.Errorf("flow\n%+v, want\n%+v", f, want)
@@ -93,7 +95,7 @@ func TestLoadConfig(t *testing.T) {
 			FirehoseEndpoint: "http://fh", AssumeRoleARN: "arn:aws:iam::1:role/r", AssumeRoleExternalID: "x", STSEndpoint: "http://sts",
 			MaxSendingThreads: 7, MaxSendingThreadsPerCore: 3, MaxConnections: 20, SocketTimeout: 4 * time.Second,
 			ConnectionTimeout: 300 * time.Millisecond,
-			UserAgent: "ua", UserAgentOverride: "uo",
+			UserAgent:         "ua", UserAgentOverride: "uo",
 		},
 		CloudWatch:     agent.CloudWatch{Emit: true, Namespace: "N", TagInstance: true, Period: 10 * time.Second, File: "/m"},
 		LogLevel:       "DEBUG",
@@ -172,6 +174,13 @@ func TestLoadConfigErrors(t *testing.T) {
 		{"packed size", delivery(`"aggregatedRecordSizeBytes": 1024001`), "is outside [0, 1024000]"},
 		{"half a credential", `{"awsAccessKeyId": "x", "flows": [{"filePattern": "/l/*", "kinesisStream": "s"}]}`, "give both or none"},
 		{"same flow twice", `{"flows": [{"filePattern": "/l/*", "kinesisStream": "s"}, {"filePattern": "/l/*", "kinesisStream": "s"}]}`, "remove one of them"},
+		{"ordering", flow(`"ordering": "strict"`), `ordering: "strict" is none of none, file`},
+		{"ordering with another key", flow(`"ordering": "file", "partitionKey": "random"`), "ordering: needs the partition key of the file"},
+		{"ordering of a delivery", delivery(`"ordering": "file"`), "ordering: a delivery stream keeps no order"},
+		{"time to live", flow(`"recordTtlSeconds": 0`), "recordTtlSeconds: 0 must be more than 0"},
+		{"draining", flow(`"drainOnShutdown": "maybe"`), "drainOnShutdown: must be true or false"},
+		{"siblings", flow(`"onTruncateSearchSiblings": 5`), "onTruncateSearchSiblings: must be true or false"},
+		{"deletion", flow(`"deleteAfterDelivered": "x"`), "deleteAfterDelivered: must be true or false"},
 		{"record size", flow(`"maxRecordBytes": 10485761`), "maxRecordBytes: 10485761 is outside [1024, 10485760]"},
 		{"record size of a delivery", delivery(`"maxRecordBytes": 1024001`), "maxRecordBytes: 1024001 is outside [1024, 1024000]"},
 		{"size of a request", flow(`"maxBufferSizeBytes": 10485761`), "maxBufferSizeBytes: 10485761 is outside [1, 10485760]"},

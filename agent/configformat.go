@@ -63,9 +63,9 @@ func (f *FlowConfig) validateFormat(errs []problem) []problem {
 	switch {
 	case wanted && f.DeadLetterFile == "":
 		errs = append(errs, problem{"deadLetterFile", "missing; name the file that takes the records"})
-	case !wanted && f.DeadLetterFile != "":
-		errs = append(errs, problem{"deadLetterFile", "nothing goes there; set onParseError or onOversize to " + ParseErrorDeadLetter})
-	case wanted && filepath.Dir(f.DeadLetterFile) == filepath.Dir(f.FilePattern):
+	case !wanted && f.RecordTTL == 0 && f.DeadLetterFile != "":
+		errs = append(errs, problem{"deadLetterFile", "nothing goes there; set onParseError or onOversize to " + ParseErrorDeadLetter + ", or recordTtlSeconds"})
+	case f.DeadLetterFile != "" && filepath.Dir(f.DeadLetterFile) == filepath.Dir(f.FilePattern):
 		errs = append(errs, problem{"deadLetterFile", "lies in the flow's own directory, where it might be read; put it elsewhere"})
 	}
 	errs = inRange(errs, "multiLineMaxBytes", f.MultiLineMaxBytes, 1, f.MaxRecordBytes)

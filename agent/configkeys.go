@@ -44,6 +44,15 @@ func truth[T any](f func(*T) *bool) key[T] {
 	return key[T]{set: func(t *T, n *node) (err error) { *f(t), err = n.asBool(); return err }}
 }
 
+// unless is truth for a field that says the opposite.
+func unless[T any](f func(*T) *bool) key[T] {
+	return key[T]{set: func(t *T, n *node) error {
+		v, err := n.asBool()
+		*f(t) = !v
+		return err
+	}}
+}
+
 func texts[T any](f func(*T) *[]string) key[T] {
 	return key[T]{set: func(t *T, n *node) (err error) { *f(t), err = n.asStrings(); return err }}
 }
@@ -200,11 +209,7 @@ var flowKeys = map[string]key[FlowConfig]{
 
 	"rotatedDirs":        texts(func(f *FlowConfig) *[]string { return &f.RotatedDirs }),
 	"ignoreOlderSeconds": span64(time.Second, func(f *FlowConfig) *time.Duration { return &f.IgnoreOlder }),
-	"readRotatedGzip": {set: func(f *FlowConfig, n *node) error {
-		read, err := n.asBool()
-		f.SkipRotatedGzip = !read
-		return err
-	}},
+	"readRotatedGzip":    unless(func(f *FlowConfig) *bool { return &f.SkipRotatedGzip }),
 	"closeDeletedAfterSeconds": {set: func(f *FlowConfig, n *node) error {
 		v, err := n.asInt()
 		if err == nil && (v == 0 || v > 36500*86400) {
@@ -226,6 +231,12 @@ var flowKeys = map[string]key[FlowConfig]{
 	"onOversize":                text(func(f *FlowConfig) *string { return &f.OnOversize }),
 	"onParseError":              text(func(f *FlowConfig) *string { return &f.OnParseError }),
 	"deadLetterFile":            text(func(f *FlowConfig) *string { return &f.DeadLetterFile }),
+
+	"ordering":                 text(func(f *FlowConfig) *string { return &f.Ordering }),
+	"onTruncateSearchSiblings": unless(func(f *FlowConfig) *bool { return &f.SkipSiblings }),
+	"drainOnShutdown":          unless(func(f *FlowConfig) *bool { return &f.SkipDrain }),
+	"deleteAfterDelivered":     truth(func(f *FlowConfig) *bool { return &f.DeleteDelivered }),
+	"recordTtlSeconds":         span64(time.Second, func(f *FlowConfig) *time.Duration { return &f.RecordTTL }),
 
 	"publishQueueCapacity":         idle[FlowConfig](noQueue),
 	"waitOnFullPublishQueueMillis": idle[FlowConfig](noQueue),

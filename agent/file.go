@@ -50,6 +50,7 @@ type file struct {
 	misses    int       // scans in a row that did not find it
 	rotated   bool      // another file has its name, or it has none
 	rotatedAt time.Time
+	unsought  bool // no copy of it is looked for beside it
 	final     bool // read the rest even without a newline
 	deleted   bool // it has no name at all
 	ended     bool // rotated and read to its end
@@ -70,6 +71,7 @@ type file struct {
 	dirty bool    // entry changed since it was last taken for the store
 	gone  bool    // nothing will be read any more: done once spans is empty
 	drop  bool    // then forget it: the file is deleted
+	round uint64  // of storing, in which the entry was last taken
 }
 
 // newUID returns the identity of a generation. It depends on the file alone, so
@@ -114,10 +116,10 @@ func (g *file) update(change func(e *position.Entry)) {
 }
 
 // take returns what the store is to know, and whether it is to forget it.
-func (g *file) take() (e position.Entry, drop bool) {
+func (g *file) take(round uint64) (e position.Entry, drop bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.dirty = false
+	g.dirty, g.round = false, round
 	return g.entry, g.drop && g.gone && len(g.spans) == 0
 }
 

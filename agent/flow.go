@@ -81,8 +81,11 @@ type flow struct {
 	retryAt   time.Time
 	blockedAt time.Time // of the first failure in a row
 	logged    time.Time
+	expireLog time.Time     // when records that were given up were last logged
 	deadLog   time.Time     // when the last trouble with the dead letters was logged
 	retryWake chan struct{} // capacity 1: retry changed
+
+	round, durable atomic.Uint64 // of storing positions: the last, and the last that succeeded
 
 	outstanding atomic.Int64 // spans that are cut and not completed
 	progress    atomic.Int64 // Unix nanoseconds of the last completed span
@@ -135,11 +138,11 @@ func (fl *flow) checkpoint() {
 	dirty := fl.dirty
 	fl.dirty = nil
 	fl.mu.Unlock()
-	now := time.Now().Unix()
+	now, round := time.Now().Unix(), fl.round.Add(1)
 	entries := make([]position.Entry, len(dirty))
 	drops := make([]bool, len(dirty))
 	for i, g := range dirty {
-		entries[i], drops[i] = g.take()
+		entries[i], drops[i] = g.take(round)
 	}
 	// What the positions pass must be on the disk before they are.
 	if err := fl.cutter.dead.store(); err != nil {
@@ -158,6 +161,9 @@ func (fl *flow) checkpoint() {
 		fl.store.Put(e)
 	}
 }
+
+// stored notes that everything is durable that checkpoint has handed to the store.
+func (fl *flow) stored(round uint64) { fl.durable.Store(round) }
 
 // run reads until ctx ends, or with once until all is read.
 func (fl *flow) run(ctx context.Context) {

@@ -40,6 +40,7 @@ func NewCollector(a *Agent) prometheus.Collector {
 		func(s *FlowStatus) float64 { return s.Backpressure })
 	gauge("behind_files", "Files with bytes that are not acknowledged.", func(s *FlowStatus) float64 { return float64(s.BehindFiles) })
 	gauge("oldest_unacked_seconds", "Time that the oldest unacknowledged records have waited.", func(s *FlowStatus) float64 { return s.OldestUnacked })
+	counter("deleted_files_total", "Files deleted after they were delivered.", func(s *FlowStatus) uint64 { return s.DeletedFiles })
 	counter("acked_bytes_total", "Data of acknowledged records.", func(s *FlowStatus) uint64 { return s.AckedBytes })
 	counter("record_failures_total", "Records that failed, counted each time; they are sent again.", func(s *FlowStatus) uint64 { return s.RecordFailures })
 	gauge("blocked", "1 while the stream refuses records.", func(s *FlowStatus) float64 {
@@ -111,7 +112,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for result, n := range map[string]uint64{
 			"sent": s.AckedRecords, "filtered": s.FilteredRecords, "parse_failed": s.UnparsedRecords, "oversize": s.OversizeRecords,
-			"dead_letter": s.DeadLetters,
+			"dead_letter": s.DeadLetters, "expired": s.ExpiredRecords,
 		} {
 			ch <- prometheus.MustNewConstMetric(c.records, prometheus.CounterValue, float64(n), s.ID, result)
 		}

@@ -40,7 +40,7 @@ func (fl *flow) truncated(g *file, size int64, now time.Time) {
 func (fl *flow) detach(g *file, reason lossReason, now time.Time) {
 	fl.delist(g)
 	g.id, g.birth = tail.ID{}, 0
-	g.window, g.reason = now.Add(fl.cfg.RotateWait), reason
+	g.window, g.reason, g.unsought = now.Add(fl.cfg.RotateWait), reason, fl.cfg.SkipSiblings && reason == lossTruncated
 	g.update(func(e *position.Entry) { e.ID, e.Birth = g.id, 0 })
 	fl.orphan(g)
 }

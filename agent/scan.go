@@ -291,6 +291,9 @@ func (fl *flow) sought() *names {
 	}
 	n := &names{whole: make(map[string]bool), stems: make(map[string][]string), gzip: !fl.cfg.SkipRotatedGzip}
 	for o := range fl.seeking {
+		if o.unsought {
+			continue
+		}
 		base := strings.TrimSuffix(filepath.Base(o.path), ".gz")
 		n.whole[base] = true
 		if ext := filepath.Ext(base); ext != "" && len(ext) < len(base) {
@@ -445,6 +448,9 @@ func (fl *flow) vanished(s *sweep) (again bool) {
 			if !g.rotated && replacedBy(g, s.byPath) {
 				fl.rotate(g, s.now, "rename")
 			}
+			if g.ended && g.rotated && fl.cfg.DeleteDelivered {
+				fl.deleteDelivered(g, s.now)
+			}
 			if g.f == nil && g.rotated && !g.ended && s.now.Sub(g.rotatedAt) >= fl.cfg.RotateWait {
 				fl.finishClosed(g, s)
 			}
@@ -466,6 +472,42 @@ func (fl *flow) vanished(s *sweep) (again bool) {
 		}
 	}
 	return again
+}
+
+// deleteDelivered deletes a rotated file if it is delivered and what is stored says
+// so.
+func (fl *flow) deleteDelivered(g *file, now time.Time) {
+	g.mu.Lock()
+	stored := g.entry.Done && !g.entry.Lost && !g.dirty && g.round > 0 && g.round <= fl.durable.Load()
+	g.mu.Unlock()
+	if !stored || g.f != nil || !fl.cfg.owns(g.path) {
+		return
+	}
+	c, err := fl.open(g.path)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			fl.trouble(g.path, "cannot open", err)
+		}
+		return
+	}
+	if c.id != g.id || c.size != g.read || !c.head.Has(g.prefix) || !fl.marked(c, g) {
+		fl.drop(c) // it has grown, or is another; the next scan finds out
+		return
+	}
+	if err := fl.fs.Remove(g.path); err != nil {
+		fl.drop(c)
+		fl.trouble(g.path, "cannot delete what is delivered", err)
+		return
+	}
+	fl.stats.deletedDone.Add(1)
+	fl.log.Debug("delivered file deleted", slog.String("path", g.path))
+	if fi, err := c.f.Stat(); err == nil && fi.Size() > g.read {
+		g.f = c.f // written to in this very moment
+		fl.look(g, now)
+		return
+	}
+	fl.drop(c)
+	g.end(true)
 }
 
 // finishClosed ends a rotated file that was closed for others before its time.

@@ -29,7 +29,7 @@ func (fl *flow) sender(ctx context.Context) {
 		case s := <-in:
 			fl.put(ctx, s)
 		case <-due:
-			if s := fl.takeRetry(); s != nil {
+			if s := fl.takeRetry(); s != nil && !fl.expire(s) {
 				fl.put(ctx, s)
 			}
 		case <-fl.retryWake:
@@ -156,9 +156,49 @@ func (fl *flow) release() {
 	}
 }
 
-// retryLater keeps s to be sent again. Nothing that was read is ever given up: the
-// position stays before it, and reading stops when the memory is used up.
+// expire gives up the records of s if they have waited longer than RecordTTL, and
+// reports whether none is left. Those for which there is no room among the dead
+// letters stay.
+func (fl *flow) expire(s *span) bool {
+	if fl.cfg.RecordTTL == 0 || time.Since(s.born) < fl.cfg.RecordTTL {
+		return false
+	}
+	given := 0
+	for _, rec := range s.recs {
+		if fl.cfg.DeadLetterFile == "" {
+			fl.lost(lossExpired, int64(len(rec.Data)))
+		} else if fl.cutter.dead.add(rec.Data) {
+			fl.stats.deadLetters.Add(1)
+		} else {
+			break
+		}
+		given++
+	}
+	fl.stats.expired.Add(uint64(given))
+	fl.mu.Lock()
+	report := given > 0 && time.Since(fl.expireLog) >= time.Minute
+	if report {
+		fl.expireLog = time.Now()
+	}
+	fl.mu.Unlock()
+	if report {
+		fl.log.Error("the stream did not take records within recordTtlSeconds; they are given up",
+			slog.Int("records", given), slog.Uint64("records_so_far", fl.stats.expired.Load()))
+	}
+	if s.recs = s.recs[given:]; len(s.recs) > 0 {
+		return false
+	}
+	s.complete()
+	return true
+}
+
+// retryLater keeps s to be sent again. Nothing that was read is given up, unless
+// RecordTTL says so: the position stays before it, and reading stops when the memory
+// is used up.
 func (fl *flow) retryLater(s *span, err error) {
+	if !errors.Is(err, producer.ErrClosed) && fl.expire(s) {
+		return
+	}
 	now := time.Now()
 	fl.mu.Lock()
 	fl.retry = append(fl.retry, s)

@@ -20,11 +20,12 @@ const (
 	lossHole                        // NUL bytes that a truncation left at the start of a file
 	lossUnparsed                    // an option could not convert the record, and the configuration drops it
 	lossDeleted                     // the file was deleted, and held open for CloseDeletedAfter without being read
+	lossExpired                     // the stream did not take them in time (RecordTTL)
 	lossReasons
 )
 
 func (r lossReason) String() string {
-	return [lossReasons]string{"truncated", "missing", "oversize", "hole", "unparsed", "deleted"}[r]
+	return [lossReasons]string{"truncated", "missing", "oversize", "hole", "unparsed", "deleted", "expired"}[r]
 }
 
 var rotationKinds = []string{"rename", "move", "delete", "truncate", "copy", "compress"}
@@ -44,6 +45,8 @@ type counters struct {
 	failedRecords atomic.Uint64 // records that failed, each time
 	latency       histogram     // from cut to acknowledged, by span
 
+	expired     atomic.Uint64 // records that the stream did not take in time
+	deletedDone atomic.Uint64 // files deleted since they were delivered
 	deadLetters atomic.Uint64 // records that went to the dead letter file
 	stalls      atomic.Uint64 // turns that found no memory
 	heldNanos   atomic.Int64  // that reading waited for memory or the sink
@@ -175,7 +178,9 @@ type FlowStatus struct {
 	FilteredRecords uint64            `json:"filteredRecords"` // left out by configuration
 	UnparsedRecords uint64            `json:"unparsedRecords"` // not converted by an option; left out or sent as they were
 	OversizeRecords uint64            `json:"oversizeRecords"` // too large; cut, split or left out
-	DeadLetters     uint64            `json:"deadLetters"`     // of the last two: appended to the dead letter file
+	ExpiredRecords  uint64            `json:"expiredRecords"`  // not taken by the stream in time
+	DeadLetters     uint64            `json:"deadLetters"`     // of the last three: appended to the dead letter file
+	DeletedFiles    uint64            `json:"deletedFiles"`    // deleted after they were delivered
 	RefusedBatches  uint64            `json:"refusedBatches"`
 	LostBytes       map[string]uint64 `json:"lostBytes"`   // by reason
 	Rotations       map[string]uint64 `json:"rotations"`   // by kind
@@ -255,7 +260,7 @@ func (fl *flow) status() FlowStatus {
 		ID: fl.cfg.ID, Stream: fl.cfg.Stream(), Destination: fl.cfg.Destination(), State: "running",
 		ReadBytes: c.read.Load(), Records: c.records.Load(), AckedRecords: c.acked.Load(),
 		FilteredRecords: c.filtered.Load(), UnparsedRecords: c.unparsed.Load(), OversizeRecords: c.oversize.Load(),
-		DeadLetters:    c.deadLetters.Load(),
+		DeadLetters: c.deadLetters.Load(), ExpiredRecords: c.expired.Load(), DeletedFiles: c.deletedDone.Load(),
 		RefusedBatches: c.refused.Load(), Troubles: c.troubles.Load(), MemoryStalls: c.stalls.Load(),
 		LostBytes: make(map[string]uint64), Rotations: make(map[string]uint64),
 		OpenFiles: c.openFiles.Load(), MemoryBytes: fl.pool.Used(),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,6 +113,10 @@ func producerConfig(f agent.FlowConfig, s agent.Service, memory int64, log *slog
 		leastRequest = 52224   // the producer's own bound
 		leastRecord  = 1 << 20 // what every stream takes
 	)
+	onFailure := producer.SkipOne // what the stream refuses takes no other line with it
+	if f.Ordering == agent.OrderingFile {
+		onFailure = producer.FailKeyed
+	}
 	record := max(f.MaxRecordBytes, leastRecord)
 	return producer.Config{
 		DisableAggregation:    !f.Aggregation,
@@ -122,8 +127,8 @@ func producerConfig(f agent.FlowConfig, s agent.Service, memory int64, log *slog
 		MaxUserRecordSize:     record,
 		Encoding:              producer.EncodingAuto, // the official agent's SDK writes CBOR, too
 		RequestTimeout:        s.SocketTimeout,
-		RecordTTL:             -1,               // a record waits in the file for as long as it takes
-		OnFailure:             producer.SkipOne, // what the stream refuses takes no other line with it
+		RecordTTL:             cmp.Or(f.RecordTTL, -1), // a record waits in the file for as long as it takes
+		OnFailure:             onFailure,
 		Logger:                log,
 	}
 }
@@ -148,7 +153,7 @@ func firehoseConfig(f agent.FlowConfig, s agent.Service, memory int64, log *slog
 		CollectionMaxSize:     max(f.MaxBufferSizeBytes, leastRequest),
 		MaxBufferedBytes:      max(memory, leastMemory),
 		RequestTimeout:        s.SocketTimeout,
-		RecordTTL:             -1,
+		RecordTTL:             cmp.Or(f.RecordTTL, -1),
 		Logger:                log,
 	}
 	if packed > 0 {

@@ -304,6 +304,23 @@ func TestTimeoutClosesConnection(t *testing.T) {
 	}
 }
 
+// TestConnectTimeout checks that a server which takes connections and is silent about
+// TLS is given up when the caller says, long before the default.
+func TestConnectTimeout(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close() // the system takes the connection, and nobody reads it
+	client := sdkhttp.ClientWithin(50 * time.Millisecond)
+	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second) // less than the default
+	defer cancel()
+	if err := get(ctx, client, "https://"+ln.Addr().String()); err == nil || !strings.Contains(err.Error(), "TLS handshake timeout") {
+		t.Errorf("error %v, want a handshake that timed out", err)
+	}
+}
+
 func get(ctx context.Context, client *http.Client, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
