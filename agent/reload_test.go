@@ -196,3 +196,32 @@ func TestReloadBlockedFlow(t *testing.T) {
 		}
 	})
 }
+
+// The memory is that of the start, so larger records than it allows for are refused,
+// whatever the new configuration says of it, and everything goes on as it was.
+func TestReloadOfLargeRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReloader(t)
+		r.write("log", "1\n")
+		a, err := agent.New(r.load("", "log>a"), r.open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		time.Sleep(5 * time.Second)
+		next := r.load(`"maxMemoryBytes": 41943040,`, "log>a")
+		next.Flows[0].MaxRecordBytes = 10 << 20
+		if _, err := a.Reload(ctx, next, r.open); err == nil || !strings.Contains(err.Error(), "must be started anew") {
+			t.Errorf("Reload: %v", err)
+		}
+		r.write("log", "2\n")
+		time.Sleep(20 * time.Second)
+		r.expect("a", "1", "2")
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
