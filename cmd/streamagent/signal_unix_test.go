@@ -31,7 +31,8 @@ func TestMain(m *testing.M) {
 // deaf listens on loopback, takes connections, and never says a word.
 func deaf(t *testing.T) (endpoint string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -307,7 +307,8 @@ func TestTimeoutClosesConnection(t *testing.T) {
 // TestConnectTimeout checks that a server which takes connections and is silent about
 // TLS is given up when the caller says, long before the default.
 func TestConnectTimeout(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	var lc net.ListenConfig
+	ln, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
