@@ -57,20 +57,20 @@ type javaRandom struct{ state uint64 }
 const javaMultiplier, javaMask = 0x5deece66d, 1<<48 - 1
 
 func newJavaRandom(seed int64) *javaRandom {
-	return &javaRandom{(uint64(seed) ^ javaMultiplier) & javaMask} //nolint:gosec // the bits are meant
+	return &javaRandom{(uint64(seed) ^ javaMultiplier) & javaMask}
 }
 
 // next31 returns a number of 31 bits.
 func (r *javaRandom) next31() int32 {
 	r.state = (r.state*javaMultiplier + 0xb) & javaMask
-	return int32(r.state >> 17) //nolint:gosec // 31 bits are left
+	return int32(r.state >> 17)
 }
 
 // intn returns a number below n, which must be above 0.
 func (r *javaRandom) intn(n int32) int32 {
 	bits := r.next31()
 	if n&(n-1) == 0 {
-		return int32(int64(n) * int64(bits) >> 31) //nolint:gosec // below n
+		return int32(int64(n) * int64(bits) >> 31)
 	}
 	for {
 		v := bits % n
@@ -84,7 +84,7 @@ func (r *javaRandom) intn(n int32) int32 {
 // javaShuffle does what java.util.Collections.shuffle does.
 func javaShuffle[T any](list []T, r *javaRandom) {
 	for i := len(list); i > 1; i-- {
-		j := r.intn(int32(i)) //nolint:gosec // of workers, or of a test
+		j := r.intn(int32(i))
 		list[i-1], list[j] = list[j], list[i-1]
 	}
 }

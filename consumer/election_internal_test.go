@@ -42,7 +42,7 @@ func TestJavaShuffle(t *testing.T) {
 	shuffled := func(n int) []int32 {
 		list := make([]int32, n)
 		for i := range list {
-			list[i] = int32(i) //nolint:gosec // small
+			list[i] = int32(i)
 		}
 		javaShuffle(list, newJavaRandom(electionSeed))
 		return list
