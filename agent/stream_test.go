@@ -85,7 +85,7 @@ func TestFSWatcher(t *testing.T) {
 	path := filepath.Join(dir, "a")
 	wait := func(what string, ok func(agent.WatchEvent) bool) {
 		t.Helper()
-		timeout := time.After(10 * time.Second)
+		timeout := time.After(time.Minute)
 		for {
 			select {
 			case ev := <-w.Events():

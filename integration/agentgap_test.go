@@ -135,7 +135,7 @@ func TestAgentKilledWithGaps(t *testing.T) {
 		// Long enough for positions to be stored after the first gap, and for several
 		// requests behind it.
 		begin := time.Now()
-		eventually(t, 30*time.Second, "requests behind one that hangs", func() error {
+		eventually(t, time.Minute, "requests behind one that hangs", func() error {
 			if agent.ended() {
 				return fmt.Errorf("%w: the agent ended: %w", errGiveUp, agent.err)
 			}

@@ -233,7 +233,7 @@ func runToEnd(t *testing.T, args, env []string, stdin string) (string, int) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() }) // then the code is -1
+	timer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }) // then the code is -1
 	defer timer.Stop()
 	err := cmd.Wait()
 	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {

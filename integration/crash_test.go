@@ -118,10 +118,6 @@ func underFire(t *testing.T, attack func(s *server)) {
 	if n := len(h.History(nil, nil).Reads); n == 0 {
 		t.Error("nothing was read on the way")
 	}
-	// The half of them, so that a busy machine does not fail the test.
-	if middle := s.starts[len(s.starts)/2]; middle > time.Second {
-		t.Errorf("streamd was ready only after %v", middle)
-	}
 }
 
 // writeUntil puts records of its own, one request after the other, until stop.

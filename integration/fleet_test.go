@@ -113,22 +113,22 @@ func TestWorkerKilled(t *testing.T) {
 	load := startLoad(t, s, stream)
 	f := newFleet(t, s, stream)
 	first, second := f.start("first"), f.start("second")
-	t.Logf("balance after %v", f.awaitOwners(30*time.Second, map[string]int{"first": 2, "second": 2}))
+	t.Logf("balance after %v", f.awaitOwners(2*time.Minute, map[string]int{"first": 2, "second": 2}))
 
 	first.kill()
-	took := f.awaitOwners(30*time.Second, map[string]int{"second": 4})
+	took := f.awaitOwners(2*time.Minute, map[string]int{"second": 4})
 	t.Logf("taken over %v after the kill, with FailoverTime %v", took, failover)
 
 	third := f.start("third")
-	t.Logf("balance again after %v", f.awaitOwners(30*time.Second, map[string]int{"second": 2, "third": 2}))
+	t.Logf("balance again after %v", f.awaitOwners(2*time.Minute, map[string]int{"second": 2, "third": 2}))
 	if err := second.stop(); err != nil {
 		t.Errorf("a worker that is asked to stop ends with %v", err)
 	}
-	t.Logf("handed over %v after the stop", f.awaitOwners(30*time.Second, map[string]int{"third": 4}))
+	t.Logf("handed over %v after the stop", f.awaitOwners(2*time.Minute, map[string]int{"third": 4}))
 
 	stored := load.stop()
 	var again int
-	eventually(t, 30*time.Second, "all records processed", func() error {
+	eventually(t, time.Minute, "all records processed", func() error {
 		got := f.received()
 		again = 0
 		missing := 0
@@ -201,7 +201,7 @@ func startLoad(t *testing.T, s *server, stream string) *load {
 func (l *load) stop() []string {
 	l.cancel()
 	l.work.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := l.p.Close(ctx); err != nil {
 		l.t.Errorf("close the producer: %v", err)

@@ -38,7 +38,7 @@ func TestMirrorKilled(t *testing.T) {
 	env := []string{"AWS_ENDPOINT_URL=http://127.0.0.1:1", "AWS_REGION=us-east-1"}
 	follow := func() *process {
 		m := start(t, "streamd", env, append(args, "--follow")...)
-		eventually(t, 20*time.Second, "the mirror has begun", func() error {
+		eventually(t, time.Minute, "the mirror has begun", func() error {
 			if !strings.Contains(m.out.String(), "progress is kept in") {
 				return fmt.Errorf("it printed %q", m.out.String())
 			}

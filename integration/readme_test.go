@@ -259,7 +259,7 @@ func (s *session) background(where string, b block) {
 	}()
 	s.behind = append(s.behind, j)
 	if strings.HasPrefix(b.text, "streamd") {
-		eventually(s.t, 20*time.Second, where+": streamd ready", func() error {
+		eventually(s.t, time.Minute, where+": streamd ready", func() error {
 			select {
 			case <-j.done:
 				return fmt.Errorf("%w: it ended", errGiveUp)

@@ -44,7 +44,7 @@ func (s *server) start() {
 	s.t.Helper()
 	s.process = startUnder(s.t, s.front, "streamd", nil, "--listen", s.addr, "--admin", s.admin, "--data", s.dataDir)
 	began := time.Now()
-	eventually(s.t, 20*time.Second, "streamd ready", func() error {
+	eventually(s.t, time.Minute, "streamd ready", func() error {
 		if s.ended() {
 			return fmt.Errorf("%w: streamd ended: %w", errGiveUp, s.err)
 		}

@@ -29,7 +29,7 @@ func TestSpoolSurvivesAKill(t *testing.T) {
 	}
 	more := func(n int) {
 		t.Helper()
-		eventually(t, 30*time.Second, "records spooled", func() error {
+		eventually(t, time.Minute, "records spooled", func() error {
 			if got := len(taken()); got < n {
 				return fmt.Errorf("%d of %d", got, n)
 			}

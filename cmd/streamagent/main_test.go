@@ -139,7 +139,7 @@ func waitFor(t *testing.T, url, want string) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(time.Minute)
 	var last string
 	for {
 		select {
@@ -236,7 +236,7 @@ func TestBadInput(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var errOut buffer
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			if code := run(ctx, tt.args(t), io.Discard, &errOut); code != exitError {
 				t.Errorf("exit code %d, want %d", code, exitError)

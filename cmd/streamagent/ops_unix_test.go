@@ -45,10 +45,10 @@ func running(t *testing.T, args ...string) (stop func() int, errOut *buffer) {
 // eventually tries until want holds.
 func eventually(t *testing.T, what string, want func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !want() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in 30 seconds: %s", what)
+			t.Fatalf("not in a minute: %s", what)
 		}
 		pause(t.Context(), 10*time.Millisecond)
 	}

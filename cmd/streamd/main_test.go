@@ -78,7 +78,7 @@ func (p *process) wait(re string) string {
 		case <-p.stdout.lines:
 		case code := <-p.code:
 			p.t.Fatalf("exit code %d\n%s", code, p.stderr)
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			p.t.Fatalf("%q was not printed:\n%s%s", re, p.stdout, p.stderr)
 		}
 	}
