@@ -8,13 +8,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/streamkit/streamkit/internal/memnet"
 	"github.com/streamkit/streamkit/internal/peers"
 )
 
 // fleet is workers, a network between them, and the table that they share.
 type fleet struct {
 	t   *testing.T
-	net *network
+	net *memnet.Network
 	rng *rand.Rand
 
 	flaw flaw // of all workers
@@ -68,7 +69,7 @@ type worker struct {
 func newFleet(t *testing.T, seed uint64) *fleet {
 	t.Helper()
 	f := &fleet{
-		t: t, net: newNetwork(seed), rng: rand.New(rand.NewPCG(seed, 2)),
+		t: t, net: memnet.NewNetwork(seed), rng: rand.New(rand.NewPCG(seed, 2)),
 		workers: map[string]*worker{}, rows: map[string]row{}, leases: map[string]lease{},
 	}
 	return f
@@ -85,8 +86,8 @@ func (f *fleet) start(id string, rate float64) *worker {
 		f: f, alive: true, holds: map[string]int{}, born: time.Now(),
 		self: peers.Member{ID: id, Incarnation: inc, Addr: id, Secret: []byte("secret of the fleet " + id)},
 	}
-	mesh, err := peers.NewDrifting(w.self, f.net.listen(id), peers.Config{
-		Dial: f.net.dialer(id), OnPause: w.onPause, OnDead: w.onDead, OnHint: w.onHint, Logger: slog.New(slog.DiscardHandler),
+	mesh, err := peers.NewDrifting(w.self, f.net.Listen(id), peers.Config{
+		Dial: f.net.Dialer(id), OnPause: w.onPause, OnDead: w.onDead, OnHint: w.onHint, Logger: slog.New(slog.DiscardHandler),
 	}, rate)
 	if err != nil {
 		f.t.Fatal(err)
@@ -141,7 +142,7 @@ func (f *fleet) kill(id string) *worker {
 	w := f.workers[id]
 	w.alive = false
 	f.mu.Unlock()
-	f.net.kill(id)
+	f.net.Kill(id)
 	_ = w.mesh.Close() // nothing of it gets out any more
 	return w
 }
@@ -157,7 +158,7 @@ func (f *fleet) isolate(id string, on bool) {
 	}
 	f.mu.Unlock()
 	for _, o := range others {
-		f.net.blockBoth(id, o, on)
+		f.net.BlockBoth(id, o, on)
 	}
 }
 
@@ -171,10 +172,10 @@ func (f *fleet) close() {
 	f.mu.Unlock()
 	for _, w := range all {
 		_ = w.mesh.Close()
-		f.net.kill(w.self.ID)
+		f.net.Kill(w.self.ID)
 	}
-	f.net.heal()
-	f.net.wg.Wait()
+	f.net.Heal()
+	f.net.Wait()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, b := range f.bad {

@@ -259,7 +259,7 @@ func TestSlowPeers(t *testing.T) {
 		f := newFleet(t, 1)
 		defer f.close()
 		for i := range 5 {
-			f.net.slow(fmt.Sprintf("w%02d", i), 60*time.Millisecond)
+			f.net.Slow(fmt.Sprintf("w%02d", i), 60*time.Millisecond)
 		}
 		f.startAll(5)
 		time.Sleep(time.Minute)
@@ -301,11 +301,11 @@ func TestHints(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		// More than a courier carries.
-		f.net.slow("w01", time.Second)
+		f.net.Slow("w01", time.Second)
 		for range 1000 {
 			a.mesh.Send("w01", peers.Hint{Kind: peers.HintLook})
 		}
-		f.net.slow("w01", 0)
+		f.net.Slow("w01", 0)
 		time.Sleep(20 * time.Second)
 		s := a.mesh.Stats()
 		if s.HintsSent+s.HintsDropped != 1007 || s.HintsDropped < 700 {

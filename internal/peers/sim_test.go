@@ -152,11 +152,11 @@ func simulate(t *testing.T, f *fleet, seed uint64, drift float64) {
 			f.introduceSome(rng)
 		case 5, 6: // partition, in one direction
 			for _, o := range some() {
-				f.net.block(a, o, true)
+				f.net.Block(a, o, true)
 			}
 		case 7: // the same, in the other
 			for _, o := range some() {
-				f.net.block(o, a, true)
+				f.net.Block(o, a, true)
 			}
 		case 8: // a host is lost for a while, with or without its way to the table
 			f.isolate(a, true)
@@ -166,24 +166,24 @@ func simulate(t *testing.T, f *fleet, seed uint64, drift float64) {
 		case 9, 10: // all is well again
 			f.healAll()
 		case 11: // a slow host
-			f.net.slow(a, time.Duration(rng.IntN(900))*time.Millisecond)
+			f.net.Slow(a, time.Duration(rng.IntN(900))*time.Millisecond)
 		case 12: // flapping
 			for range 10 {
-				f.net.reset(a, b)
+				f.net.Reset(a, b)
 				watch(f, time.Duration(rng.IntN(400))*time.Millisecond)
 			}
 		case 13, 14: // partition from some: the others go on to answer
 			for _, o := range ids {
 				lost := rng.IntN(3) > 0
-				f.net.block(a, o, lost && rng.IntN(3) > 0)
-				f.net.block(o, a, lost && rng.IntN(3) > 0)
+				f.net.Block(a, o, lost && rng.IntN(3) > 0)
+				f.net.Block(o, a, lost && rng.IntN(3) > 0)
 			}
 		case 17, 18: // those who answer are others before it has turned to them
 			for range 2 {
 				for _, o := range ids {
 					lost := rng.IntN(2) == 0
-					f.net.block(a, o, lost)
-					f.net.block(o, a, lost)
+					f.net.Block(a, o, lost)
+					f.net.Block(o, a, lost)
 				}
 				watch(f, time.Duration(1500+rng.IntN(500))*time.Millisecond)
 			}
@@ -222,7 +222,7 @@ func simulate(t *testing.T, f *fleet, seed uint64, drift float64) {
 
 // healAll ends all that is wrong with the network and the table.
 func (f *fleet) healAll() {
-	f.net.heal()
+	f.net.Heal()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, w := range f.workers {

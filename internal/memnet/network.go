@@ -1,4 +1,4 @@
-package peers_test
+package memnet
 
 import (
 	"context"
@@ -9,22 +9,22 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/streamkit/streamkit/internal/memnet"
 )
 
-// network joins hosts in memory. What is on its way between two hosts takes a
-// while, and can be held up in either direction, as TCP's packets are: nothing
-// is lost or overtakes, unless a connection ends.
-type network struct {
+// Network joins hosts in memory. What is on its way between two hosts takes up to a
+// millisecond, or longer, and can be held up in either direction, as TCP's packets
+// are: nothing is lost or overtakes, unless a connection ends. It is safe for
+// concurrent use.
+type Network struct {
 	wg sync.WaitGroup // all pumps
 
 	mu        sync.Mutex // guards what follows
 	rng       *rand.Rand
-	listeners map[string]*memnet.Listener // by host
-	blocked   map[[2]string]bool          // from, to
-	delay     map[string]time.Duration    // of all that a host sends and gets
-	changed   chan struct{}               // closed when blocked changes
+	listeners map[string]*Listener     // by host
+	blocked   map[[2]string]bool       // from, to
+	held      map[string]int           // hosts that nothing leaves or reaches, and how often that was asked for
+	delay     map[string]time.Duration // of all that a host sends and gets
+	changed   chan struct{}            // closed when blocked or held changes
 	conns     map[*pair]struct{}
 	dead      map[string]bool // hosts whose process has ended
 }
@@ -33,17 +33,20 @@ type network struct {
 type pair struct {
 	from, to  string
 	near, far net.Conn // our ends, of the caller's connection and of the called's
+	lose      func()   // what is on its way
 }
 
-func newNetwork(seed uint64) *network {
-	return &network{
-		rng: rand.New(rand.NewPCG(seed, 1)), listeners: map[string]*memnet.Listener{}, blocked: map[[2]string]bool{},
+// NewNetwork returns a Network whose delays are drawn from seed.
+func NewNetwork(seed uint64) *Network {
+	return &Network{
+		rng: rand.New(rand.NewPCG(seed, 1)), listeners: map[string]*Listener{}, blocked: map[[2]string]bool{}, held: map[string]int{},
 		delay: map[string]time.Duration{}, changed: make(chan struct{}), conns: map[*pair]struct{}{}, dead: map[string]bool{},
 	}
 }
 
-func (n *network) listen(host string) *memnet.Listener {
-	ln := memnet.Listen(host)
+// Listen opens the listener of a host, at an address of the host's name.
+func (n *Network) Listen(host string) *Listener {
+	ln := Listen(host)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.listeners[host] = ln
@@ -51,8 +54,8 @@ func (n *network) listen(host string) *memnet.Listener {
 	return ln
 }
 
-// block holds up what from sends to to, or lets it pass.
-func (n *network) block(from, to string, on bool) {
+// Block holds up what from sends to to, or lets it pass.
+func (n *Network) Block(from, to string, on bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.blocked[[2]string{from, to}] = on
@@ -60,30 +63,49 @@ func (n *network) block(from, to string, on bool) {
 	n.changed = make(chan struct{})
 }
 
-// heal lets everything pass.
-func (n *network) heal() {
+// Heal lets everything pass, without delay.
+func (n *Network) Heal() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	clear(n.blocked)
+	clear(n.held)
 	clear(n.delay)
 	close(n.changed)
 	n.changed = make(chan struct{})
 }
 
-func (n *network) blockBoth(a, b string, on bool) {
-	n.block(a, b, on)
-	n.block(b, a, on)
+// Hold holds up all that a host sends and gets, as when it is lost or stands still,
+// until Release was called as often.
+func (n *Network) Hold(host string) { n.hold(host, 1) }
+
+// Release takes one Hold back, if none was by Heal.
+func (n *Network) Release(host string) { n.hold(host, -1) }
+
+func (n *Network) hold(host string, more int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.held[host] = max(0, n.held[host]+more)
+	close(n.changed)
+	n.changed = make(chan struct{})
 }
 
-func (n *network) slow(host string, d time.Duration) {
+// BlockBoth holds up what two hosts send to each other, or lets it pass.
+func (n *Network) BlockBoth(a, b string, on bool) {
+	n.Block(a, b, on)
+	n.Block(b, a, on)
+}
+
+// Slow delays all that a host sends and gets.
+func (n *Network) Slow(host string, d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.delay[host] = d
 }
 
-// kill ends all connections of a host from its side, as when its process ends,
-// and refuses calls to it until it listens again.
-func (n *network) kill(host string) {
+// Kill ends all connections of a host from its side, as when its process ends,
+// and refuses calls to it until it listens again. What the host has sent still
+// arrives, unless it is held up there.
+func (n *Network) Kill(host string) {
 	n.mu.Lock()
 	for p := range n.conns {
 		switch host {
@@ -91,6 +113,11 @@ func (n *network) kill(host string) {
 			_ = p.near.Close() // never fails
 		case p.to:
 			_ = p.far.Close()
+		default:
+			continue
+		}
+		if n.held[host] > 0 {
+			p.lose()
 		}
 	}
 	ln := n.listeners[host]
@@ -102,8 +129,8 @@ func (n *network) kill(host string) {
 	}
 }
 
-// reset ends all connections between two hosts.
-func (n *network) reset(a, b string) {
+// Reset ends all connections between two hosts.
+func (n *Network) Reset(a, b string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for p := range n.conns {
@@ -114,10 +141,10 @@ func (n *network) reset(a, b string) {
 }
 
 // pass waits until what from sends reaches to.
-func (n *network) pass(ctx context.Context, from, to string) error {
+func (n *Network) pass(ctx context.Context, from, to string) error {
 	for first := true; ; first = false {
 		n.mu.Lock()
-		blocked, changed := n.blocked[[2]string{from, to}], n.changed
+		blocked, changed := n.blocked[[2]string{from, to}] || n.held[from] > 0 || n.held[to] > 0, n.changed
 		d := n.delay[from] + n.delay[to] + time.Duration(n.rng.Int64N(int64(time.Millisecond)))
 		n.mu.Unlock()
 		if !blocked && first {
@@ -139,8 +166,8 @@ func (n *network) pass(ctx context.Context, from, to string) error {
 	}
 }
 
-// dialer returns the Dial of a host.
-func (n *network) dialer(from string) func(ctx context.Context, _, to string) (net.Conn, error) {
+// Dialer returns the Dial of a host.
+func (n *Network) Dialer(from string) func(ctx context.Context, _, to string) (net.Conn, error) {
 	return func(ctx context.Context, _, to string) (net.Conn, error) {
 		n.mu.Lock()
 		dead := n.dead[from]
@@ -164,21 +191,21 @@ func (n *network) dialer(from string) func(ctx context.Context, _, to string) (n
 			}
 			return nil, err
 		}
-		near, mine := memnet.Pipe(memnet.Addr(from), memnet.Addr(to))
-		p := &pair{from: from, to: to, near: near, far: far}
+		near, mine := Pipe(Addr(from), Addr(to))
+		carried, lose := context.WithCancel(context.Background())
+		p := &pair{from: from, to: to, near: near, far: far, lose: lose}
 		n.mu.Lock()
 		n.conns[p] = struct{}{}
 		n.mu.Unlock()
-		n.pump(p)
+		n.pump(carried, p)
 		return mine, nil
 	}
 }
 
 // pump carries bytes both ways until either side ends.
-func (n *network) pump(p *pair) {
-	ctx, cancel := context.WithCancel(context.Background())
+func (n *Network) pump(ctx context.Context, p *pair) {
 	carry := func(from, to string, r, w net.Conn) {
-		defer cancel()
+		defer p.lose()
 		buf := make([]byte, 4096)
 		for {
 			k, err := r.Read(buf)
@@ -208,3 +235,6 @@ func (n *network) pump(p *pair) {
 		n.mu.Unlock()
 	})
 }
+
+// Wait waits until nothing is carried any more: all connections have ended.
+func (n *Network) Wait() { n.wg.Wait() }
