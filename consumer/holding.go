@@ -411,8 +411,9 @@ func (h *holding) write(ctx context.Context, w Write) error {
 			h.unsettled = sent
 		}
 		stored := *h.stored.Load()
-		if w.Release && stored.CheckpointOwner != "" {
-			w.Release, w.EndHandOver = false, true // somebody has it already
+		if w.leaves() && !w.EndHandOver && stored.CheckpointOwner != "" {
+			w = h.c.rules.parting(h, w) // somebody has it already, whom the rules may have to name
+			w.Release, w.NextOwner, w.EndHandOver = false, "", true
 		}
 		callCtx, cancel := context.WithTimeout(ctx, h.c.cfg.attemptTimeout())
 		l, err := h.c.store.Update(callCtx, stored, w)

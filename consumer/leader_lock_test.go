@@ -225,6 +225,8 @@ func TestHandOverIsTold(t *testing.T) {
 		{"moved", before, consumer.Write{NextOwner: "n", Incarnation: "ni"}, func(l *consumer.Lease) { l.Owner, l.Incarnation = "n", "ni" }, true},
 		{"moved to another", before, consumer.Write{NextOwner: "n", Incarnation: "ni"}, func(l *consumer.Lease) { l.Owner, l.Incarnation = "m", "ni" }, false},
 		{"released", before, consumer.Write{Release: true}, func(l *consumer.Lease) { l.Owner = "" }, true},
+		{"ended", before, consumer.Write{Checkpoint: at("9", 0), Release: true}, func(l *consumer.Lease) { l.Owner, l.Checkpoint = "", at("9", 0) }, true},
+		{"released by another at the end", before, consumer.Write{Checkpoint: at("9", 0), Release: true}, func(l *consumer.Lease) { l.Owner = "" }, false},
 		{"evicted", before, consumer.Write{}, func(l *consumer.Lease) { l.Owner = "" }, false},
 	} {
 		now := tt.before

@@ -215,7 +215,8 @@ type author struct{ worker, incarnation string }
 
 // left reports whether now can only be what an earlier try of w has left of
 // before: the next counter, and our incarnation, which no other process uses.
-// If the lease is not ours any more, it must be our last write.
+// If the lease is not ours any more, it must be our last write, and show what that
+// stores.
 func (a author) left(before Lease, now *Lease, w Write) bool {
 	if now == nil || now.Invalid != nil || now.Counter != before.Counter+1 {
 		return false
@@ -230,7 +231,8 @@ func (a author) left(before Lease, now *Lease, w Write) bool {
 	case a.worker:
 		return true
 	case "":
-		return w.Release
+		// Somebody outside may have released it as well: then it is not ours to write to.
+		return w.Release && w.landedIn(*now)
 	}
 	// What a leader leaves that has waited too long looks the same, but for the checkpoint.
 	return w.EndHandOver && now.CheckpointOwner == "" && now.Owner == before.Owner && w.landedIn(*now)
