@@ -46,6 +46,13 @@ func (c *Consumer) Suspect() { c.follows().(*native).surveyNow() }
 // HandsOver reports whether now is before with the start of a hand-over.
 func (a Author) HandsOver(before Lease, now *Lease) bool { return a.a.handsOver(before, now) }
 
+// PeersActive reports whether the worker may act, as far as its peers are concerned. It
+// is for a worker that has had a lease.
+func (c *Consumer) PeersActive() bool {
+	n, ok := c.follows().(*native)
+	return !ok || !n.peers.paused()
+}
+
 // LeaderLockOf opens a worker's view of the leader's lock to tests.
 type LeaderLockOf struct{ l *leaderLock }
 

@@ -21,6 +21,7 @@ type simRules struct {
 	assigns bool          // a leader gives leases to workers, who wait for parents with them
 	steals  bool          // leases of workers that live are taken without a word
 	asked   bool          // leases are given to workers on request, who wait for parents with them
+	peers   bool          // a worker that its peers do not hear loses its leases sooner
 	calm    bool          // no faults: nothing may be delivered twice but for steals
 	late    bool          // requests may come late, that to create a lease among them
 	heal    time.Duration // the longest time that hash keys may be without a lease
@@ -48,7 +49,8 @@ type simChecker struct {
 	beats   map[string]time.Duration // when a process last wrote its row
 	incs    map[string]string        // processes by incarnation
 	latest  map[string]string        // the newest process of a name
-	covered bool                     // was once
+	streams map[string]bool          // how keys of leases begin
+	covered bool                     // all was, once
 	hole    time.Duration            // since when hash keys have no lease; -1 if all have one
 	sum     simSum
 }
@@ -83,6 +85,7 @@ type simLeaseState struct {
 	lapsed  time.Duration // after which its row was silent for too long, and the lease not written since; or -1
 	stolen  map[string]time.Duration
 	rough   bool // it was stolen, or taken from one that seemed dead
+	reset   int  // event of the last reset
 	from    time.Duration
 	fromSet bool // what came at from and later must be read
 }
@@ -95,6 +98,7 @@ type simSum struct {
 	releases, ends, commits, creates              int
 	crashes, stops, javaTakes, javaEnds, javaBack int
 	healed, trimmedUnread                         int
+	verdicts, resets, outside                     int // leases taken on a word of peers, resets, and what an administrator wrote
 	asked, javaAsked, javaHandedOver              int // hand-overs of 3.x
 	worstWake, worstFailover                      time.Duration
 	longest                                       time.Duration
@@ -106,10 +110,12 @@ func (h *simHistory) check(rules simRules) *simChecker {
 		h: h, rules: rules, first: -1, hole: -1, records: make([]simRecordState, len(h.records)),
 		keys: map[string]*simKeyState{}, shards: map[string]*simShardState{}, leases: map[string]*simLeaseState{},
 		current: map[[2]string]int{}, blind: map[int]bool{}, dead: map[string]bool{}, stopped: map[string]bool{},
-		beats: map[string]time.Duration{}, incs: map[string]string{}, latest: map[string]string{},
+		streams: map[string]bool{}, beats: map[string]time.Duration{}, incs: map[string]string{}, latest: map[string]string{},
 	}
 	for id, s := range h.shards {
 		c.shards[id] = &simShardState{simShardInfo: s}
+		of, _ := consumer.SplitLeaseKey(id)
+		c.streams[of] = true
 	}
 	for n := range h.records {
 		r := &h.records[n]
@@ -177,7 +183,7 @@ func (c *simChecker) step(e *simEvent) {
 	case simDelivered:
 		c.delivered(e)
 	case simAcked:
-		if r := &c.records[e.n]; !r.acked {
+		if r := &c.records[e.n]; !r.acked && e.session >= c.lease(e.shard).reset {
 			r.acked = true
 			if r.required && !r.trimmed {
 				c.shards[e.shard].unacked--
@@ -246,6 +252,9 @@ func (c *simChecker) delivered(e *simEvent) {
 		c.fail("%s is dead, and is given record %d", e.who, e.n)
 	}
 	c.active(e)
+	if e.session < c.lease(e.shard).reset {
+		return // by one who has lost the lease, and does not know yet
+	}
 	r := &c.records[e.n]
 	rec := &c.h.records[e.n]
 	if r.delivered {
@@ -357,7 +366,7 @@ func (c *simChecker) wrote(e *simEvent) {
 	}
 	c.attributes(e, id)
 	// The leader of 3.x asks the owner to hand the lease over.
-	asked := c.rules.assigns && before.checkpointOwner == "" && after.checkpointOwner != "" && after.checkpointOwner == before.owner &&
+	asked := (c.rules.assigns || id.admin) && before.checkpointOwner == "" && after.checkpointOwner != "" && after.checkpointOwner == before.owner &&
 		after.counter == before.counter && after.at == before.at
 	// The libraries of 2.x and 3.x store the children without moving the counter.
 	meta := id.java > 0 && after.counter == before.counter && after.owner == before.owner && after.at == before.at
@@ -365,6 +374,7 @@ func (c *simChecker) wrote(e *simEvent) {
 		c.fail("%s writes the counter of %s from %d to %d", e.who, e.shard, before.counter, after.counter)
 	}
 	switch {
+	case e.reset:
 	case after.at.Compare(before.at) >= 0:
 	case id.java > 0:
 		c.sum.javaBack++ // it begins at what it reads, which may be stale
@@ -374,8 +384,15 @@ func (c *simChecker) wrote(e *simEvent) {
 	if after.inc != before.inc && after.owner == id.name && c.incs[after.inc] == "" {
 		c.incs[after.inc] = e.who
 	}
+	if id.admin {
+		c.sum.outside++
+	}
 	switch owner := c.ownerOf(after); {
 	case meta:
+	case e.reset && owner == "" && l.taker == "":
+	case id.admin && owner == "" && l.taker != "":
+		l.rough, l.stolen[l.taker] = true, c.alive(l, l.taker) // it is to notice
+		l.taker, l.written = "", e.at
 	case asked:
 		if c.sum.asked++; id.java > 0 {
 			c.sum.javaAsked++
@@ -398,7 +415,10 @@ func (c *simChecker) wrote(e *simEvent) {
 		// read: when the iterator was given only the stream knows.
 		c.require(l, shard, e.at)
 	}
-	if after.at != before.at {
+	switch {
+	case e.reset:
+		c.reset(e, l, shard)
+	case after.at != before.at:
 		c.sum.commits++
 		c.passed(e, shard)
 	}
@@ -463,12 +483,15 @@ func (c *simChecker) took(e *simEvent, l *simLeaseState, owner string) {
 	case holder == id.name, // a process of the same name, that was started again
 		holder == c.h.workers[e.who].name && c.dead[l.taker]: // and lets go of what the one before had
 		l.rough = true
+	case c.rules.peers && (c.dead[l.taker] || slices.Contains(e.paused, l.taker)):
+		c.sum.verdicts++
+		l.rough = true
 	case c.rules.rows && (c.stopped[l.taker] || c.latest[c.h.workers[l.taker].name] != l.taker):
 		l.rough = true // its row is gone, or another process's
 	default:
 		c.sum.stolen++
 		l.rough = true
-		if !c.rules.steals && c.h.workers[e.who].java == 0 {
+		if by := c.h.workers[e.who]; !c.rules.steals && by.java == 0 && !by.admin {
 			c.fail("%s takes the lease of %s from %s, which lived %v ago", e.who, e.shard, l.taker, age)
 		}
 		l.stolen[l.taker] = c.alive(l, l.taker)
@@ -496,6 +519,23 @@ func (c *simChecker) woke(e *simEvent) {
 	c.sum.worstWake = max(c.sum.worstWake, e.at-last)
 	if c.rules.wake > 0 && e.at-last > c.rules.wake {
 		c.fail("%s takes the lease of the child %s %v after its parents' end", e.who, e.shard, e.at-last)
+	}
+}
+
+// reset has a shard read from elsewhere.
+func (c *simChecker) reset(e *simEvent, l *simLeaseState, s *simShardState) {
+	c.sum.resets++
+	l.reset, s.passed, s.unacked = c.now, 0, 0
+	for _, n := range s.simShardInfo.records[:s.came] {
+		r, rec := &c.records[n], &c.h.records[n]
+		if r.required = !e.passes(rec, c.h.began); !r.required {
+			continue
+		}
+		r.delivered, r.acked = false, false
+		if k := c.keys[rec.user.key]; !r.trimmed {
+			s.unacked++
+			k.next = min(k.next, rec.ord)
+		}
 	}
 }
 
@@ -548,13 +588,16 @@ func (c *simChecker) cover(e *simEvent) {
 	if e.before != nil && e.after != nil && e.before.ended() == e.after.ended() {
 		return
 	}
-	whole := simCovered(func(yield func(*simLease) bool) {
-		for _, l := range c.leases {
-			if l.row != nil && !yield(l.row) {
-				return
+	whole := true
+	for stream := range c.streams {
+		whole = whole && simCovered(func(yield func(*simLease) bool) {
+			for key, l := range c.leases {
+				if of, _ := consumer.SplitLeaseKey(key); l.row != nil && of == stream && !yield(l.row) {
+					return
+				}
 			}
-		}
-	})
+		})
+	}
 	switch {
 	case whole:
 		if c.hole >= 0 {

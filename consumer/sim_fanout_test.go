@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,12 @@ var _ interface {
 	consumer.Subscriber
 } = (*simAPI)(nil)
 
-const simStreamARN = "arn:aws:kinesis:us-east-1:000000000000:stream/stream"
+const (
+	simAccount  = "000000000000"
+	simARNStart = "arn:aws:kinesis:us-east-1:" + simAccount + ":stream/"
+)
+
+func (s *simStream) arn() string { return simARNStart + s.name }
 
 // simConsumer is an application that is registered with the stream.
 type simConsumer struct {
@@ -35,6 +41,7 @@ type simCuts struct{ end, fail, silent int }
 // simSubscription sends the records of a shard as they come.
 type simSubscription struct {
 	api      *simAPI
+	stream   *simStream
 	shard    *simShard
 	next     int
 	accepted time.Time
@@ -44,21 +51,21 @@ type simSubscription struct {
 	err      atomic.Value  // why it ended, an error
 }
 
-func (a *simAPI) DescribeStreamSummary(ctx context.Context, _ *kinesis.DescribeStreamSummaryInput, _ ...func(*kinesis.Options)) (*kinesis.DescribeStreamSummaryOutput, error) {
-	return simRead(ctx, a, nil, func(*simStream) (*kinesis.DescribeStreamSummaryOutput, error) {
-		return &kinesis.DescribeStreamSummaryOutput{StreamDescriptionSummary: &types.StreamDescriptionSummary{StreamARN: aws.String(simStreamARN)}}, nil
+func (a *simAPI) DescribeStreamSummary(ctx context.Context, in *kinesis.DescribeStreamSummaryInput, _ ...func(*kinesis.Options)) (*kinesis.DescribeStreamSummaryOutput, error) {
+	return simRead(ctx, a, a.of(in.StreamName, in.StreamARN), "", func(s *simStream) (*kinesis.DescribeStreamSummaryOutput, error) {
+		return &kinesis.DescribeStreamSummaryOutput{StreamDescriptionSummary: &types.StreamDescriptionSummary{StreamARN: aws.String(s.arn()), StreamCreationTimestamp: &s.created}}, nil
 	})
 }
 
 func (a *simAPI) RegisterStreamConsumer(ctx context.Context, in *kinesis.RegisterStreamConsumerInput, _ ...func(*kinesis.Options)) (*kinesis.RegisterStreamConsumerOutput, error) {
-	return simRead(ctx, a, nil, func(s *simStream) (*kinesis.RegisterStreamConsumerOutput, error) {
+	return simRead(ctx, a, a.of(nil, in.StreamARN), "", func(s *simStream) (*kinesis.RegisterStreamConsumerOutput, error) {
 		for _, c := range s.consumers {
 			if c.name == *in.ConsumerName {
 				return nil, &types.ResourceInUseException{Message: aws.String("there is one")}
 			}
 		}
 		c := &simConsumer{
-			arn: fmt.Sprintf("%s/consumer/%s:%d", simStreamARN, *in.ConsumerName, len(s.consumers)), name: *in.ConsumerName,
+			arn: fmt.Sprintf("%s/consumer/%s:%d", s.arn(), *in.ConsumerName, len(s.consumers)), name: *in.ConsumerName,
 			active: time.Now().Add(s.creating), subs: map[string]*simSubscription{},
 		}
 		s.consumers[c.arn] = c
@@ -67,7 +74,7 @@ func (a *simAPI) RegisterStreamConsumer(ctx context.Context, in *kinesis.Registe
 }
 
 func (a *simAPI) DescribeStreamConsumer(ctx context.Context, in *kinesis.DescribeStreamConsumerInput, _ ...func(*kinesis.Options)) (*kinesis.DescribeStreamConsumerOutput, error) {
-	return simRead(ctx, a, nil, func(s *simStream) (*kinesis.DescribeStreamConsumerOutput, error) {
+	return simRead(ctx, a, a.ofConsumer(in.StreamARN, in.ConsumerARN), "", func(s *simStream) (*kinesis.DescribeStreamConsumerOutput, error) {
 		for _, c := range s.consumers {
 			if c.arn == aws.ToString(in.ConsumerARN) || c.name == aws.ToString(in.ConsumerName) {
 				status := types.ConsumerStatusActive
@@ -82,13 +89,22 @@ func (a *simAPI) DescribeStreamConsumer(ctx context.Context, in *kinesis.Describ
 }
 
 func (a *simAPI) DeregisterStreamConsumer(ctx context.Context, in *kinesis.DeregisterStreamConsumerInput, _ ...func(*kinesis.Options)) (*kinesis.DeregisterStreamConsumerOutput, error) {
-	return simRead(ctx, a, nil, func(s *simStream) (*kinesis.DeregisterStreamConsumerOutput, error) {
+	return simRead(ctx, a, a.ofConsumer(in.StreamARN, in.ConsumerARN), "", func(s *simStream) (*kinesis.DeregisterStreamConsumerOutput, error) {
 		if s.consumers[aws.ToString(in.ConsumerARN)] == nil {
 			return nil, &types.ResourceNotFoundException{Message: aws.String("no such consumer")}
 		}
 		delete(s.consumers, *in.ConsumerARN)
 		return new(kinesis.DeregisterStreamConsumerOutput), nil
 	})
+}
+
+// ofConsumer returns the stream of an ARN, or that of a consumer's.
+func (a *simAPI) ofConsumer(stream, consumerARN *string) *simStream {
+	if stream == nil {
+		arn, _, _ := strings.Cut(aws.ToString(consumerARN), "/consumer/")
+		stream = &arn
+	}
+	return a.of(nil, stream)
 }
 
 // SubscribeToShard implements [consumer.FanOutAPI]; Subscribe is called instead.
@@ -100,7 +116,8 @@ func (a *simAPI) SubscribeToShard(context.Context, *kinesis.SubscribeToShardInpu
 // that succeeded is refused while that one's subscription is open, and later takes its
 // place.
 func (a *simAPI) Subscribe(ctx context.Context, in *kinesis.SubscribeToShardInput) (*kinesis.SubscribeToShardEventStream, error) {
-	sub, err := simRead(ctx, a, in.ShardId, func(s *simStream) (*simSubscription, error) {
+	of := a.ofConsumer(nil, in.ConsumerARN)
+	sub, err := simRead(ctx, a, of, consumer.LeaseKey(of.id, *in.ShardId), func(s *simStream) (*simSubscription, error) {
 		c := s.consumers[*in.ConsumerARN]
 		if c == nil || time.Now().Before(c.active) {
 			return nil, &types.ResourceNotFoundException{Message: aws.String("no such consumer, or not yet")}
@@ -117,7 +134,7 @@ func (a *simAPI) Subscribe(ctx context.Context, in *kinesis.SubscribeToShardInpu
 		}
 		p := in.StartingPosition
 		sub := &simSubscription{
-			api: a, shard: sh, next: sh.find(p.Type, p.SequenceNumber, p.Timestamp), accepted: time.Now(),
+			api: a, stream: s, shard: sh, next: sh.find(p.Type, p.SequenceNumber, p.Timestamp), accepted: time.Now(),
 			events: make(chan types.SubscribeToShardEventStream), closed: make(chan struct{}), over: make(chan struct{}),
 		}
 		c.subs[sh.id] = sub
@@ -133,7 +150,7 @@ func (a *simAPI) Subscribe(ctx context.Context, in *kinesis.SubscribeToShardInpu
 // run sends until the subscription ends, in one way or another.
 func (b *simSubscription) run(ctx context.Context) {
 	defer close(b.events)
-	s := b.api.stream
+	s := b.stream
 	life := time.NewTimer(5 * time.Minute)
 	defer life.Stop()
 	for {
@@ -146,7 +163,7 @@ func (b *simSubscription) run(ctx context.Context) {
 			return
 		}
 		if !b.api.calm() {
-			switch r := b.api.roll(b.shard.id, 1000); {
+			switch r := b.api.roll(b.shard.key, 1000); {
 			case r < cuts.end:
 				return
 			case r < cuts.end+cuts.fail:
@@ -196,7 +213,7 @@ func (b *simSubscription) run(ctx context.Context) {
 // eventLocked returns the next event, and what is closed when there is news; nil if
 // there is more.
 func (b *simSubscription) eventLocked() (*types.SubscribeToShardEvent, <-chan struct{}) {
-	s, sh := b.api.stream, b.shard
+	s, sh := b.stream, b.shard
 	next := sh.next(b.next)
 	end := min(next+s.limit, len(sh.records))
 	e := &types.SubscribeToShardEvent{MillisBehindLatest: aws.Int64(sh.behind(end)), Records: sh.records[next:end:end]}
@@ -206,7 +223,7 @@ func (b *simSubscription) eventLocked() (*types.SubscribeToShardEvent, <-chan st
 		e.ContinuationSequenceNumber = sh.records[end-1].SequenceNumber
 		return e, nil
 	case sh.last != 0:
-		if b.api.names(sh) {
+		if b.api.names(s, sh) {
 			e.ChildShards = s.childrenOf(sh)
 		}
 		return e, sh.news

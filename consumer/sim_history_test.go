@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"sync"
@@ -27,6 +28,9 @@ type simHistory struct {
 	unacked int // required or not, trimmed or not: see settled
 	acked   []bool
 	trimmed []bool
+	skipped []bool                                 // a reset has passed it
+	resets  map[string]map[consumer.Checkpoint]int // what was asked for, by shard: how often it was seen to be done
+	since   map[string]int                         // event of the last reset of a shard
 }
 
 // simRecord is a user record that was put.
@@ -39,7 +43,7 @@ type simRecord struct {
 }
 
 type simShardInfo struct {
-	id       string
+	id       string // key of its lease
 	parents  []string
 	children []string
 	keys     hashkey.Range
@@ -49,6 +53,7 @@ type simShardInfo struct {
 // simIdentity is a process.
 type simIdentity struct {
 	name  string        // in leases
+	admin bool          // it is no worker, and changes leases of others
 	java  int           // version of the official library whose rules it follows, or 0
 	trust time.Duration // for which it may believe in a lease after a write
 	wait  time.Duration // after which it may take a lease that nobody has written
@@ -82,7 +87,9 @@ type simEvent struct {
 	n             int
 	session       int
 	before, after *simLease
-	inc           string // of a process that has written its row
+	inc           string   // of a process that has written its row
+	paused        []string // processes that do not act, for want of peers, as a lease changes hands
+	reset         bool     // it says from where a shard is read
 }
 
 // simLease is a row of the lease table.
@@ -99,7 +106,7 @@ type simLease struct {
 }
 
 func newSimHistory() *simHistory {
-	return &simHistory{began: time.Now(), perKey: map[string]int{}, shards: map[string]*simShardInfo{}, workers: map[string]simIdentity{}}
+	return &simHistory{began: time.Now(), perKey: map[string]int{}, shards: map[string]*simShardInfo{}, workers: map[string]simIdentity{}, resets: map[string]map[consumer.Checkpoint]int{}, since: map[string]int{}}
 }
 
 func (h *simHistory) note(e simEvent) {
@@ -113,12 +120,14 @@ func (h *simHistory) noteLocked(e simEvent) {
 	h.events = append(h.events, e)
 }
 
-func (h *simHistory) addShard(sh *simShard) {
+func (h *simHistory) addShard(sh *simShard, parents []*simShard) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.shards[sh.id] = &simShardInfo{id: sh.id, parents: sh.parents, keys: sh.keys}
-	for _, p := range sh.parents {
-		h.shards[p].children = append(h.shards[p].children, sh.id)
+	info := &simShardInfo{id: sh.key, keys: sh.keys}
+	h.shards[sh.key] = info
+	for _, p := range parents {
+		info.parents = append(info.parents, p.key)
+		h.shards[p.key].children = append(h.shards[p.key].children, sh.key)
 	}
 }
 
@@ -127,7 +136,7 @@ func (h *simHistory) put(shard string, at consumer.Checkpoint, u simUser) int {
 	defer h.mu.Unlock()
 	n := len(h.records)
 	h.records = append(h.records, simRecord{shard, at, u, h.perKey[u.key], time.Since(h.began)})
-	h.acked, h.trimmed = append(h.acked, false), append(h.trimmed, false)
+	h.acked, h.trimmed, h.skipped = append(h.acked, false), append(h.trimmed, false), append(h.skipped, false)
 	h.unacked++
 	h.perKey[u.key]++
 	h.shards[shard].records = append(h.shards[shard].records, n)
@@ -139,7 +148,7 @@ func (h *simHistory) trim(records []int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, n := range records {
-		if !h.acked[n] {
+		if !h.acked[n] && !h.skipped[n] {
 			h.unacked--
 		}
 		h.trimmed[n] = true
@@ -176,12 +185,96 @@ func (h *simHistory) beat(w simWrite) {
 
 func (h *simHistory) shardGone(id string) { h.note(simEvent{kind: simShardGone, shard: id}) }
 
-// wrote notes a write to the lease table.
-func (h *simHistory) wrote(w simWrite) {
+// wrote notes a write to the lease table. paused tells which workers do not act, for
+// want of peers.
+func (h *simHistory) wrote(w simWrite, paused func() []string) {
 	e := simEvent{kind: simWrote, who: w.who, shard: w.key, before: simLeaseOf(w.before), after: simLeaseOf(w.after)}
-	if e.before != nil || e.after != nil {
-		h.note(e)
+	if e.before == nil && e.after == nil {
+		return
 	}
+	if e.before != nil && e.after != nil && e.before.owner != e.after.owner {
+		e.paused = paused()
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if times, asked := h.resets[e.shard][e.place()]; asked && e.free() {
+		e.reset = true
+		h.resets[e.shard][e.place()] = times + 1
+		h.since[e.shard] = len(h.events)
+		h.resetLocked(&e)
+	}
+	h.noteLocked(e)
+}
+
+// place returns the checkpoint that a write has stored.
+func (e *simEvent) place() consumer.Checkpoint {
+	if e.after == nil {
+		return consumer.Checkpoint{}
+	}
+	return e.after.at
+}
+
+// free reports whether a write is to a lease that nobody has, or lets one go.
+func (e *simEvent) free() bool {
+	return e.before != nil && e.after != nil && (e.before.owner == "" || e.after.owner == "")
+}
+
+// passes reports whether a reset leaves a record out.
+func (e *simEvent) passes(r *simRecord, began time.Time) bool {
+	if e.after.at.SequenceNumber != consumer.Latest {
+		return r.at.Compare(e.after.at) <= 0
+	}
+	ms, _ := strconv.ParseInt(e.after.since, 10, 64)
+	return began.Add(r.put).Before(time.UnixMilli(ms))
+}
+
+// resetLocked makes those records count as unread that are to be read, again or at all.
+func (h *simHistory) resetLocked(e *simEvent) {
+	for _, n := range h.shards[e.shard].records {
+		if h.trimmed[n] {
+			continue
+		}
+		was := h.acked[n] || h.skipped[n]
+		h.skipped[n] = e.passes(&h.records[n], h.began)
+		h.acked[n] = h.acked[n] && h.skipped[n]
+		switch is := h.acked[n] || h.skipped[n]; {
+		case is && !was:
+			h.unacked--
+		case was && !is:
+			h.unacked++
+		}
+	}
+}
+
+// reset notes that somebody is about to have a shard read from elsewhere. The returned
+// function tells whether that was seen to be done.
+func (h *simHistory) reset(shard string, at consumer.Checkpoint) (done func() bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.resets[shard] == nil {
+		h.resets[shard] = map[consumer.Checkpoint]int{}
+	}
+	before := h.resets[shard][at]
+	h.resets[shard][at] = before
+	return func() bool {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.resets[shard][at] > before
+	}
+}
+
+// somewhere returns a place to read a shard from.
+func (h *simHistory) somewhere(shard string, rng *rand.Rand) consumer.Checkpoint {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	records := h.shards[shard].records
+	switch k := rng.IntN(6); {
+	case k == 0:
+		return consumer.Checkpoint{SequenceNumber: consumer.Latest}
+	case k == 1 || len(records) == 0:
+		return consumer.Checkpoint{SequenceNumber: consumer.TrimHorizon}
+	}
+	return h.records[records[rng.IntN(len(records))]].at
 }
 
 // delivered notes records that a processor is given.
@@ -199,9 +292,9 @@ func (h *simHistory) ack(who string, session int, shard string, records ...int) 
 	defer h.mu.Unlock()
 	for _, n := range records {
 		h.noteLocked(simEvent{kind: simAcked, who: who, session: session, shard: shard, n: n})
-		if !h.acked[n] {
+		if !h.acked[n] && session >= h.since[shard] {
 			h.acked[n] = true
-			if !h.trimmed[n] {
+			if !h.trimmed[n] && !h.skipped[n] {
 				h.unacked--
 			}
 		}
@@ -306,7 +399,7 @@ func (l *simLease) String() string {
 	if l == nil {
 		return "none"
 	}
-	return fmt.Sprintf("owner %q counter %d at %v", l.owner, l.counter, l.at)
+	return fmt.Sprintf("owner %q (%.4s, from %q) counter %d at %v", l.owner, l.inc, l.checkpointOwner, l.counter, l.at)
 }
 
 var simKindNames = [...]string{"put", "trimmed", "shard gone", "wrote", "began", "delivered", "acked", "over", "crashed", "stopping", "stopped", "calm", "started", "beat", "gave up"}

@@ -107,7 +107,7 @@ func (x *simRun) launchJava(name string, version int) *simJava {
 		dead: make(chan struct{}), over: make(chan struct{}), stopping: make(chan struct{}), seen: map[string]simSeen{}, held: map[string]*simHeld{},
 	}
 	w.client = &simClient{simCaller: x.caller(w.gate, &x.plan.table), db: x.db, who: w.who, page: x.plan.page}
-	w.api = &simAPI{simCaller: x.caller(w.gate, &x.plan.kinesis), stream: x.stream}
+	w.api = &simAPI{simCaller: x.caller(w.gate, &x.plan.kinesis), streams: x.streams}
 	x.history.started(w.who, w.id)
 	go w.work()
 	return w
@@ -219,7 +219,7 @@ func (w *simJava) begin() bool {
 
 // createFirst creates leases of the oldest shards, but where a descendant has one.
 func (w *simJava) createFirst(rows map[string]*simLease) {
-	s := w.run.stream
+	s := w.run.streams[0]
 	s.mu.Lock()
 	var read func(sh *simShard) bool
 	read = func(sh *simShard) bool {

@@ -54,6 +54,8 @@ var simFound = []simFind{
 	{mode: "kcl3", seed: 200043, more: "wide", bug: "a lease that was given to a worker of the official library got an empty attribute"},
 	{mode: "kcl2", seed: 202112, more: "wide", bug: "a lease that was to be given to a worker, which had just stolen it, was written once more"},
 	{mode: "kcl2", seed: 103027, bug: "the checker did not know that a worker of the official library may miss the lease of a parent that has just been made"},
+	{mode: "kcl2", seed: 105, more: "full", bug: "a lease that an administrator had released was taken for one that this worker had released, and written to"},
+	{mode: "native", seed: 106, more: "full", bug: "a lease that was released as somebody had it handed over did not name the process that it went to, and was given to another"},
 }
 
 // simFind is a seed and what it has found.
@@ -105,6 +107,12 @@ type simPlan struct {
 	admin  int // of a hundred moments: a worker is told to give a shard up, or to another
 	copies int // of a hundred blobs: it is stored again; they are stamped, and copies dropped, unless 0
 
+	streams    int  // two where it is 2
+	peers      bool // workers watch each other
+	partitions int  // of a hundred things that happen: one of the network between them
+	resets     int  // of a hundred moments: a worker is told to read a shard from elsewhere
+	outside    int  // of a hundred moments: an administrator changes a lease, who is none of the workers
+
 	broken *simBreak // what is done wrong on purpose
 }
 
@@ -116,6 +124,8 @@ func (pl *simPlan) more(what string, seed uint64) {
 		pl.enrich(seed)
 	case "wide":
 		pl.widen(seed)
+	case "full":
+		pl.fill(seed)
 	default:
 		panic("no plan has " + what)
 	}
@@ -143,6 +153,30 @@ func (pl *simPlan) widen(seed uint64) {
 	}
 	if r.IntN(3) == 0 {
 		pl.enrich(seed)
+	}
+}
+
+// fill gives a plan the last of what may happen.
+func (pl *simPlan) fill(seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 13))
+	if r.IntN(3) == 0 {
+		pl.widen(seed)
+	}
+	pl.java, pl.javaFirst = 0, false
+	pl.streams = 1 + r.IntN(2)
+	pl.outside = r.IntN(2) * r.IntN(15)
+	if pl.peers = pl.mode.rows && r.IntN(4) > 0; pl.peers {
+		pl.fleet = max(pl.fleet, 2+r.IntN(4))
+		pl.launches += 5
+		if !pl.calm {
+			pl.partitions = r.IntN(25)
+		}
+	}
+	if pl.resets = r.IntN(2) * r.IntN(12); pl.copies > 0 {
+		pl.resets = 0 // the marks go with a reset, and copies of what was read before it are read
+	}
+	if pl.resets > 0 {
+		pl.cfg.InitialPosition = consumer.Position{}
 	}
 }
 

@@ -25,6 +25,9 @@ import (
 // the end of a closed shard, or not.
 type simStream struct {
 	history *simHistory
+	name    string
+	id      string // begins the keys of leases where several streams are read, or ""
+	created time.Time
 
 	mu        sync.Mutex // guards all below
 	late      sync.WaitGroup
@@ -47,6 +50,7 @@ type simStream struct {
 
 type simShard struct {
 	id       string
+	key      string // of its lease
 	parents  []string
 	children []string
 	keys     hashkey.Range
@@ -62,8 +66,13 @@ type simShard struct {
 }
 
 func newSimStream(h *simHistory, shards int) *simStream {
+	return newSimStreamOf(h, "stream", "", shards)
+}
+
+// newSimStreamOf returns a stream of a name whose leases have keys that begin with id.
+func newSimStreamOf(h *simHistory, name, id string, shards int) *simStream {
 	s := &simStream{
-		history: h, byID: map[string]*simShard{}, seq: 1000, retention: 24 * time.Hour, iteratorLife: 5 * time.Minute,
+		history: h, name: name, id: id, created: time.Now(), byID: map[string]*simShard{}, seq: 1000, retention: 24 * time.Hour, iteratorLife: 5 * time.Minute,
 		limit: 10000, shardPage: 1000, consumers: map[string]*simConsumer{}, stamped: map[string]uint64{},
 	}
 	for _, r := range hashkey.Uniform(shards) {
@@ -74,16 +83,22 @@ func newSimStream(h *simHistory, shards int) *simStream {
 
 func (s *simStream) addLocked(r hashkey.Range, parents ...*simShard) *simShard {
 	s.seq++
-	sh := &simShard{id: fmt.Sprintf("shardId-%012d", len(s.shards)), keys: r, first: s.seq, created: time.Now(), news: make(chan struct{})}
+	id := simShardID(len(s.shards))
+	sh := &simShard{id: id, key: consumer.LeaseKey(s.id, id), keys: r, first: s.seq, created: time.Now(), news: make(chan struct{})}
 	for _, p := range parents {
 		sh.parents = append(sh.parents, p.id)
 		p.children = append(p.children, sh.id)
 	}
 	s.shards = append(s.shards, sh)
 	s.byID[sh.id] = sh
-	s.history.addShard(sh)
+	s.history.addShard(sh, parents)
 	return sh
 }
+
+func simShardID(n int) string { return fmt.Sprintf("shardId-%012d", n) }
+
+// lease returns the key of the lease of the nth shard.
+func (s *simStream) lease(n int) string { return consumer.LeaseKey(s.id, simShardID(n)) }
 
 func (s *simStream) closeLocked(parents ...*simShard) {
 	for _, p := range parents {
@@ -122,7 +137,7 @@ func (s *simStream) put(users ...simUser) {
 		seq := strconv.FormatInt(s.seq, 10)
 		var numbers []int
 		for i, u := range users {
-			numbers = append(numbers, s.history.put(sh.id, consumer.Checkpoint{SequenceNumber: seq, SubSequenceNumber: int64(i)}, u))
+			numbers = append(numbers, s.history.put(sh.key, consumer.Checkpoint{SequenceNumber: seq, SubSequenceNumber: int64(i)}, u))
 		}
 		sh.storeLocked(key, data, seq, numbers)
 		return
@@ -158,6 +173,14 @@ func (s *simStream) repeat(rng *rand.Rand) {
 			sh.storeLocked(*r.PartitionKey, r.Data, strconv.FormatInt(s.seq, 10), nil)
 		}
 	}
+}
+
+// keyName begins the partition keys of a stream, of which no two have one.
+func (s *simStream) keyName() string {
+	if s.name == "stream" {
+		return "key"
+	}
+	return s.name
 }
 
 // shardOf says which open shard a key belongs to.
@@ -226,7 +249,7 @@ func (s *simStream) trimLocked() {
 		}
 		if !sh.gone && sh.last != 0 && sh.closed.Before(horizon) {
 			sh.gone = true
-			s.history.shardGone(sh.id)
+			s.history.shardGone(sh.key)
 		}
 	}
 }
@@ -292,22 +315,47 @@ func (s *simStream) childrenOf(sh *simShard) (children []types.ChildShard) {
 // simAPI is Kinesis as one worker reaches it.
 type simAPI struct {
 	*simCaller
-	stream *simStream
+	streams []*simStream
 }
 
-func simRead[T any](ctx context.Context, a *simAPI, about *string, do func(s *simStream) (*T, error)) (*T, error) {
+// of returns the stream that is meant: the first one where there is only one.
+func (a *simAPI) of(name, arn *string) *simStream {
+	for _, s := range a.streams {
+		if len(a.streams) == 1 || aws.ToString(name) == s.name || strings.HasSuffix(aws.ToString(arn), "/"+s.name) {
+			return s
+		}
+	}
+	panic(fmt.Sprintf("no stream %q, ARN %q", aws.ToString(name), aws.ToString(arn)))
+}
+
+// holding returns the stream of a shard by the key of its lease, or by the ARN of a
+// consumer, which both name the stream.
+func (a *simAPI) holding(stream string) *simStream {
+	for _, s := range a.streams {
+		if len(a.streams) == 1 || s.id == stream {
+			return s
+		}
+	}
+	panic("no stream " + stream)
+}
+
+func simRead[T any](ctx context.Context, a *simAPI, s *simStream, about string, do func(s *simStream) (*T, error)) (*T, error) {
 	throttled := error(&types.ProvisionedThroughputExceededException{Message: aws.String("Rate exceeded")})
-	return simTravel(ctx, a.simCaller, aws.ToString(about), &a.stream.mu, &a.stream.late, throttled, func() (*T, error) {
-		a.stream.trimLocked()
-		return do(a.stream)
+	return simTravel(ctx, a.simCaller, about, &s.mu, &s.late, throttled, func() (*T, error) {
+		s.trimLocked()
+		return do(s)
 	})
 }
 
 func (a *simAPI) ListShards(ctx context.Context, in *kinesis.ListShardsInput, _ ...func(*kinesis.Options)) (*kinesis.ListShardsOutput, error) {
-	return simRead(ctx, a, nil, func(s *simStream) (*kinesis.ListShardsOutput, error) {
+	name := in.StreamName
+	if in.NextToken != nil { // "index|kind|time|stream"
+		name = &strings.Split(*in.NextToken, "|")[3]
+	}
+	return simRead(ctx, a, a.of(name, in.StreamARN), "", func(s *simStream) (*kinesis.ListShardsOutput, error) {
 		filter := in.ShardFilter
 		from := 0
-		if in.NextToken != nil { // "index|kind|time"
+		if in.NextToken != nil {
 			parts := strings.Split(*in.NextToken, "|")
 			from, _ = strconv.Atoi(parts[0])
 			if parts[1] != "" {
@@ -318,9 +366,9 @@ func (a *simAPI) ListShards(ctx context.Context, in *kinesis.ListShardsInput, _ 
 		out := new(kinesis.ListShardsOutput)
 		for i, sh := range s.shards[from:] {
 			if len(out.Shards) == s.shardPage {
-				token := fmt.Sprintf("%d||", from+i)
+				token := fmt.Sprintf("%d|||%s", from+i, s.name)
 				if filter != nil {
-					token = fmt.Sprintf("%d|%s|%d", from+i, filter.Type, aws.ToTime(filter.Timestamp).UnixNano())
+					token = fmt.Sprintf("%d|%s|%d|%s", from+i, filter.Type, aws.ToTime(filter.Timestamp).UnixNano(), s.name)
 				}
 				out.NextToken = &token
 				break
@@ -364,25 +412,27 @@ func (s *simStream) shardLocked(id *string) (*simShard, error) {
 }
 
 func (a *simAPI) GetShardIterator(ctx context.Context, in *kinesis.GetShardIteratorInput, _ ...func(*kinesis.Options)) (*kinesis.GetShardIteratorOutput, error) {
-	return simRead(ctx, a, in.ShardId, func(s *simStream) (*kinesis.GetShardIteratorOutput, error) {
+	s := a.of(in.StreamName, in.StreamARN)
+	return simRead(ctx, a, s, consumer.LeaseKey(s.id, aws.ToString(in.ShardId)), func(s *simStream) (*kinesis.GetShardIteratorOutput, error) {
 		sh, err := s.shardLocked(in.ShardId)
 		if err != nil {
 			return nil, err
 		}
 		next := sh.find(in.ShardIteratorType, in.StartingSequenceNumber, in.Timestamp)
-		return &kinesis.GetShardIteratorOutput{ShardIterator: iterator(sh.id, next)}, nil
+		return &kinesis.GetShardIteratorOutput{ShardIterator: iterator(sh.key, next)}, nil
 	})
 }
 
 func (a *simAPI) GetRecords(ctx context.Context, in *kinesis.GetRecordsInput, _ ...func(*kinesis.Options)) (*kinesis.GetRecordsOutput, error) {
 	parts := strings.Split(*in.ShardIterator, "|")
-	return simRead(ctx, a, &parts[0], func(s *simStream) (*kinesis.GetRecordsOutput, error) {
+	stream, id := consumer.SplitLeaseKey(parts[0])
+	return simRead(ctx, a, a.holding(stream), parts[0], func(s *simStream) (*kinesis.GetRecordsOutput, error) {
 		next, _ := strconv.Atoi(parts[1])
 		issued, _ := strconv.ParseInt(parts[2], 10, 64)
 		if time.Since(time.Unix(0, issued)) > s.iteratorLife {
 			return nil, &types.ExpiredIteratorException{Message: aws.String("Iterator expired")}
 		}
-		sh, err := s.shardLocked(&parts[0])
+		sh, err := s.shardLocked(&id)
 		if err != nil {
 			return nil, err
 		}
@@ -390,8 +440,8 @@ func (a *simAPI) GetRecords(ctx context.Context, in *kinesis.GetRecordsInput, _ 
 		end := min(next+min(s.limit, int(aws.ToInt32(in.Limit))), len(sh.records))
 		out := &kinesis.GetRecordsOutput{MillisBehindLatest: aws.Int64(sh.behind(end)), Records: sh.records[next:end:end]}
 		if sh.last == 0 || end < len(sh.records) {
-			out.NextShardIterator = iterator(sh.id, end)
-		} else if a.names(sh) {
+			out.NextShardIterator = iterator(sh.key, end)
+		} else if a.names(s, sh) {
 			out.ChildShards = s.childrenOf(sh)
 		}
 		return out, nil
@@ -401,8 +451,8 @@ func (a *simAPI) GetRecords(ctx context.Context, in *kinesis.GetRecordsInput, _ 
 // names reports whether an answer at the end of a shard names its children. Once
 // faults have ended it does: the official library takes an answer that does not for
 // one, and reads on until it is given another.
-func (a *simAPI) names(sh *simShard) bool {
-	return a.calm() || a.roll(sh.id, 1000) >= a.stream.noChildren
+func (a *simAPI) names(s *simStream, sh *simShard) bool {
+	return a.calm() || a.roll(sh.key, 1000) >= s.noChildren
 }
 
 // behind returns how many milliseconds a reader that has read up to record i is

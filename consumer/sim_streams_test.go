@@ -26,7 +26,7 @@ func TestSimStreamNamesChildren(t *testing.T) {
 				s := newSimStream(newSimHistory(), 1)
 				s.noChildren = 1000
 				s.split(rand.New(rand.NewPCG(1, 0)))
-				api := &simAPI{simCaller: &simCaller{gate: new(simGate), faults: new(simFaults), calm: func() bool { return tt.calm }}, stream: s}
+				api := &simAPI{simCaller: &simCaller{gate: new(simGate), faults: new(simFaults), calm: func() bool { return tt.calm }}, streams: []*simStream{s}}
 				it, err := api.GetShardIterator(t.Context(), &kinesis.GetShardIteratorInput{ShardId: &s.shards[0].id, ShardIteratorType: types.ShardIteratorTypeTrimHorizon})
 				if err != nil {
 					t.Fatal(err)

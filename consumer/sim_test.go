@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/streamkit/streamkit/consumer"
+	"github.com/streamkit/streamkit/internal/memnet"
 )
 
 var (
@@ -26,6 +27,7 @@ var (
 	simOnly  = flag.String("sim-mode", "", "the mode to play all seeds under, instead of the one that each draws")
 	simRich  = flag.Uint64("sim-rich", 60, "how many histories are played again with lanes and paused shards; with -sim-seed: whether that one is")
 	simWide  = flag.Uint64("sim-wide", 40, "how many are played again with stamped records that come twice and with leases that are given up on request; with -sim-seed: whether that one is")
+	simFull  = flag.Uint64("sim-full", 80, "how many are played again with two streams, peers, resets and an administrator outside; with -sim-seed: whether that one is")
 	simSeed  = flag.Uint64("sim-seed", 0, "the only one to play, and to tell of")
 )
 
@@ -35,7 +37,9 @@ type simRun struct {
 	seed      uint64
 	rng       *rand.Rand // of what happens
 	history   *simHistory
-	stream    *simStream
+	streams   []*simStream
+	net       *memnet.Network // between peers; nil without
+	outside   *simOutside     // nil without
 	db        *simDB
 	calm      atomic.Bool
 	ended     chan struct{} // closed with the run
@@ -49,8 +53,9 @@ type simRun struct {
 
 	calls    atomic.Int64 // to services
 	endless  func(why string)
-	mu       sync.Mutex // guards problems
+	mu       sync.Mutex // guards all below
 	problems []string
+	acting   map[string]*simGo // workers that have peers
 }
 
 // A history is over within these. One that is not would go on for ever.
@@ -94,17 +99,16 @@ func (x *simRun) complain(format string, args ...any) {
 // simPlay plays the history of a plan, in a bubble.
 func simPlay(seed uint64, pl simPlan) (*simRun, *simChecker) {
 	h := newSimHistory()
-	x := &simRun{plan: pl, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), history: h, stream: newSimStream(h, pl.shards), db: newSimDB(pl.lag), ended: make(chan struct{}), endless: func(why string) { panic(why) }}
+	x := &simRun{plan: pl, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), history: h, db: newSimDB(pl.lag), acting: map[string]*simGo{}, ended: make(chan struct{}), endless: func(why string) { panic(why) }}
 	defer close(x.ended)
 	defer x.watch()()
-	s := x.stream
-	s.retention, s.iteratorLife, s.limit, s.shardPage = pl.retention, pl.iteratorLife, pl.limit, pl.shardPage
-	s.noChildren, s.creating, s.cuts, s.copies = pl.noChildren, pl.creating, pl.cuts, pl.copies
+	x.open()
 	x.db.onWrite = func(w simWrite) {
 		if w.table == "app" {
-			h.wrote(w)
+			h.wrote(w, x.paused)
 		}
 		h.beat(w)
+		x.heard(w)
 	}
 	x.start("")
 	if pl.javaFirst {
@@ -116,12 +120,18 @@ func simPlay(seed uint64, pl simPlan) (*simRun, *simChecker) {
 		x.happen()
 		x.hold()
 		x.request()
+		x.ask()
 	}
 	x.settle()
 	x.stop()
 	x.requests.Wait()
 	x.db.late.Wait()
-	s.late.Wait()
+	for _, s := range x.streams {
+		s.late.Wait()
+	}
+	if x.net != nil {
+		x.net.Wait()
+	}
 	c := h.check(x.rules())
 	c.finish()
 	c.problems = append(c.problems, x.problems...)
@@ -129,9 +139,40 @@ func simPlay(seed uint64, pl simPlan) (*simRun, *simChecker) {
 	return x, c
 }
 
+// open makes what there is before the first worker.
+func (x *simRun) open() {
+	pl, h := &x.plan, x.history
+	x.streams = []*simStream{newSimStream(h, pl.shards)}
+	if pl.streams > 1 {
+		x.streams = nil
+		for _, name := range []string{"stream", "other"}[:pl.streams] {
+			id := consumer.StreamID{Account: simAccount, Name: name, Epoch: h.began.Unix()}
+			x.streams = append(x.streams, newSimStreamOf(h, name, id.String(), pl.shards))
+		}
+	}
+	for _, s := range x.streams {
+		s.retention, s.iteratorLife, s.limit, s.shardPage = pl.retention, pl.iteratorLife, pl.limit, pl.shardPage
+		s.noChildren, s.creating, s.cuts, s.copies = pl.noChildren, pl.creating, pl.cuts, pl.copies
+	}
+	if pl.peers {
+		x.net = memnet.NewNetwork(x.seed)
+	}
+	if pl.outside > 0 {
+		x.outside = newSimOutside(x)
+	}
+}
+
+// one returns a stream.
+func (x *simRun) one() *simStream {
+	if len(x.streams) == 1 {
+		return x.streams[0]
+	}
+	return x.streams[x.rng.IntN(len(x.streams))]
+}
+
 func (x *simRun) rules() simRules {
 	pl := &x.plan
-	r := simRules{steals: pl.mode.steals, rows: pl.mode.rows, assigns: pl.mode.assigns, asked: pl.admin > 0, calm: pl.calm, late: pl.table.late > 0, latest: pl.cfg.InitialPosition.Latest, lag: pl.lag}
+	r := simRules{steals: pl.mode.steals, rows: pl.mode.rows, assigns: pl.mode.assigns, asked: pl.admin > 0 || pl.outside > 0, peers: pl.peers, calm: pl.calm, late: pl.table.late > 0, latest: pl.cfg.InitialPosition.Latest, lag: pl.lag}
 	// Three looks, a wait after the last listing, and as many failed tries as may come.
 	if pl.calm {
 		return r // nothing is lost that were to heal
@@ -144,7 +185,7 @@ func (x *simRun) rules() simRules {
 func (x *simRun) start(name string) {
 	if name == "" {
 		x.names++
-		name = fmt.Sprintf("w%d", x.names)
+		name = simName(x.names)
 	}
 	if (x.processes == 0 && x.plan.javaFirst || len(x.workers) > 0 && x.rng.IntN(100) < x.plan.java) && !x.calm.Load() {
 		versions := x.plan.mode.java
@@ -153,6 +194,8 @@ func (x *simRun) start(name string) {
 	}
 	x.workers = append(x.workers, x.launch(name))
 }
+
+func simName(n int) string { return fmt.Sprintf("w%d", n) }
 
 // leave takes a worker from those that run.
 func (x *simRun) leave() simWorker {
@@ -166,18 +209,19 @@ func (x *simRun) leave() simWorker {
 // produce puts some records.
 func (x *simRun) produce() {
 	for range x.rng.IntN(x.plan.burst + 1) {
-		key := func() string { return fmt.Sprintf("key-%d", x.rng.IntN(x.plan.keys)) }
+		s := x.one()
+		key := func() string { return fmt.Sprintf("%s-%d", s.keyName(), x.rng.IntN(x.plan.keys)) }
 		n := len(x.history.records)
 		users := []simUser{{key(), fmt.Sprint(n)}}
-		shard := x.stream.shardOf(users[0].key)
+		shard := s.shardOf(users[0].key)
 		for range x.rng.IntN(x.plan.together) {
-			if k := key(); x.stream.shardOf(k) == shard {
+			if k := key(); s.shardOf(k) == shard {
 				users = append(users, simUser{k, fmt.Sprint(n + len(users))})
 			}
 		}
-		x.stream.put(users...)
+		s.put(users...)
 		if x.plan.copies > 0 && x.rng.IntN(100) < x.plan.copies {
-			x.stream.repeat(x.rng)
+			s.repeat(x.rng)
 		}
 	}
 }
@@ -186,7 +230,7 @@ func (x *simRun) produce() {
 func (x *simRun) happen() {
 	pl := &x.plan
 	r := x.rng.IntN(100)
-	for i, share := range []int{pl.launches, pl.stops, pl.crashes, pl.pauses, pl.splits, pl.merges} {
+	for i, share := range []int{pl.launches, pl.stops, pl.crashes, pl.pauses, pl.splits, pl.merges, pl.partitions} {
 		if r -= share; r >= 0 {
 			continue
 		}
@@ -207,15 +251,17 @@ func (x *simRun) happen() {
 			}
 		case 3:
 			w := x.workers[x.rng.IntN(len(x.workers))]
-			w.way().pause(time.Duration(x.rng.Int64N(int64(3 * pl.cfg.FailoverTime))))
+			x.pause(w, time.Duration(x.rng.Int64N(int64(3*pl.cfg.FailoverTime))))
 		case 4:
-			if x.stream.count() < pl.most {
-				x.stream.split(x.rng)
+			if s := x.one(); s.count() < pl.most {
+				s.split(x.rng)
 			}
 		case 5:
-			if x.stream.count() < pl.most {
-				x.stream.merge(x.rng)
+			if s := x.one(); s.count() < pl.most {
+				s.merge(x.rng)
 			}
+		case 6:
+			x.part()
 		}
 		return
 	}
@@ -227,7 +273,7 @@ func (x *simRun) hold() {
 		return
 	}
 	w, ok := x.workers[x.rng.IntN(len(x.workers))].(*simGo)
-	shard := fmt.Sprintf("shardId-%012d", x.rng.IntN(x.stream.count()))
+	shard := x.shard()
 	for range 1 + x.rng.IntN(2) {
 		after := time.Duration(x.rng.Int64N(int64(10 * time.Second)))
 		if ok {
@@ -237,6 +283,12 @@ func (x *simRun) hold() {
 	}
 }
 
+// shard returns the key of the lease of a shard.
+func (x *simRun) shard() string {
+	s := x.one()
+	return s.lease(x.rng.IntN(s.count()))
+}
+
 // request has a worker give a shard up that it may have, or to another worker.
 func (x *simRun) request() {
 	if x.plan.admin == 0 || x.rng.IntN(100) >= x.plan.admin {
@@ -244,7 +296,7 @@ func (x *simRun) request() {
 	}
 	w, ok := x.workers[x.rng.IntN(len(x.workers))].(*simGo)
 	to := x.workers[x.rng.IntN(len(x.workers))].identity().name
-	shard := fmt.Sprintf("shardId-%012d", x.rng.IntN(x.stream.count()))
+	shard := x.shard()
 	transfer := x.rng.IntN(2) == 0
 	if !ok {
 		return
@@ -263,6 +315,7 @@ func (x *simRun) request() {
 // crash ends a process at once. Sometimes another one runs under its name soon.
 func (x *simRun) crash(w simWorker) {
 	w.way().kill()
+	x.unplug(w)
 	x.history.note(simEvent{kind: simCrashed, who: w.process()})
 	w.stop() // of its goroutines; nothing comes of it
 	if x.rng.IntN(3) == 0 {
@@ -274,9 +327,12 @@ func (x *simRun) crash(w simWorker) {
 // acknowledged, and the fleet is at rest.
 func (x *simRun) settle() {
 	x.calm.Store(true)
-	x.stream.mu.Lock()
-	x.stream.limit = 10000 // a worker that reads once a second would take its time
-	x.stream.mu.Unlock()
+	for _, s := range x.streams {
+		s.mu.Lock()
+		s.limit = 10000 // a worker that reads once a second would take its time
+		s.mu.Unlock()
+	}
+	x.join()
 	x.history.note(simEvent{kind: simCalm})
 	f := x.plan.cfg.FailoverTime
 	x.start("") // one that certainly lives
@@ -368,9 +424,9 @@ func TestSimulation(t *testing.T) {
 	for _, f := range simFound {
 		plays = append(plays, play{f, simModeOf(f.mode)})
 	}
-	n, rich, wide := *simSeeds, *simRich, *simWide
+	n, rich, wide, full := *simSeeds, *simRich, *simWide, *simFull
 	if raceEnabled && n == 500 {
-		n, rich, wide = 50, 10, 10 // several times slower
+		n, rich, wide, full = 50, 10, 10, 10 // several times slower
 	}
 	for i := range n {
 		plays = append(plays, drawn(*simFrom+i, ""))
@@ -381,6 +437,9 @@ func TestSimulation(t *testing.T) {
 	for i := range wide {
 		plays = append(plays, drawn(*simFrom+i, "wide"))
 	}
+	for i := range full {
+		plays = append(plays, drawn(*simFrom+i, "full"))
+	}
 	if *simSeed != 0 {
 		more := ""
 		switch {
@@ -388,6 +447,8 @@ func TestSimulation(t *testing.T) {
 			more = "rich"
 		case wide == 1:
 			more = "wide"
+		case full == 1:
+			more = "full"
 		}
 		plays = []play{drawn(*simSeed, more)}
 	}
@@ -414,11 +475,7 @@ func TestSimulation(t *testing.T) {
 		}
 		sums = append(sums, c.sum)
 		if len(c.problems) > 0 {
-			tail := 0
-			if *simSeed != 0 {
-				tail = 60
-			}
-			t.Errorf("%s, seed %d %s (%s):\n%s", p.name, seed, p.more, p.bug, c.report(tail))
+			t.Errorf("%s, seed %d %s (%s):\n%s", p.name, seed, p.more, p.bug, c.report(60))
 			if bad = append(bad, seed); len(bad) == 20 {
 				break
 			}
@@ -493,6 +550,9 @@ func simTotal(sums []simSum) string {
 		n.javaAsked += s.javaAsked
 		n.javaHandedOver += s.javaHandedOver
 		n.healed += s.healed
+		n.verdicts += s.verdicts
+		n.resets += s.resets
+		n.outside += s.outside
 		n.trimmedUnread += s.trimmedUnread
 		n.mostCalls, n.longest = max(n.mostCalls, s.mostCalls), max(n.longest, s.longest)
 		n.worstWake = max(n.worstWake, s.worstWake)

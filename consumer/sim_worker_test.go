@@ -34,6 +34,7 @@ type simGo struct {
 	over   chan struct{} // closed when Run has returned
 	err    error
 	rng    *simCaller // for the processor
+	known  bool       // it has written its row; guarded by the run's mutex
 
 	mu   sync.Mutex           // guards held
 	held map[string]time.Time // shards that are paused, and since when
@@ -123,7 +124,7 @@ func (x *simRun) launch(name string) *simGo {
 	if err != nil {
 		panic(err)
 	}
-	api := &simAPI{simCaller: x.caller(w.gate, &pl.kinesis), stream: x.stream}
+	api := &simAPI{simCaller: x.caller(w.gate, &pl.kinesis), streams: x.streams}
 	w.rng = x.caller(w.gate, &pl.kinesis)
 	var leases consumer.LeaseStore = store
 	if b := pl.broken; b != nil {
@@ -132,10 +133,18 @@ func (x *simRun) launch(name string) *simGo {
 			b.cfg(&cfg)
 		}
 	}
-	w.Consumer, err = consumer.New(api, leases, "app", "stream", w.newProcessor, cfg)
+	if x.net != nil {
+		cfg.PeerAddr = w.who
+	}
+	if len(x.streams) > 1 {
+		w.Consumer, err = consumer.NewMultiStream(api, leases, "app", consumer.Streams("stream", "other"), w.newProcessor, cfg)
+	} else {
+		w.Consumer, err = consumer.New(api, leases, "app", "stream", w.newProcessor, cfg)
+	}
 	if err != nil {
 		panic(err)
 	}
+	x.plug(w)
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
 	go func() {
@@ -153,19 +162,35 @@ func (x *simRun) launch(name string) *simGo {
 type simProcessor struct {
 	w       *simGo
 	shard   *consumer.Shard
+	key     string // of its lease
 	session int
 	known   atomic.Bool // lanes call at the same time
 }
 
 func (w *simGo) newProcessor(s *consumer.Shard) (consumer.Processor, error) {
-	if w.rng.roll(s.ID, 1000) < w.run.plan.fails {
+	key := consumer.LeaseKey(s.StreamID.String(), s.ID)
+	if w.rng.roll(key, 1000) < w.run.plan.fails {
 		return nil, errors.New("no processor")
 	}
-	p := &simProcessor{w: w, shard: s, session: w.run.history.begin(w.who, s.ID)}
+	p := &simProcessor{w: w, shard: s, key: key, session: w.run.history.begin(w.who, key)}
 	if w.run.plan.cfg.ExplicitCheckpoints {
 		return &simCommitter{simProcessor: p, turn: make(chan struct{}, 1)}, nil
 	}
 	return p, nil
+}
+
+// pass waits while the process is paused. A process that goes on looks at the clock
+// before anything else, and so knows that its peers have not heard it.
+func (p *simProcessor) pass(ctx context.Context) error {
+	for {
+		was := time.Now()
+		if err := p.w.gate.pass(ctx); err != nil || p.w.run.net == nil || time.Since(was) == 0 {
+			return err
+		}
+		if err := simSleep(ctx, time.Microsecond); err != nil {
+			return err
+		}
+	}
 }
 
 // take notes a batch, or as much of it as is handled before a failure.
@@ -174,12 +199,12 @@ func (p *simProcessor) take(ctx context.Context, b *consumer.Batch) ([]int, erro
 	if !p.known.Swap(true) {
 		context.AfterFunc(ctx, func() {
 			if cause := context.Cause(ctx); errors.Is(cause, consumer.ErrHandoff) || errors.Is(cause, consumer.ErrReleased) { // it took too long
-				h.note(simEvent{kind: simGaveUp, who: w.who, shard: p.shard.ID})
+				h.note(simEvent{kind: simGaveUp, who: w.who, shard: p.key})
 			}
-			h.note(simEvent{kind: simOver, who: w.who, shard: p.shard.ID, session: p.session})
+			h.note(simEvent{kind: simOver, who: w.who, shard: p.key, session: p.session})
 		})
 	}
-	if err := w.gate.pass(ctx); err != nil {
+	if err := p.pass(ctx); err != nil {
 		return nil, err
 	}
 	var numbers []int
@@ -191,23 +216,24 @@ func (p *simProcessor) take(ctx context.Context, b *consumer.Batch) ([]int, erro
 			w.run.complain("%s is given %q", w.who, r.Data)
 			continue
 		}
-		if want.shard != r.Shard.ID || want.at != r.Checkpoint() || want.user.key != r.PartitionKey {
+		shard := consumer.LeaseKey(r.Shard.StreamID.String(), r.Shard.ID)
+		if want.shard != shard || want.at != r.Checkpoint() || want.user.key != r.PartitionKey {
 			w.run.complain("%s is given record %d from %s at %v with key %q, put to %s at %v with key %q",
-				w.who, n, r.Shard.ID, r.Checkpoint(), r.PartitionKey, want.shard, want.at, want.user.key)
+				w.who, n, shard, r.Checkpoint(), r.PartitionKey, want.shard, want.at, want.user.key)
 		}
 		numbers = append(numbers, n)
 	}
-	failing := len(numbers) > 0 && w.rng.roll(p.shard.ID, 1000) < w.run.plan.fails
+	failing := len(numbers) > 0 && w.rng.roll(p.key, 1000) < w.run.plan.fails
 	if failing {
-		numbers = numbers[:1+w.rng.roll(p.shard.ID, len(numbers))]
+		numbers = numbers[:1+w.rng.roll(p.key, len(numbers))]
 	}
-	h.delivered(w.who, p.session, p.shard.ID, numbers...)
-	_ = simSleep(ctx, w.rng.within(p.shard.ID, w.run.plan.slow))
+	h.delivered(w.who, p.session, p.key, numbers...)
+	_ = simSleep(ctx, w.rng.within(p.key, w.run.plan.slow))
 	if err := w.gate.pass(ctx); err != nil {
 		return nil, err
 	}
 	if failing {
-		if w.rng.roll(p.shard.ID, 3) == 0 {
+		if w.rng.roll(p.key, 3) == 0 {
 			panic("chaos")
 		}
 		return nil, errors.New("chaos")
@@ -218,7 +244,7 @@ func (p *simProcessor) take(ctx context.Context, b *consumer.Batch) ([]int, erro
 // ProcessRecords implements [consumer.Processor].
 func (p *simProcessor) ProcessRecords(ctx context.Context, b *consumer.Batch) error {
 	w, h := p.w, p.w.run.history
-	w.called(p.shard.ID)
+	w.called(p.key)
 	numbers, err := p.take(ctx, b)
 	if err != nil {
 		return err
@@ -226,28 +252,28 @@ func (p *simProcessor) ProcessRecords(ctx context.Context, b *consumer.Batch) er
 	if broken := w.run.plan.broken; broken != nil && broken.unacked {
 		return nil
 	}
-	if w.rng.roll(p.shard.ID, 1000) < w.run.plan.restarts {
+	if w.rng.roll(p.key, 1000) < w.run.plan.restarts {
 		p.shard.Restart(errors.New("for a change"))
-		if w.rng.roll(p.shard.ID, 2) == 0 {
+		if w.rng.roll(p.key, 2) == 0 {
 			return errors.New("not handled")
 		}
-		h.ack(w.who, p.session, p.shard.ID, numbers...) // as nil says
+		h.ack(w.who, p.session, p.key, numbers...) // as nil says
 		return nil
 	}
-	if w.rng.roll(p.shard.ID, 1000) >= w.run.plan.detached {
-		h.ack(w.who, p.session, p.shard.ID, numbers...)
+	if w.rng.roll(p.key, 1000) >= w.run.plan.detached {
+		h.ack(w.who, p.session, p.key, numbers...)
 		return nil
 	}
 	b.Detach()
 	order := make([]int, len(numbers))
 	for i := range order {
-		j := w.rng.roll(p.shard.ID, i+1)
+		j := w.rng.roll(p.key, i+1)
 		order[i], order[j] = order[j], i
 	}
 	for _, i := range order {
-		time.AfterFunc(w.rng.within(p.shard.ID, w.run.plan.ackAfter), func() {
+		time.AfterFunc(w.rng.within(p.key, w.run.plan.ackAfter), func() {
 			if w.gate.passOr(w.run.ended) {
-				h.ack(w.who, p.session, p.shard.ID, numbers[i])
+				h.ack(w.who, p.session, p.key, numbers[i])
 				b.Ack(i)
 			}
 		})
@@ -265,7 +291,7 @@ type simCommitter struct {
 
 // ProcessRecords implements [consumer.Processor].
 func (p *simCommitter) ProcessRecords(ctx context.Context, b *consumer.Batch) error {
-	p.w.called(p.shard.ID)
+	p.w.called(p.key)
 	p.turn <- struct{}{}
 	defer func() { <-p.turn }()
 	if !p.known.Load() {
@@ -276,16 +302,16 @@ func (p *simCommitter) ProcessRecords(ctx context.Context, b *consumer.Batch) er
 		return err
 	}
 	p.open = append(p.open, numbers...)
-	if p.w.rng.roll(p.shard.ID, 3) > 0 || len(p.open) == 0 {
+	if p.w.rng.roll(p.key, 3) > 0 || len(p.open) == 0 {
 		return nil
 	}
-	if p.w.rng.roll(p.shard.ID, 2) == 0 {
+	if p.w.rng.roll(p.key, 2) == 0 {
 		_ = p.commit(ctx, false) // stored, or soon to be
 		return nil
 	}
-	k := p.w.rng.roll(p.shard.ID, len(p.open))
+	k := p.w.rng.roll(p.key, len(p.open))
 	rec, _ := p.w.run.history.record(p.open[k])
-	p.w.run.history.ack(p.w.who, p.session, p.shard.ID, p.open[:k+1]...)
+	p.w.run.history.ack(p.w.who, p.session, p.key, p.open[:k+1]...)
 	if err := p.shard.CommitTo(ctx, rec.at); err == nil {
 		p.open = p.open[k+1:]
 	}
@@ -311,7 +337,7 @@ func (p *simCommitter) commit(ctx context.Context, only bool) error {
 	if err := p.w.gate.pass(ctx); err != nil || only && len(p.open) == 0 {
 		return err
 	}
-	p.w.run.history.ack(p.w.who, p.session, p.shard.ID, p.open...)
+	p.w.run.history.ack(p.w.who, p.session, p.key, p.open...)
 	at := consumer.Checkpoint{}
 	if only {
 		rec, _ := p.w.run.history.record(p.open[len(p.open)-1])
