@@ -49,6 +49,7 @@ type simChecker struct {
 	beats   map[string]time.Duration // when a process last wrote its row
 	incs    map[string]string        // processes by incarnation
 	latest  map[string]string        // the newest process of a name
+	over    map[int]bool             // sessions whose contexts have ended
 	streams map[string]bool          // how keys of leases begin
 	covered bool                     // all was, once
 	hole    time.Duration            // since when hash keys have no lease; -1 if all have one
@@ -110,7 +111,7 @@ func (h *simHistory) check(rules simRules) *simChecker {
 		h: h, rules: rules, first: -1, hole: -1, records: make([]simRecordState, len(h.records)),
 		keys: map[string]*simKeyState{}, shards: map[string]*simShardState{}, leases: map[string]*simLeaseState{},
 		current: map[[2]string]int{}, blind: map[int]bool{}, dead: map[string]bool{}, stopped: map[string]bool{},
-		streams: map[string]bool{}, beats: map[string]time.Duration{}, incs: map[string]string{}, latest: map[string]string{},
+		over: map[int]bool{}, streams: map[string]bool{}, beats: map[string]time.Duration{}, incs: map[string]string{}, latest: map[string]string{},
 	}
 	for id, s := range h.shards {
 		c.shards[id] = &simShardState{simShardInfo: s}
@@ -219,7 +220,11 @@ func (c *simChecker) step(e *simEvent) {
 		for _, l := range c.leases {
 			l.rough = l.rough || l.taker == e.who
 		}
-	case simOver, simStopping, simCalm:
+	case simLeft:
+		c.stopped[e.who] = true
+	case simOver:
+		c.over[e.session] = true
+	case simStopping, simCalm:
 	}
 }
 
@@ -387,9 +392,10 @@ func (c *simChecker) wrote(e *simEvent) {
 	if id.admin {
 		c.sum.outside++
 	}
+	l.rough = l.rough || e.again
 	switch owner := c.ownerOf(after); {
 	case meta:
-	case e.reset && owner == "" && l.taker == "":
+	case (e.reset || e.again) && owner == "" && l.taker == "":
 	case id.admin && owner == "" && l.taker != "":
 		l.rough, l.stolen[l.taker] = true, c.alive(l, l.taker) // it is to notice
 		l.taker, l.written = "", e.at
@@ -483,7 +489,8 @@ func (c *simChecker) took(e *simEvent, l *simLeaseState, owner string) {
 	case holder == id.name, // a process of the same name, that was started again
 		holder == c.h.workers[e.who].name && c.dead[l.taker]: // and lets go of what the one before had
 		l.rough = true
-	case c.rules.peers && (c.dead[l.taker] || slices.Contains(e.paused, l.taker)):
+	case c.rules.peers && (c.dead[l.taker] || slices.Contains(e.paused, l.taker) || c.over[c.current[[2]string{l.taker, e.shard}]]):
+		// It does not act, or has given the lease up as it did not.
 		c.sum.verdicts++
 		l.rough = true
 	case c.rules.rows && (c.stopped[l.taker] || c.latest[c.h.workers[l.taker].name] != l.taker):

@@ -1,6 +1,7 @@
 package consumer_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -76,6 +77,7 @@ const (
 	simCalm      // no faults from here on
 	simStarted   // a process
 	simBeat      // a process has written its own row
+	simLeft      // a process has deleted its own row
 	simGaveUp    // a lease, or all of a worker, may be let go as it is: by the official library, with lanes that a pause has stopped, or when a stop takes too long
 )
 
@@ -89,6 +91,7 @@ type simEvent struct {
 	before, after *simLease
 	inc           string   // of a process that has written its row
 	paused        []string // processes that do not act, for want of peers, as a lease changes hands
+	again         bool     // perhaps it does, and the place is the same
 	reset         bool     // it says from where a shard is read
 }
 
@@ -166,6 +169,14 @@ func (h *simHistory) started(who string, id simIdentity) {
 
 // beat notes that a process has written its own row.
 func (h *simHistory) beat(w simWrite) {
+	if kind, ok := w.before["entityType"].(*types.AttributeValueMemberS); ok && kind.Value == "WORKER_METRIC_STATS" && w.after == nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if h.workers[w.who].name == w.key {
+			h.noteLocked(simEvent{kind: simLeft, who: w.who})
+		}
+		return
+	}
 	if kind, ok := w.after["entityType"].(*types.AttributeValueMemberS); !ok || kind.Value != "WORKER_METRIC_STATS" {
 		return
 	}
@@ -198,8 +209,12 @@ func (h *simHistory) wrote(w simWrite, paused func() []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if times, asked := h.resets[e.shard][e.place()]; asked && e.free() {
-		e.reset = true
 		h.resets[e.shard][e.place()] = times + 1
+		// One that leaves the place as it was looks like any other last write.
+		e.again = e.before.at == e.after.at && e.before.since == e.after.since
+		e.reset = !e.again
+	}
+	if e.reset {
 		h.since[e.shard] = len(h.events)
 		h.resetLocked(&e)
 	}
@@ -216,7 +231,11 @@ func (e *simEvent) place() consumer.Checkpoint {
 
 // free reports whether a write is to a lease that nobody has, or lets one go.
 func (e *simEvent) free() bool {
-	return e.before != nil && e.after != nil && (e.before.owner == "" || e.after.owner == "")
+	if e.before == nil || e.after == nil {
+		return false
+	}
+	had := cmp.Or(e.before.checkpointOwner, e.before.owner)
+	return had == "" || had != cmp.Or(e.after.checkpointOwner, e.after.owner)
 }
 
 // passes reports whether a reset leaves a record out.
@@ -402,7 +421,7 @@ func (l *simLease) String() string {
 	return fmt.Sprintf("owner %q (%.4s, from %q) counter %d at %v", l.owner, l.inc, l.checkpointOwner, l.counter, l.at)
 }
 
-var simKindNames = [...]string{"put", "trimmed", "shard gone", "wrote", "began", "delivered", "acked", "over", "crashed", "stopping", "stopped", "calm", "started", "beat", "gave up"}
+var simKindNames = [...]string{"put", "trimmed", "shard gone", "wrote", "began", "delivered", "acked", "over", "crashed", "stopping", "stopped", "calm", "started", "beat", "left", "gave up"}
 
 func (e simEvent) String() string {
 	s := fmt.Sprintf("%9.3fs %-9s %-6s %s", e.at.Seconds(), simKindNames[e.kind], e.who, e.shard)
@@ -415,7 +434,7 @@ func (e simEvent) String() string {
 		s += fmt.Sprintf(" record %d", e.n)
 	case simBegan, simOver:
 		s += fmt.Sprintf(" session %d", e.session)
-	case simShardGone, simCrashed, simStopping, simStopped, simCalm, simStarted, simBeat, simGaveUp:
+	case simShardGone, simCrashed, simStopping, simStopped, simCalm, simStarted, simBeat, simLeft, simGaveUp:
 	}
 	return s
 }

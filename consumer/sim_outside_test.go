@@ -219,7 +219,7 @@ func (o *simOutside) change(ctx context.Context, what int, shard, to string, rng
 			}
 		case what < 5: // by force
 			err = o.give(ctx, l, to, all, rows)
-		case l.Owner != "": // release, and sometimes reset
+		case l.Owner != "" && l.CheckpointOwner == "": // release, and sometimes reset
 			_, err = o.patiently(ctx, l, func(l consumer.Lease) (consumer.Lease, error) {
 				return o.store.Update(ctx, l, consumer.Write{Release: true})
 			})
