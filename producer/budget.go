@@ -77,6 +77,9 @@ func (b *budget) acquire(ctx context.Context, n int64, stop <-chan struct{}) err
 	return err
 }
 
+// short reports whether somebody waits, or less than half is free.
+func (b *budget) short() bool { return b.pool.short() || b.shared != nil && b.shared.short() }
+
 func (b *budget) release(n int64) {
 	b.pool.release(n)
 	if b.shared != nil {
@@ -105,6 +108,8 @@ type waiter struct {
 func (b *pool) tryAcquire(n int64) bool {
 	return b.waiting.Load() == 0 && b.take(n)
 }
+
+func (b *pool) short() bool { return b.waiting.Load() > 0 || b.used.Load() > b.max/2 }
 
 func (b *pool) take(n int64) bool {
 	for {

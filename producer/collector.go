@@ -15,6 +15,14 @@ type collector struct {
 	alarms    alarms
 	distinct  map[string]struct{} // of lanes that may have several records in flight
 	nextSweep int64
+
+	// company is the lanes that had something full to send last, and hurry the time
+	// at which the ready ones go without more company.
+	company [sealTogether]struct {
+		lane *lane
+		at   int64
+	}
+	hurry int64
 }
 
 // alarm is a lane to be looked at again.
@@ -89,7 +97,15 @@ func (c *collector) look(l *lane, now int64) {
 		c.p.giveUp(l)
 		return
 	}
-	ready, at := l.look(now, c.p.linger())
+	ready, at, patient := l.look(c.p, now, c.p.linger())
+	if ready {
+		if len(c.ready) == 0 || patient < c.hurry {
+			c.hurry = patient
+		}
+		if patient > 0 {
+			c.meet(l, now)
+		}
+	}
 	switch {
 	case ready && !c.queued[l]:
 		c.queued[l] = true
@@ -99,10 +115,63 @@ func (c *collector) look(l *lane, now int64) {
 	}
 }
 
+// meet notes that a lane has something full to send.
+func (c *collector) meet(l *lane, now int64) {
+	last := 0
+	for i := range c.company {
+		if c.company[i].lane == l {
+			c.company[i].at = now
+			return
+		}
+		if c.company[i].at < c.company[last].at {
+			last = i
+		}
+	}
+	c.company[last].lane, c.company[last].at = l, now
+}
+
+// gather returns until when the ready lanes wait for others. Aggregated records
+// that leave together take one request, and their MD5 at once takes half the time
+// or less. So a full one waits, for no longer than its records may wait for others
+// anyway, if other lanes have lately become full at that pace; unless more waits
+// behind it, or memory is short. Lanes that are nearly full by then go with it, and
+// begin anew together.
+func (c *collector) gather(now int64) (at int64) {
+	if c.hurry <= now || len(c.ready) >= sealTogether || c.p.budget.short() {
+		return 0
+	}
+	for i := range c.company {
+		l := c.company[i].lane
+		if l != nil && !c.queued[l] && c.company[i].at > now-2*c.p.linger() && !l.nearlyFull(c.p) {
+			return c.hurry
+		}
+	}
+	return 0
+}
+
+// accompany has nearly full lanes leave with the ready ones.
+func (c *collector) accompany(now int64) {
+	for i := range c.company {
+		if l := c.company[i].lane; l != nil && len(c.ready) < sealTogether && !c.queued[l] && l.hasten(c.p) {
+			c.company[i].at = now
+			c.queued[l] = true
+			c.ready = append(c.ready, l)
+		}
+	}
+}
+
 // send makes requests of what the ready lanes hold, as long as there is a
 // connection. It returns when to try again; 0 means when told to.
 func (c *collector) send(ctx context.Context, now int64) (again int64) {
 	p := c.p
+	if len(c.ready) > 0 {
+		if at := c.gather(now); at > 0 {
+			return at
+		}
+		if c.hurry > 0 {
+			c.accompany(now)
+		}
+	}
 	for len(c.ready) > 0 {
 		if ok, at := p.gate.enter(now); !ok {
 			return at

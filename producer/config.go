@@ -86,7 +86,7 @@ type Config struct {
 	CollectionMaxSize int
 
 	// RecordMaxBufferedTime is how long a user record waits for others to
-	// share its Kinesis record. Default 10ms (KPL: 100ms); negative means no
+	// share its Kinesis record or its request. Default 10ms (KPL: 100ms); negative means no
 	// waiting.
 	RecordMaxBufferedTime time.Duration
 
@@ -172,6 +172,10 @@ type Config struct {
 	// source is where chance comes from; nil means the global source. Tests
 	// that repeat a history set it.
 	source rand.Source
+
+	// gathers, for tests, has aggregated records of any size wait for those of
+	// other lanes.
+	gathers bool
 }
 
 // globalSource is the random source of the process as a rand.Source.

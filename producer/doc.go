@@ -95,7 +95,9 @@
 // record before it was in flight, up to 51,200 bytes. As soon as two aggregated
 // records wait, those that follow get twice as large, up to 1,024,000 bytes or a 32nd of
 // MaxBufferedBytes: one in flight is all that a lane has, so its size is the
-// lane's throughput. An eighth of MaxBufferedBytes may be in flight on all lanes. They
+// lane's throughput. One of 64 KiB and more that is full waits for those of other lanes
+// that fill at the same pace, but no record for longer than RecordMaxBufferedTime: they
+// share a request, and their MD5 is taken together. An eighth of MaxBufferedBytes may be in flight on all lanes. They
 // shrink again when the lane keeps up. Config.AggregationMaxSize fixes the size.
 //
 // # Throttling

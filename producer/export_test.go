@@ -19,6 +19,12 @@ func Seeded(c Config, seed uint64) Config {
 	return c
 }
 
+// Gathering returns c with aggregated records of any size that wait for others.
+func Gathering(c Config) Config {
+	c.gathers = true
+	return c
+}
+
 type lockedSource struct {
 	mu  sync.Mutex
 	src rand.Source // guarded by mu

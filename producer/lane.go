@@ -172,13 +172,55 @@ func (l *lane) load() float64 {
 	return queued
 }
 
+// patientSize is the least size of an aggregated record that is worth a wait for
+// those of other lanes.
+const patientSize = 64 << 10
+
+func (p *Producer) patientSize() int {
+	if p.cfg.gathers {
+		return 1
+	}
+	return patientSize
+}
+
+// nearlyFull reports whether the lane has one aggregated record, which is worth
+// the company of others, and is nearly full or full.
+func (l *lane) nearlyFull(p *Producer) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nearlyFullLocked(p)
+}
+
+func (l *lane) nearlyFullLocked(p *Producer) bool {
+	if l.busy || l.fenced || l.gone {
+		return false
+	}
+	b := l.headLocked()
+	return b != nil && len(l.sealed) < 2 && b.wireSize() >= max(p.patientSize(), l.target/4*3)
+}
+
+// hasten has a nearly full lane send now.
+func (l *lane) hasten(p *Producer) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.nearlyFullLocked(p) {
+		return false
+	}
+	l.urgent = l.urgent || len(l.sealed) == 0
+	return true
+}
+
 // look says whether the lane can send now, and if not, when to look again; 0
-// means when told to.
-func (l *lane) look(now, linger int64) (ready bool, at int64) {
+// means when told to. If it can, patient is the time until which that need not be.
+func (l *lane) look(p *Producer, now, linger int64) (ready bool, at, patient int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.noted = false
-	return l.readyLocked(now, linger)
+	ready, at = l.readyLocked(now, linger)
+	if ready && len(l.sealed) == 1 && !l.urgent && l.sealed[0].attempts == 0 && l.sealed[0].wireSize() >= p.patientSize() {
+		patient = l.sealed[0].since + linger
+	}
+	return ready, at, patient
 }
 
 func (l *lane) readyLocked(now, linger int64) (ready bool, at int64) {

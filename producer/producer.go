@@ -443,6 +443,7 @@ func (p *Producer) acquire(ctx context.Context, cost int64) error {
 	if p.budget.tryAcquire(cost) {
 		return nil
 	}
+	p.wakeUp() // what gathers need not wait for more
 	err := p.budget.acquire(ctx, cost, p.closing)
 	if err != nil {
 		p.wakeUp() // it may have been given in the same moment, and given back

@@ -22,6 +22,9 @@ var simDecoder = func() *blockrec.Decoder {
 // drawForm says whether the records of a history are stamped, and compressed,
 // without a change to what else its seed draws.
 func drawForm(seed uint64, pl *simPlan) {
+	if seed%2 == 1 && !slices.ContainsFunc(simFound, func(f simFind) bool { return f.seed == seed }) {
+		pl.cfg = producer.Gathering(pl.cfg)
+	}
 	if pl.cfg.DisableAggregation || slices.ContainsFunc(simFound, func(f simFind) bool { return f.seed == seed }) {
 		return
 	}
