@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -397,17 +398,83 @@ func TestSyncAfterCloseWithAGapLeft(t *testing.T) {
 	})
 }
 
+// TestOpenAndCloseManyTimes has each appender log by every door, and looks for what
+// it leaves: its first chunk alone has 64 KiB.
 func TestOpenAndCloseManyTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // fails if a goroutine is left
-		for range 1000 {
+		cycle := func() {
 			var p fakePutter
-			a, err := logappender.New(&p, logappender.Config{})
+			a, err := logappender.New(&p, logappender.Config{Sample: 10})
 			if err != nil {
 				t.Fatal(err)
 			}
-			zap.New(a.Core(zap.InfoLevel, jsonEncoder())).Info("m")
+			zap.New(a.Core(zap.InfoLevel, jsonEncoder())).With(zap.Int("i", 1)).Info("m")
+			slog.New(a.Handler(nil)).With("i", 1).Info("m")
+			_, _ = fmt.Fprintln(a.Writer(zap.InfoLevel), "m") // it never fails
 			if err := a.Close(t.Context()); err != nil {
 				t.Fatal(err)
+			}
+			if n := len(p.lines()); n != 3 {
+				t.Fatalf("stored %d", n)
+			}
+		}
+		left := func() (goroutines int, heap uint64) {
+			synctest.Wait()
+			runtime.GC()
+			runtime.GC() // what pools keep goes with the second
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return runtime.NumGoroutine(), m.HeapAlloc
+		}
+		for range 100 {
+			cycle()
+		}
+		goroutines, heap := left()
+		const cycles = 10_000
+		for range cycles {
+			cycle()
+		}
+		g, h := left()
+		if g > goroutines || h > heap+1<<20 { // 100 bytes each
+			t.Errorf("after %d appenders: %d goroutines, %d bytes; before: %d, %d", cycles, g, h, goroutines, heap)
+		}
+	})
+}
+
+// Health is that of the last delivery: a failure of some entries spoils it, and the
+// next success mends it.
+func TestHealthFollowsTheLastDelivery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p fakePutter
+		a := open(t, &p, logappender.Config{})
+		l := zap.New(a.Core(zap.InfoLevel, jsonEncoder()))
+		if s := a.Stats(); !a.Healthy() || s.LastError != nil || !s.LastSuccess.IsZero() {
+			t.Errorf("before all: %+v", s)
+		}
+		var success time.Time
+		for _, tt := range []struct {
+			fate    fate
+			healthy bool
+			success bool
+		}{
+			{store, true, true}, {refuse, false, false}, {refuse, false, false}, {store, true, true},
+			{failSome, false, true}, {store, true, true}, {panicFirst, false, false}, {store, true, true},
+		} {
+			p.set(tt.fate)
+			time.Sleep(time.Second)
+			for range 4 {
+				l.Info("m")
+			}
+			flush(t, a)
+			if tt.success {
+				success = time.Now()
+			}
+			s := a.Stats()
+			if a.Healthy() != tt.healthy || (s.LastError == nil) != tt.healthy || !s.LastSuccess.Equal(success) {
+				t.Errorf("fate %d: healthy %v, LastError %v, LastSuccess %v, now %v", tt.fate, a.Healthy(), s.LastError, s.LastSuccess, time.Now())
+			}
+			if (tt.fate == refuse || tt.fate == failSome) && !errors.Is(s.LastError, errRefused) {
+				t.Errorf("fate %d: LastError is %v", tt.fate, s.LastError)
 			}
 		}
 	})

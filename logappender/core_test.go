@@ -173,6 +173,51 @@ func TestCoreInCompany(t *testing.T) {
 			t.Errorf("%d entries passed, want 2", n)
 		}
 	})
+	t.Run("beside a sampler", func(t *testing.T) {
+		before := len(p.lines())
+		buf.Reset()
+		sampled := zapcore.NewSamplerWithOptions(other, time.Hour, 2, 0)
+		l := zap.New(zapcore.NewTee(sampled, a.Core(zap.InfoLevel, jsonEncoder())))
+		for range 10 {
+			l.Info("same")
+		}
+		flush(t, a)
+		if n, o := len(p.lines())-before, strings.Count(buf.String(), "\n"); n != 10 || o != 2 {
+			t.Errorf("%d entries passed beside the sampler, want 10; %d through it, want 2", n, o)
+		}
+	})
+	t.Run("sampler around With", func(t *testing.T) {
+		before := len(p.lines())
+		l := zap.New(zapcore.NewSamplerWithOptions(a.Core(zap.InfoLevel, jsonEncoder()), time.Hour, 1, 5))
+		for i := range 11 {
+			l.With(zap.Int("i", i)).Info("again")
+		}
+		flush(t, a)
+		var got []string
+		for _, line := range p.lines()[before:] {
+			got = append(got, line[strings.Index(line, `"i"`):])
+		}
+		if want := `"i":0},"i":5},"i":10}`; strings.Join(got, ",") != want {
+			t.Errorf("passed %v, want %s", got, want)
+		}
+	})
+	t.Run("Before", func(t *testing.T) {
+		before := len(p.lines())
+		l := zap.New(zapcore.NewTee(other, a.Core(zap.InfoLevel, jsonEncoder())))
+		calls := 0
+		ce := l.Check(zap.InfoLevel, "secret").Before(zapcore.Entry{}, func(ent zapcore.Entry, fields []zapcore.Field) (zapcore.Entry, []zapcore.Field) {
+			calls++
+			ent.Message = "changed"
+			return ent, append(fields, zap.Int("added", 1))
+		})
+		buf.Reset()
+		ce.Write(zap.Int("own", 2))
+		flush(t, a)
+		lines := p.lines()[before:]
+		if calls != 1 || len(lines) != 1 || !strings.HasSuffix(lines[0], `"msg":"changed","own":2,"added":1}`) || lines[0]+"\n" != buf.String() {
+			t.Errorf("%d calls, stored %q, beside it %q", calls, lines, buf)
+		}
+	})
 	t.Run("lazy With from many goroutines", func(t *testing.T) {
 		before := len(p.lines())
 		l := zap.New(a.Core(zap.InfoLevel, jsonEncoder())).WithLazy(zap.Int("i", 1))
@@ -196,14 +241,20 @@ func TestCoreKeepsNothingOfTheCall(t *testing.T) {
 	l := zap.New(a.Core(zap.InfoLevel, jsonEncoder()))
 	b := []byte("old")
 	m := map[string]int{"v": 1}
-	fields := []zap.Field{zap.ByteString("b", b), zap.Any("m", m), zap.Int("i", 1)}
-	l.With(fields[0]).Info("m", fields...)
+	o := &object{name: "old", n: 1}
+	list := []*object{{name: "old", n: 2}}
+	fields := []zap.Field{
+		zap.ByteString("b", b), zap.Object("o", o), zap.Objects("l", list), zap.Inline(o), zap.Reflect("r", o), zap.Any("m", m), zap.Int("i", 1),
+	}
+	l.With(fields[:2]...).Info("m", fields...)
+	l.WithLazy(zap.Object("w", o)).Info("lazy") // encoded by the first call
 	copy(b, "new")
+	o.name, list[0].name = "new", "new"
 	m["v"] = 2
-	fields[2] = zap.Int("i", 2)
+	fields[6] = zap.Int("i", 2)
 	flush(t, a)
 	got := strings.Join(p.lines(), "")
-	if strings.Contains(got, "new") || !strings.Contains(got, `"m":{"v":1},"i":1}`) {
+	if strings.Contains(got, "new") || strings.Count(got, `"name":"old"`) != 5 || !strings.Contains(got, `"m":{"v":1},"i":1}`) {
 		t.Errorf("stored %s", got)
 	}
 }
