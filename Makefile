@@ -140,12 +140,13 @@ outage: ## log through an outage of OUTAGE (1s) at RATE (500000) bytes a second,
 crash: ## cut the power of streamd's store CUTS times (100000), a quarter more on Pebble's disk
 	cd streamd/internal/crashtest && CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestPowerCut' . -cuts $(CUTS)
 
-sim: ## play SEEDS (10000) histories of the producer, of fleets of consumers and of files under the agent from seed FROM (1), and as many of stamps and marks
+sim: ## play SEEDS (10000) histories of the producer, of fleets of consumers, of files under the agent and of log appenders from seed FROM (1), and as many of stamps and marks
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestMarksInHistories$$' ./internal/aggregation -seeds $(SEEDS) -from $(FROM)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestSimulation$$' ./producer -sim-seeds $(SEEDS) -sim-from $(FROM)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestSpoolHistories$$' ./producer -spool-seeds $(SEEDS)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestSimulation$$' ./consumer -sim-seeds $(SEEDS) -sim-from $(FROM)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -run '^TestFilePrograms$$' ./agent -agent-seeds $(SEEDS) -agent-from $(FROM)
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^Test(AccountsAddUp|SpillAccounts)$$' ./logappender -seeds $(SEEDS) -seed-from $(FROM)
 
 INTEROP = CGO_ENABLED=0 $(GO) run ./integration/interop/matrix/cmd/interop
 

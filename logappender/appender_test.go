@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math"
 	"math/rand/v2"
@@ -496,14 +497,31 @@ func TestOneBadRecordDoesNotTakeTheBatch(t *testing.T) {
 	})
 }
 
-var seeds = flag.Int("seeds", 1000, "histories in TestAccountsAddUp")
+var (
+	seeds    = flag.Int("seeds", 0, "histories of TestAccountsAddUp (1000) and of TestSpillAccounts (200), each")
+	seedFrom = flag.Uint64("seed-from", 0, "the first of them")
+)
+
+// seedRange yields the seeds to play: n of them unless a flag says otherwise.
+func seedRange(n int) iter.Seq[uint64] {
+	if *seeds > 0 {
+		n = *seeds
+	}
+	return func(yield func(uint64) bool) {
+		for i := range uint64(n) {
+			if !yield(*seedFrom + i) {
+				return
+			}
+		}
+	}
+}
 
 // TestAccountsAddUp has goroutines log by every door into a stream that fails in
 // all ways, and closes in the midst of it.
 func TestAccountsAddUp(t *testing.T) {
-	for seed := range *seeds {
+	for seed := range seedRange(1000) {
 		synctest.Test(t, func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(uint64(seed), 1))
+			rng := rand.New(rand.NewPCG(seed, 1))
 			var mu sync.Mutex // guards rng in fate
 			p := &fakePutter{}
 			p.fate = func() fate {
@@ -529,7 +547,7 @@ func TestAccountsAddUp(t *testing.T) {
 			a := open(t, p, cfg)
 			var wg sync.WaitGroup
 			for g := range goroutines {
-				r := rand.New(rand.NewPCG(uint64(seed), uint64(g+2)))
+				r := rand.New(rand.NewPCG(seed, uint64(g+2)))
 				wg.Go(func() {
 					l := zap.New(a.Core(zap.DebugLevel, jsonEncoder()), zap.WithPanicHook(zapcore.WriteThenPanic))
 					sl, w := slog.New(a.Handler(nil)), a.Writer(zap.WarnLevel)

@@ -163,7 +163,7 @@ func (s *sink) lines() (lines []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, l := range s.stored {
-		if !strings.Contains(l, "log records dropped") {
+		if !strings.Contains(l, `"logger":"logappender"`) {
 			lines = append(lines, l)
 		}
 	}
