@@ -2,6 +2,9 @@ package logappenderprom_test
 
 import (
 	"context"
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -100,5 +103,32 @@ func TestCollectorOfAnAppender(t *testing.T) {
 	if count["logappender_handover_chunk_bytes"] != 1 || sum["logappender_handover_chunk_bytes"] != 2*(8+3) ||
 		count["logappender_delivery_seconds"] != 2 || count["logappender_flush_seconds"] == 0 {
 		t.Errorf("counts %v, sums %v", count, sum)
+	}
+}
+
+// The page for operators has every metric that there is, with its type, and no other.
+func TestPageOfMetrics(t *testing.T) {
+	page, err := os.ReadFile("../../docs/logappender.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := make(map[string]string)
+	for _, m := range regexp.MustCompile("(?m)^\\| `(logappender_[a-z_]+)` \\| ([a-z]+) \\|").FindAllStringSubmatch(string(page), -1) {
+		told[m[1]] = m[2]
+	}
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(logappenderprom.NewCollector("main", source{}))
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if typ := strings.ToLower(f.GetType().String()); told[f.GetName()] != typ {
+			t.Errorf("%s is a %s, the page has %q", f.GetName(), typ, told[f.GetName()])
+		}
+		delete(told, f.GetName())
+	}
+	for name := range told {
+		t.Errorf("%s is on the page, and does not exist", name)
 	}
 }
