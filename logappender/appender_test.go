@@ -25,7 +25,7 @@ import (
 
 func TestConfigReportsAllFaults(t *testing.T) {
 	_, err := logappender.New(nil, logappender.Config{BufferBytes: 1, ChunkBytes: 1, MaxRecordBytes: 1, Overflow: 9, BlockTimeout: -1, SyncTimeout: 1, Sample: -1})
-	for _, want := range []string{"putter is nil", "BufferBytes", "ChunkBytes", "MaxRecordBytes", "Overflow", "BlockTimeout", "SyncTimeout", "Sample -1"} {
+	for _, want := range []string{"putter is nil", "BufferBytes", "ChunkBytes", "MaxRecordBytes", "Overflow", "BlockTimeout", "SyncTimeout", "Sample of -1"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v does not name %s", err, want)
 		}
@@ -458,8 +458,14 @@ func TestHealthFollowsTheLastDelivery(t *testing.T) {
 			healthy bool
 			success bool
 		}{
-			{store, true, true}, {refuse, false, false}, {refuse, false, false}, {store, true, true},
-			{failSome, false, true}, {store, true, true}, {panicFirst, false, false}, {store, true, true},
+			{store, true, true},
+			{refuse, false, false},
+			{refuse, false, false},
+			{store, true, true},
+			{failSome, false, true},
+			{store, true, true},
+			{panicFirst, false, false},
+			{store, true, true},
 		} {
 			p.set(tt.fate)
 			time.Sleep(time.Second)

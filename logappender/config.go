@@ -236,7 +236,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	switch {
 	case c.Sample < 0 || c.Sample > maxSample:
-		errs = append(errs, fmt.Errorf("Sample %d is outside [0, %d]: 0 keeps all, 10 one in ten", c.Sample, maxSample))
+		errs = append(errs, fmt.Errorf("a Sample of %d is outside [0, %d]: 0 keeps all, 10 one in ten", c.Sample, maxSample))
 	case c.Sample > 1 && !(c.SampleAbove > 0 && c.SampleAbove < 0.9):
 		errs = append(errs, fmt.Errorf("SampleAbove %v is not between 0 and 0.9", c.SampleAbove))
 	case c.Sample <= 1 && c.SampleAbove != 0:
