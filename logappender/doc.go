@@ -101,7 +101,9 @@
 //
 // A disk that is full or fails is reported in a [*SpillError], and tried again after
 // 30 seconds; meanwhile the appender works as if it had none. When SpillMaxBytes are
-// used the oldest file goes, and what was in it counts as [DropSpillFull].
+// used the oldest file goes, and what was in it counts as [DropSpillFull]. What an
+// earlier process has left and the disk has damaged is reported in a [*SpillError] too,
+// but for whole blocks missing at the end of a file: it looks as if it never had them.
 //
 // # Caveats
 //
