@@ -151,8 +151,10 @@ func TestAutoChange(t *testing.T) {
 			if s.Leader != three || len(s.Shards) != 4 {
 				t.Errorf("%s: leads: %v; %d shards held", version, s.Leader, len(s.Shards))
 			}
-			if got := len(view.rows) > 0; got != (three || version == consumer.ClientVersionUpgradeFrom2X) {
-				t.Errorf("%s: rows written: %v", version, got)
+			var written bool
+			view.set(func() { written = len(view.rows) > 0 })
+			if want := three || version == consumer.ClientVersionUpgradeFrom2X; written != want {
+				t.Errorf("%s: rows written: %v", version, written)
 			}
 		}
 		if s := c.Stats(); s.LeasesReleased+s.LeasesLost+s.LeasesExpired > 0 || s.LeasesTakenFree != 4 {
