@@ -71,9 +71,7 @@ func TestEndWithoutDraining(t *testing.T) {
 		w.start()
 		w.lines("app.log", 10)
 		w.settle(2 * time.Second)
-		w.sink.mu.Lock()
-		w.sink.hold = true
-		w.sink.mu.Unlock()
+		w.sink.keep()
 		w.lines("app.log", 5)
 		w.settle(2 * time.Second)
 		began := time.Now()
@@ -95,8 +93,7 @@ func TestEndWithoutDraining(t *testing.T) {
 // moment earlier; the file that is written to never is.
 func TestDeleteAfterDelivered(t *testing.T) {
 	bubble(t, agent.FlowConfig{DeleteDelivered: true, ScanInterval: time.Second}, func(w *world) {
-		disk := fullDisk{FS: w.cfg.FS, dir: filepath.Dir(w.cfg.CheckpointFile), full: &atomic.Bool{}}
-		w.cfg.FS = disk
+		disk := underPositions(w)
 		there := func(name string) bool {
 			_, err := os.Stat(w.path(name))
 			return err == nil
@@ -104,9 +101,7 @@ func TestDeleteAfterDelivered(t *testing.T) {
 		w.start()
 		w.lines("app.log", 10)
 		w.settle(2 * time.Second)
-		w.sink.mu.Lock()
-		w.sink.hold = true
-		w.sink.mu.Unlock()
+		w.sink.keep()
 		w.lines("app.log", 10)
 		w.rename("app.log", "app.log.1")
 		w.lines("app.log", 10)

@@ -21,6 +21,13 @@ type fullDisk struct {
 	full *atomic.Bool
 }
 
+// underPositions puts such a disk, which has room yet, under the positions of w.
+func underPositions(w *world) fullDisk {
+	d := fullDisk{FS: w.cfg.FS, dir: filepath.Dir(w.cfg.CheckpointFile), full: &atomic.Bool{}}
+	w.cfg.FS = d
+	return d
+}
+
 func (d fullDisk) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
 	f, err := d.FS.OpenFile(name, flag, perm)
 	if err != nil || filepath.Dir(name) != d.dir {
@@ -55,8 +62,7 @@ func (f fullFile) WriteAt(b []byte, off int64) (int, error) {
 // crash before that repeats records and loses none.
 func TestFullDiskUnderPositions(t *testing.T) {
 	bubble(t, agent.FlowConfig{}, func(w *world) {
-		disk := fullDisk{FS: w.cfg.FS, dir: filepath.Dir(w.cfg.CheckpointFile), full: &atomic.Bool{}}
-		w.cfg.FS = disk
+		disk := underPositions(w)
 		w.start()
 		w.lines("app.log", 100)
 		w.settle(3 * time.Second)
@@ -107,8 +113,7 @@ func TestFullDiskUnderPositions(t *testing.T) {
 // An end with a full disk is no clean one, and says why.
 func TestEndWithAFullDisk(t *testing.T) {
 	bubble(t, agent.FlowConfig{}, func(w *world) {
-		disk := fullDisk{FS: w.cfg.FS, dir: filepath.Dir(w.cfg.CheckpointFile), full: &atomic.Bool{}}
-		w.cfg.FS = disk
+		disk := underPositions(w)
 		w.start()
 		w.lines("app.log", 100)
 		w.settle(3 * time.Second)

@@ -42,6 +42,13 @@ type stream struct {
 // process has not sent.
 func (s *stream) lostWhenDead() bool { return s.dead && s.drop }
 
+// keep keeps acknowledgements back from now on.
+func (s *stream) keep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hold = true
+}
+
 // release gives the acknowledgements that were kept, the last first.
 func (s *stream) release() {
 	s.mu.Lock()

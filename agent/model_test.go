@@ -624,9 +624,7 @@ func (p *program) hide(name string) {
 func (p *program) hang(string) {
 	if p.held = !p.held; p.held {
 		p.note("the sink hangs")
-		p.sink.mu.Lock()
-		p.sink.hold = true
-		p.sink.mu.Unlock()
+		p.sink.keep()
 		return
 	}
 	p.note("the sink goes on")
