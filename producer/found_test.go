@@ -103,6 +103,42 @@ func TestSetOutOfOrder(t *testing.T) {
 	})
 }
 
+// TestRegressionBehindStaleList: a list of shards from before a merge puts the
+// lanes of the parents back in place. What they send lands on the child all the
+// same, and there after what the child's lane had acknowledged.
+func TestRegressionBehindStaleList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(2)
+		p := start(t, f, producer.Config{ShardRefreshInterval: time.Minute})
+		parents := f.listing()
+		f.merge(0)
+		put := func(key string) {
+			t.Helper()
+			if _, err := p.PutSync(t.Context(), record(key, "x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		halves := hashkey.Uniform(2)
+		low, high := keysIn(halves[0], 1)[0], keysIn(halves[1], 1)[0]
+		put(low)
+		f.mu.Lock()
+		f.listed = append(f.listed, parents)
+		f.mu.Unlock()
+		time.Sleep(time.Minute + 10*time.Second)
+		if n := p.Stats().Shards; n != 2 {
+			t.Fatalf("%d shards, want the two of the old list", n)
+		}
+		f.mu.Lock()
+		f.next-- // the number of the last record once more
+		f.mu.Unlock()
+		put(high)
+		closeNow(t, p)
+		if st := p.Stats(); st.SequenceRegressions != 1 || st.WrongShard != 1 {
+			t.Errorf("Stats: %+v", st)
+		}
+	})
+}
+
 // TestExpiryBehindDispute: a record that landed on an unknown shard is the first
 // of its lane. Those behind it do not expire before it does.
 func TestExpiryBehindDispute(t *testing.T) {

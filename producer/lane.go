@@ -436,11 +436,13 @@ func (l *lane) acknowledge(shardID, seq string) (regressed bool) {
 	return regressed
 }
 
-// inherit takes over the last acknowledgement of a lane that this one replaces.
+// inherit takes over the last acknowledgement of a lane that this one replaces. Of
+// several it keeps one of its own shard, if there is one, and the greatest.
 func (l *lane) inherit(shardID, seq string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.lastSeq == "" || seqno.Compare(seq, l.lastSeq) > 0 {
+	own, had := shardID == l.shardID, l.lastShard == l.shardID
+	if l.lastSeq == "" || own && !had || own == had && seqno.Compare(seq, l.lastSeq) > 0 {
 		l.lastShard, l.lastSeq = shardID, seq
 		l.setShard, l.setSeq = shardID, seq
 	}

@@ -369,9 +369,17 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 			still = max(still, old.notBefore)
 		}
 		old.mu.Unlock()
+		// What was acknowledged there still comes before all that follows: on the
+		// shard's own lane, or, if the list is older than the shard, on those that
+		// take the records which will land there again.
 		if l := heirs[lastShard]; l != nil {
-			// What was acknowledged there still comes before all that follows.
 			l.inherit(lastShard, lastSeq)
+		} else if lastShard != "" {
+			for _, l := range fresh {
+				if l.keys.Contains(old.keys.Start) || old.keys.Contains(l.keys.Start) {
+					l.inherit(lastShard, lastSeq)
+				}
+			}
 		}
 
 		for _, b := range batches {

@@ -30,6 +30,7 @@ var simFound = []simFind{
 	{6, "a set of records in flight together counted as out of order"},
 	{128, "a record expired before the older one of its key that was disputed"},
 	{801, "all of an aggregated record was acknowledged on a shard of the same name"},
+	{47373, "a list behind the times made the producer forget what the child had acknowledged"},
 }
 
 // simFind is a seed and what it has found.
