@@ -29,6 +29,7 @@ type chunk struct {
 
 	returned bool    // the producer has given it back, not for its own fault
 	writing  bool    // somebody writes it to the disk
+	turn     uint64  // when, among others
 	copied   *copied // its copy on disk, or nil
 
 	delivery   *delivery // once it was handed over

@@ -16,9 +16,9 @@ func (a *Appender) drain(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	for ctx.Err() == nil {
-		c, wait := a.next()
+		c, disk, wait := a.next()
 		if c != nil {
-			d.handle(ctx, c)
+			d.handle(ctx, c, disk)
 			continue
 		}
 		if wait > 0 {
@@ -33,20 +33,27 @@ func (a *Appender) drain(ctx context.Context) {
 	}
 }
 
-// next returns the chunk to hand over now. If there is none it returns how
-// long to wait for one, 0 meaning until woken.
-func (a *Appender) next() (*chunk, time.Duration) {
+// next returns the chunk to hand over now, and whether it goes to the disk: then
+// spill must follow. If there is none it returns how long to wait for one, 0 meaning
+// until woken.
+func (a *Appender) next() (c *chunk, disk bool, wait time.Duration) {
+	var f finished
 	a.mu.Lock()
 	c, wait, flush := a.nextLocked()
 	a.sleeping = c == nil
-	if c != nil && !c.returned {
-		a.stats.HandoverBytes.add(float64(len(c.buf)), 1)
+	if c != nil {
+		// With the taking, or a dying goroutine could write a later one first.
+		disk = a.toDiskLocked(c, &f)
+		if !c.returned {
+			a.stats.HandoverBytes.add(float64(len(c.buf)), 1)
+		}
 	}
 	a.mu.Unlock()
+	f.notify()
 	if flush {
 		poke(a.flush)
 	}
-	return c, wait
+	return c, disk, wait
 }
 
 func (a *Appender) nextLocked() (c *chunk, wait time.Duration, flush bool) {
@@ -95,10 +102,11 @@ type drainer struct {
 	disk    *spiller
 }
 
-// handle brings c on its way, to the disk or to the putter.
-func (d *drainer) handle(ctx context.Context, c *chunk) {
-	for ctx.Err() == nil {
-		if d.a.toDisk(c) && d.disk.spill(c) {
+// handle brings c on its way, to the disk or to the putter. What it leaves where it
+// was, as ctx ends, Close deals with.
+func (d *drainer) handle(ctx context.Context, c *chunk, disk bool) {
+	for {
+		if disk && d.disk.spill(c) || ctx.Err() != nil {
 			return
 		}
 		if c.returned {
@@ -108,6 +116,7 @@ func (d *drainer) handle(ctx context.Context, c *chunk) {
 		if d.hand(ctx, c) {
 			return
 		}
+		disk = d.a.toDisk(c)
 	}
 }
 

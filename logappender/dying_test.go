@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/streamkit/streamkit/internal/vfs/vfstest"
 	"github.com/streamkit/streamkit/logappender"
 	"github.com/streamkit/streamkit/producer"
 )
@@ -234,6 +235,35 @@ func TestLastWordsHaveRoomInAFullBuffer(t *testing.T) {
 		wg.Wait()
 		if !strings.Contains(strings.Join(p.lines(), ""), "last word") {
 			t.Error("the last word was not delivered")
+		}
+	})
+}
+
+// Written ahead, entries keep their order when a dying goroutine writes beside the
+// drainer.
+func TestLastWordsKeepTheOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSink(store)
+		p := run(t, vfstest.NewDisk(), s, logappender.Config{SpillMode: logappender.SpillAlways, ChunkBytes: 4 << 10})
+		pad := strings.Repeat("x", 3000) // one to a chunk
+		var want []string
+		for round := range 200 {
+			for i := range 10 {
+				want = append(want, fmt.Sprintf("%d-%d %s", round, i, pad))
+				p.log.Info(want[len(want)-1])
+			}
+			want = append(want, fmt.Sprintf("%d-last", round))
+			p.panics(want[len(want)-1])
+		}
+		p.end(time.Minute)
+		got := s.lines()
+		for i := range min(len(got), len(want)) {
+			if got[i] != want[i] {
+				t.Fatalf("%.20q comes where %.20q belongs", got[i], want[i])
+			}
+		}
+		if len(got) != len(want) {
+			t.Errorf("%d of %d entries are stored", len(got), len(want))
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/streamkit/streamkit/internal/spool"
@@ -62,6 +63,9 @@ type spill struct {
 	retry    time.Time     // when the disk is tried again if sick
 	back     []*chunk      // live chunks for the drainer, which were with the producer or a dying goroutine
 	writing  int           // chunks that somebody writes to the disk
+	turns    uint64        // chunks that were to be written so far
+	turn     uint64        // of these, the one whose turn it is
+	turned   *sync.Cond    // turn has changed
 	idle     chan struct{} // closed when there is none; nil if nobody waits
 	stopPut  context.CancelFunc
 	acks     []uint64      // numbers of copies whose entries are finished
@@ -106,6 +110,7 @@ func (a *Appender) openSpill(fsys vfs.FS) error {
 		always:    cfg.SpillMode == SpillAlways,
 		threshold: min(soft-soft/10, soft-2*(cfg.ChunkBytes+chunkOverhead)),
 		mayHand:   cfg.BufferBytes / 2,
+		turned:    sync.NewCond(&a.mu),
 	}
 	return nil
 }

@@ -71,47 +71,61 @@ type spiller struct {
 
 func newSpiller(a *Appender) *spiller { return &spiller{a: a, keys: make(keyCache)} }
 
-// toDisk reports whether a chunk that is handed to nobody goes to the disk. If
-// so, spill must follow.
+// toDisk is toDiskLocked of a chunk that the putter has not taken.
 func (a *Appender) toDisk(c *chunk) bool {
-	s := a.spill
-	if s == nil {
-		return false
-	}
 	var f finished
 	a.mu.Lock()
-	yes := false
-	if s.usableLocked() {
-		if a.agedLocked() || a.usedLocked() >= s.threshold {
-			a.openCircuitLocked(&f)
-		}
-		yes = s.always || s.open || c.returned || s.sick // which has to be tried
-	}
-	if yes {
-		a.moveToDiskLocked(c)
-	}
+	yes := a.toDiskLocked(c, &f)
 	a.mu.Unlock()
 	f.notify()
 	return yes
 }
 
+// toDiskLocked reports whether a chunk that is handed to nobody goes to the disk.
+// If so, spill must follow.
+func (a *Appender) toDiskLocked(c *chunk, f *finished) bool {
+	s := a.spill
+	if s == nil || !s.usableLocked() {
+		return false
+	}
+	if a.agedLocked() || a.usedLocked() >= s.threshold {
+		a.openCircuitLocked(f)
+	}
+	if !s.always && !s.open && !c.returned && !s.sick { // a sick one has to be tried
+		return false
+	}
+	a.moveToDiskLocked(c)
+	return true
+}
+
 // moveToDiskLocked has the accounts of a chunk before it is written: the
-// replayer may be faster than who has written it.
+// replayer may be faster than who has written it. The chunk gets its turn among
+// those that are to be written.
 func (a *Appender) moveToDiskLocked(c *chunk) {
 	a.spill.writing++
 	c.writing = true
+	c.turn = a.spill.turns
+	a.spill.turns++
 	a.stats.Pending.sub(&c.count)
 	a.stats.Spilled.add(&c.count)
 }
 
-// spill writes a chunk for which moveToDiskLocked was called, and finishes it.
-// If the disk does not take it it is as it was before, and spill returns false.
+// spill writes a chunk for which moveToDiskLocked was called, in its turn, and
+// finishes it. If the disk does not take it it is as it was before, and spill
+// returns false.
 func (w *spiller) spill(c *chunk) bool {
 	a := w.a
+	a.mu.Lock()
+	for a.spill.turn != c.turn {
+		a.spill.turned.Wait()
+	}
+	a.mu.Unlock()
 	err := w.write(c, spilled{count: c.count, born: c.born.Sub(a.begun)}, 0)
 	var f finished
 	a.mu.Lock()
 	c.writing = false
+	a.spill.turn++
+	a.spill.turned.Broadcast()
 	a.spill.writing--
 	if a.spill.writing == 0 {
 		f.idle, a.spill.idle = a.spill.idle, nil
