@@ -238,7 +238,14 @@ func (r *replayer) put(ctx context.Context, lo, hi int, faults []fault) error {
 	fl := faultOf(err)
 	if fl == ownFault && hi-lo > 1 {
 		mid := lo + (hi-lo)/2
-		return errors.Join(r.put(ctx, lo, mid, faults), r.put(ctx, mid, hi, faults))
+		err := r.put(ctx, lo, mid, faults)
+		if slices.Contains(faults[lo:mid], streamFault) { // which nothing may overtake
+			for i := mid; i < hi; i++ {
+				faults[i] = streamFault
+			}
+			return err
+		}
+		return errors.Join(err, r.put(ctx, mid, hi, faults))
 	}
 	for i := lo; i < hi; i++ {
 		faults[i] = fl

@@ -515,3 +515,31 @@ func TestCopyThatMadeRoom(t *testing.T) {
 		q.end(time.Second)
 	})
 }
+
+// Nothing overtakes what the stream has not taken when a batch has to be put in
+// halves.
+func TestReplayInHalvesKeepsTheOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSink(store)
+		puts := 0
+		s.fate = func() fate {
+			if puts++; puts == 2 { // the first is of all, the second of the first half
+				return refuse
+			}
+			return store
+		}
+		p := run(t, vfstest.NewDisk(), s, logappender.Config{SpillMode: logappender.SpillAlways})
+		want := numbered(0, 8)
+		for i, line := range want {
+			p.log.Info(line)
+			if i == 5 {
+				p.log.Info("poison")
+			}
+		}
+		time.Sleep(time.Minute)
+		p.end(time.Second)
+		if got := s.lines(); !slices.Equal(got, want) {
+			t.Errorf("stored %q, want %q", got, want)
+		}
+	})
+}
