@@ -102,6 +102,32 @@ func TestFailKeyed(t *testing.T) {
 	}
 }
 
+// A record that is put by the callback of one that failed is none of those that fail
+// with it: the failure was reported.
+func TestFailKeyedEndsWithTheReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(1)
+		f.onRequest = func(in *kinesis.PutRecordsInput) error {
+			if strings.Contains(string(in.Records[0].Data), "poison") {
+				return apiError("ValidationException")
+			}
+			return nil
+		}
+		p := start(t, f, producer.Config{AggregationMaxCount: 1})
+		var again sink
+		put(t, p, record("mine", "poison"), func(producer.Result) {
+			if err := p.TryPut(record("mine", "again"), again.done); err != nil {
+				t.Error(err)
+			}
+		})
+		time.Sleep(time.Second)
+		closeNow(t, p)
+		if got, errs := f.order("mine"), again.errors(); !slices.Equal(got, []string{"again"}) || len(errs) != 1 || errs[0] != nil {
+			t.Errorf("stored %v, errors %v", got, errs)
+		}
+	})
+}
+
 // TestFailKeyedAtExpiry: a record that expires takes the later ones of its key
 // with it, those in the same aggregated record and those behind it.
 func TestFailKeyedAtExpiry(t *testing.T) {

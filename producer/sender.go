@@ -311,9 +311,6 @@ func (p *Producer) settle(l *lane, items []item) {
 				keys.add(l, it.batch)
 			}
 		}
-		records += int64(len(it.batch.meta))
-		bytes += it.batch.cost
-		p.finish(it)
 	}
 	if len(keys) > 0 && len(back) > 0 {
 		// What was not sent with the part that failed follows it, too.
@@ -322,7 +319,17 @@ func (p *Producer) settle(l *lane, items []item) {
 		l.mu.Unlock()
 		back = nil
 	}
-	for _, it := range p.failFollowers(l, keys) {
+	// Before anybody hears of a failure: what is put from then on goes on, and would
+	// otherwise be taken for a follower, or one part of a PutBatch and not the other.
+	followers := p.failFollowers(l, keys)
+	for i := range items {
+		if it := &items[i]; it.verdict == stored || it.verdict == failed {
+			records += int64(len(it.batch.meta))
+			bytes += it.batch.cost
+			p.finish(it)
+		}
+	}
+	for _, it := range followers {
 		records += int64(len(it.batch.meta))
 		bytes += it.batch.cost
 		p.finish(&it)
