@@ -221,7 +221,9 @@ func (a *auto) ours(h *holding, now *Lease, w Write) bool {
 	return a.current.Load().ours(h, now, w)
 }
 
-func (a *auto) parting(h *holding, w Write) Write { return a.current.Load().parting(h, w) }
+func (a *auto) parting(ctx context.Context, h *holding, w Write) Write {
+	return a.current.Load().parting(ctx, h, w)
+}
 
 func (a *auto) child(l Lease, ready bool) Lease { return a.current.Load().child(l, ready) }
 

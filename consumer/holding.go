@@ -167,7 +167,7 @@ func (h *holding) release(ctx context.Context) {
 	h.parting.Store(true)
 	w := h.pending()
 	w.Pending = nil // whoever prepared it has not been told that it is stored
-	w = h.c.rules.parting(h, w)
+	w = h.c.rules.parting(ctx, h, w)
 	if change := h.farewell.Load(); change != nil {
 		w = (*change)(w)
 	}
@@ -411,9 +411,13 @@ func (h *holding) write(ctx context.Context, w Write) error {
 			h.unsettled = sent
 		}
 		stored := *h.stored.Load()
-		if w.leaves() && !w.EndHandOver && stored.CheckpointOwner != "" {
-			w = h.c.rules.parting(h, w) // somebody has it already, whom the rules may have to name
+		switch {
+		case w.leaves() && !w.EndHandOver && stored.CheckpointOwner != "":
+			w = h.c.rules.parting(ctx, h, w) // somebody has it already, whom the rules may have to name
 			w.Release, w.NextOwner, w.EndHandOver = false, "", true
+		case w.EndHandOver && stored.CheckpointOwner == "":
+			// Somebody outside has called the hand-over off. There is nobody to name.
+			w.Release, w.EndHandOver, w.Incarnation = true, false, ""
 		}
 		callCtx, cancel := context.WithTimeout(ctx, h.c.cfg.attemptTimeout())
 		l, err := h.c.store.Update(callCtx, stored, w)
@@ -432,7 +436,7 @@ func (h *holding) write(ctx context.Context, w Write) error {
 			// those since the last known one; trust counts from the first.
 			h.c.stats.lostReplies.Add(1)
 			h.adopt(*conflict.Current, h.unsettled)
-			if w.landedIn(*conflict.Current) && (!w.Release || conflict.Current.Owner == "") {
+			if w.landedIn(*conflict.Current) && (!w.leaves() || conflict.Current.holder() != h.c.cfg.WorkerID) {
 				h.done(w)
 				return nil
 			}

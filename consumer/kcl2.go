@@ -51,7 +51,7 @@ func (k *kcl2) ours(h *holding, now *Lease, w Write) bool {
 	return k.c.me().left(*h.stored.Load(), now, w)
 }
 
-func (k *kcl2) parting(_ *holding, w Write) Write {
+func (k *kcl2) parting(_ context.Context, _ *holding, w Write) Write {
 	w.Release = true
 	return w
 }

@@ -353,7 +353,7 @@ func (k *kcl3) ours(h *holding, now *Lease, w Write) bool {
 
 // parting releases the lease. One that is being handed over is let go to its
 // next owner, which the write itself sees to.
-func (k *kcl3) parting(_ *holding, w Write) Write {
+func (k *kcl3) parting(_ context.Context, _ *holding, w Write) Write {
 	w.Release = true
 	return w
 }

@@ -436,7 +436,7 @@ func (n *native) endHandOver(work context.Context, l Lease) {
 	}
 	ctx, cancel := context.WithTimeout(work, n.c.cfg.attemptTimeout())
 	defer cancel()
-	_, _ = n.c.store.Update(ctx, l, Write{EndHandOver: true, Incarnation: n.news.Load().incarnation(l.Owner)}) // the next look finds it again
+	_, _ = n.c.store.Update(ctx, l, Write{EndHandOver: true, Incarnation: n.incarnation(ctx, l.Owner)}) // the next look finds it again
 }
 
 // handOver has a lease that is held go to another worker.
@@ -494,9 +494,9 @@ func (n *native) ours(h *holding, now *Lease, w Write) bool {
 	return me.left(stored, now, w)
 }
 
-func (n *native) parting(h *holding, w Write) Write {
+func (n *native) parting(ctx context.Context, h *holding, w Write) Write {
 	if l := h.stored.Load(); l.CheckpointOwner == n.c.cfg.WorkerID {
-		w.EndHandOver, w.Incarnation = true, n.news.Load().incarnation(l.Owner)
+		w.EndHandOver, w.Incarnation = true, n.incarnation(ctx, l.Owner)
 		return w
 	}
 	if next := h.next.Load(); next != nil {
@@ -505,6 +505,17 @@ func (n *native) parting(h *holding, w Write) Write {
 	}
 	w.Release = true
 	return w
+}
+
+// incarnation returns the process that runs under a name: by its row, as the bulletin
+// knows nothing yet of one that has just begun; by the bulletin if that cannot be read.
+func (n *native) incarnation(ctx context.Context, id string) string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.times.attempt) // a stop may be why it is asked
+	defer cancel()
+	if row, ok, err := n.store.GetWorker(ctx, id); err == nil && ok && row.native() {
+		return row.Properties[propIncarnation]
+	}
+	return n.news.Load().incarnation(id)
 }
 
 func (n *native) lives(o observed, _ time.Time) bool {

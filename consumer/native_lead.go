@@ -196,8 +196,12 @@ func (n *native) survey(ctx, work context.Context) bool {
 // to the new one, or to the old one.
 func (n *native) unforeseen(before, now Lease) bool {
 	switch {
-	case now.Owner == before.Owner || now.ended():
+	case now.ended():
 		return false
+	case now.Owner == before.Owner:
+		// It is the end of a hand-over that somebody outside has asked for, or another
+		// had the lease in between: he may have begun with it.
+		return now.OwnerSwitches > 0 && now.Counter != before.Counter
 	case now.Owner != "":
 		return n.lead.gave[now.Key] != now.Owner // the last assignments have been told
 	}

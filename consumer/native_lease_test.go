@@ -235,29 +235,41 @@ func TestNativeReleasedOutside(t *testing.T) {
 }
 
 // TestReleaseMeetsHandOver: a lease that is released while somebody outside has it handed
-// over goes to whom it was promised, who knows it for its own.
+// over goes to whom it was promised, who knows it for its own, though it began so late that
+// the leader has not told of it.
 func TestReleaseMeetsHandOver(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := newNativeFleet(t, 2)
-		a, b := f.start("a", consumer.Config{}), f.start("b", consumer.Config{})
-		f.until(time.Minute, "two share", f.shared(1, 1))
-		time.Sleep(10 * time.Second)
-		var mine, other consumer.Lease
-		for _, l := range leases(t, f.table) {
-			if l.Owner == "a" {
-				mine = l
-			} else {
-				other = l
-			}
-		}
-		if _, err := f.table.StartHandOver(t.Context(), mine, "b"); err != nil {
-			t.Fatal(err)
-		}
-		_ = a.Release(t.Context(), mine.Key) // it has another end than was asked for
-		if l := leases(t, f.table)[mine.Key]; l.Owner != "b" || l.CheckpointOwner != "" || l.Incarnation != other.Incarnation {
-			t.Errorf("the lease has owner %q, checkpoint owner %q and incarnation %q, want \"b\", none and %q", l.Owner, l.CheckpointOwner, l.Incarnation, other.Incarnation)
-		}
-		a.wait()
-		b.wait()
-	})
+	for _, to := range []string{"b", "newcomer"} {
+		t.Run(to, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newNativeFleet(t, 2)
+				a, b := f.start("a", consumer.Config{}), f.start("b", consumer.Config{})
+				f.until(time.Minute, "two share", f.shared(1, 1))
+				time.Sleep(10 * time.Second)
+				var mine consumer.Lease
+				want := "inc-newcomer"
+				for _, l := range leases(t, f.table) {
+					if l.Owner == "a" {
+						mine = l
+					} else if to == "b" {
+						want = l.Incarnation
+					}
+				}
+				if to == "newcomer" {
+					row := consumer.WorkerRow{ID: to, Updated: time.Now(), Properties: map[string]string{"g_inc": want, "g_seq": "1"}}
+					if err := f.table.PutWorker(t.Context(), row); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if _, err := f.table.StartHandOver(t.Context(), mine, to); err != nil {
+					t.Fatal(err)
+				}
+				_ = a.Release(t.Context(), mine.Key) // it has another end than was asked for
+				if l := leases(t, f.table)[mine.Key]; l.Owner != to || l.CheckpointOwner != "" || l.Incarnation != want {
+					t.Errorf("the lease has owner %q, checkpoint owner %q and incarnation %q, want %q, none and %q", l.Owner, l.CheckpointOwner, l.Incarnation, to, want)
+				}
+				a.wait()
+				b.wait()
+			})
+		})
+	}
 }

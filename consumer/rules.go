@@ -30,7 +30,7 @@ type rules interface {
 	ours(h *holding, now *Lease, w Write) bool
 
 	// parting makes w the last write of a lease that this worker gives up.
-	parting(h *holding, w Write) Write
+	parting(ctx context.Context, h *holding, w Write) Write
 
 	// child returns the lease of a child shard as it is to be created, while the lease of
 	// its parent is held here; ready tells that the shard may be read once that parent has ended.

@@ -24,6 +24,7 @@ type simRules struct {
 	peers   bool          // a worker that its peers do not hear loses its leases sooner
 	calm    bool          // no faults: nothing may be delivered twice but for steals
 	late    bool          // requests may come late, that to create a lease among them
+	told    time.Duration // within which a worker hears, where rows tell that it lives, that somebody outside has taken its lease
 	heal    time.Duration // the longest time that hash keys may be without a lease
 	wake    time.Duration // the longest time from the end of the parents to a child's owner; 0: not looked at
 	latest  bool          // the first leases begin at LATEST
@@ -85,8 +86,9 @@ type simLeaseState struct {
 	written time.Duration // when that one's last write landed
 	lapsed  time.Duration // after which its row was silent for too long, and the lease not written since; or -1
 	stolen  map[string]time.Duration
-	rough   bool // it was stolen, or taken from one that seemed dead
-	reset   int  // event of the last reset
+	forced  map[string]time.Duration // who lost it to somebody outside, and by when it must have noticed
+	rough   bool                     // it was stolen, or taken from one that seemed dead
+	reset   int                      // event of the last reset
 	from    time.Duration
 	fromSet bool // what came at from and later must be read
 }
@@ -147,7 +149,7 @@ func (c *simChecker) fail(format string, args ...any) {
 func (c *simChecker) lease(key string) *simLeaseState {
 	l := c.leases[key]
 	if l == nil {
-		l = &simLeaseState{lapsed: -1, stolen: map[string]time.Duration{}}
+		l = &simLeaseState{lapsed: -1, stolen: map[string]time.Duration{}, forced: map[string]time.Duration{}}
 		c.leases[key] = l
 	}
 	return l
@@ -326,6 +328,7 @@ func (c *simChecker) active(e *simEvent) {
 		}
 	case !ok:
 		c.fail("%s delivers from %s, whose lease %q has taken: %v", e.who, e.shard, l.taker, l.row)
+	case e.at <= l.forced[e.who]: // it is to hear of it
 	case e.at-stolen > id.trust:
 		c.fail("%s delivers from %s, which was stolen, %v after its last write", e.who, e.shard, e.at-stolen)
 	}
@@ -397,7 +400,8 @@ func (c *simChecker) wrote(e *simEvent) {
 	case meta:
 	case (e.reset || e.again) && owner == "" && l.taker == "":
 	case id.admin && owner == "" && l.taker != "":
-		l.rough, l.stolen[l.taker] = true, c.alive(l, l.taker) // it is to notice
+		l.rough = true
+		c.force(e, l)
 		l.taker, l.written = "", e.at
 	case asked:
 		if c.sum.asked++; id.java > 0 {
@@ -411,6 +415,7 @@ func (c *simChecker) wrote(e *simEvent) {
 		c.sum.releases++
 	case owner != l.taker || c.rules.rows && after.inc != before.inc || c.rules.assigns && e.who != l.taker && e.who != owner:
 		c.took(e, l, owner)
+	case id.admin: // back to who has it
 	case l.taker != e.who && !(id.java > 0 && (before.owner == id.name || before.checkpointOwner == id.name)):
 		c.fail("%s writes the lease of %s, which %q has: %v -> %v", e.who, e.shard, l.taker, before, after)
 	default:
@@ -443,8 +448,11 @@ func (c *simChecker) ownerOf(row *simLease) string {
 	if name == "" {
 		return ""
 	}
-	if who := c.incs[row.inc]; who != "" && c.h.workers[who].name == name && (c.rules.rows || !c.dead[who]) {
+	switch who := c.incs[row.inc]; {
+	case who != "" && c.h.workers[who].name == name && (c.rules.rows || !c.dead[who]):
 		return who
+	case who != "" && c.rules.rows:
+		return "" // who handed it over did not know the process, which does not take it for its own
 	}
 	return c.latest[name]
 }
@@ -502,6 +510,9 @@ func (c *simChecker) took(e *simEvent, l *simLeaseState, owner string) {
 			c.fail("%s takes the lease of %s from %s, which lived %v ago", e.who, e.shard, l.taker, age)
 		}
 		l.stolen[l.taker] = c.alive(l, l.taker)
+		if c.h.workers[e.who].admin {
+			c.force(e, l)
+		}
 	}
 	if e.before.ended() && c.h.workers[e.who].java == 0 {
 		c.fail("%s takes the lease of %s, which has ended", e.who, e.shard)
@@ -510,6 +521,15 @@ func (c *simChecker) took(e *simEvent, l *simLeaseState, owner string) {
 		c.fail("%s takes the lease of %s and leaves %d switches of owner, want %d", e.who, e.shard, e.after.switches, want)
 	}
 	l.taker, l.written, l.lapsed = owner, e.at, -1
+}
+
+// force notes who loses a lease to somebody outside. Without a write to it that is told by
+// the leader, and there may be none for a while.
+func (c *simChecker) force(e *simEvent, l *simLeaseState) {
+	l.stolen[l.taker] = c.alive(l, l.taker)
+	if c.rules.rows {
+		l.forced[l.taker] = e.at + c.rules.told
+	}
 }
 
 // woke looks at how soon a child has found a reader.

@@ -203,7 +203,7 @@ func (h *simHistory) wrote(w simWrite, paused func() []string) {
 	if e.before == nil && e.after == nil {
 		return
 	}
-	if e.before != nil && e.after != nil && e.before.owner != e.after.owner {
+	if e.before != nil && e.after != nil && (e.before.owner != e.after.owner || e.before.checkpointOwner != e.after.checkpointOwner) {
 		e.paused = paused()
 	}
 	h.mu.Lock()

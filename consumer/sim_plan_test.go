@@ -56,6 +56,18 @@ var simFound = []simFind{
 	{mode: "kcl2", seed: 103027, bug: "the checker did not know that a worker of the official library may miss the lease of a parent that has just been made"},
 	{mode: "kcl2", seed: 105, more: "full", bug: "a lease that an administrator had released was taken for one that this worker had released, and written to"},
 	{mode: "native", seed: 106, more: "full", bug: "a lease that was released as somebody had it handed over did not name the process that it went to, and was given to another"},
+	{mode: "native", seed: 1004275, more: "full", bug: "a lease that somebody had handed over to a newcomer did not name its process, and was given to another"},
+	{mode: "native", seed: 1012183, more: "full", bug: "the same, and back it went"},
+	{mode: "native", seed: 1016181, more: "full", bug: "the same, after a checkpoint"},
+	{mode: "native", seed: 1018162, more: "full", bug: "the same, at a stop"},
+	{mode: "kcl3", seed: 1010377, more: "full", bug: "a hand-over that was called off was ended all the same, and left the lease as its owner's who had set it back"},
+	{mode: "native", seed: 1016373, more: "full", bug: "the leader did not tell of a lease that was another's in between, and had come back"},
+	{mode: "native", seed: 1010345, more: "full", bug: "the checker did not know that an owner hears late that somebody has taken its lease, as no write tells"},
+	{mode: "native", seed: 1002385, more: "full", bug: "the checker did not know that somebody may call a hand-over off"},
+	{mode: "native", seed: 1014071, more: "full", bug: "the same, of one that had just ended"},
+	{mode: "native", seed: 1014123, more: "full", bug: "the same, by force"},
+	{mode: "kcl3", seed: 1016076, more: "full", bug: "the checker did not know that a reset is done if somebody has released the lease at that place"},
+	{mode: "native", seed: 1002056, more: "full", bug: "the checker did not know who was paused as a hand-over was cut short"},
 }
 
 // simFind is a seed and what it has found.

@@ -172,7 +172,7 @@ func (x *simRun) one() *simStream {
 
 func (x *simRun) rules() simRules {
 	pl := &x.plan
-	r := simRules{steals: pl.mode.steals, rows: pl.mode.rows, assigns: pl.mode.assigns, asked: pl.admin > 0 || pl.outside > 0, peers: pl.peers, calm: pl.calm, late: pl.table.late > 0, latest: pl.cfg.InitialPosition.Latest, lag: pl.lag}
+	r := simRules{steals: pl.mode.steals, rows: pl.mode.rows, assigns: pl.mode.assigns, asked: pl.admin > 0 || pl.outside > 0, peers: pl.peers, calm: pl.calm, late: pl.table.late > 0, latest: pl.cfg.InitialPosition.Latest, lag: pl.lag, told: 2 * pl.cfg.FailoverTime}
 	// Three looks, a wait after the last listing, and as many failed tries as may come.
 	if pl.calm {
 		return r // nothing is lost that were to heal
