@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/streamkit/streamkit/streamd"
 )
 
 // noEnv is an empty environment.
@@ -296,5 +298,27 @@ func TestGreetingOfAllAddresses(t *testing.T) {
 	p.wait(`(healthz)`)
 	if code := p.end(); code != 0 || strings.Contains(p.stdout.String(), "listens") || strings.Contains(p.stdout.String(), "listen on") {
 		t.Errorf("code %d; what is printed for loopback says more than its URL:\n%s", code, p.stdout)
+	}
+}
+
+func TestWaitsForDisk(t *testing.T) {
+	durable := streamd.Config{DataDir: "data", Fsync: "always"}
+	for _, tt := range []struct {
+		name string
+		cfg  streamd.Config
+		env  map[string]string
+		want bool
+	}{
+		{"durable", durable, nil, true},
+		{"the user has said", durable, map[string]string{"GOMAXPROCS": "2"}, false},
+		{"in memory", streamd.Config{Fsync: "always"}, nil, false},
+		{"by an interval", streamd.Config{DataDir: "data", Fsync: "interval:1s"}, nil, false},
+		{"off", streamd.Config{DataDir: "data", Fsync: "off"}, nil, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := waitsForDisk(tt.cfg, envOf(tt.env)); got != tt.want {
+				t.Errorf("waitsForDisk = %v, want %v", got, tt.want)
+			}
+		})
 	}
 }

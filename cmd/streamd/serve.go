@@ -185,9 +185,24 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 	if f.authKeys != "" {
 		defer watchKeys(cmd.Context(), &keys, srv)()
 	}
+	if waitsForDisk(cfg, env) {
+		addProcessor()
+	}
 	greet(cmd.OutOrStdout(), srv, cfg)
 	return srv.Run(cmd.Context())
 }
+
+// waitsForDisk reports whether a thread does little else than wait for the disk,
+// and the user has not said how many threads there are to be.
+func waitsForDisk(cfg streamd.Config, env func(string) (string, bool)) bool {
+	_, said := env("GOMAXPROCS")
+	return !said && cfg.DataDir != "" && cfg.Fsync == "always"
+}
+
+// addProcessor lets Go code run on one thread more than there are processors, once
+// in a process. The one that waits for the disk would have its place given to
+// another at each wait, and Go would look every few microseconds whether to.
+var addProcessor = sync.OnceFunc(func() { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1) })
 
 // watchKeys has the server take new keys from their file, until stop is called.
 func watchKeys(ctx context.Context, keys *keysFile, srv *streamd.Server) (stop func()) {
