@@ -62,10 +62,10 @@
 //
 // With Config.SpillDir, entries that the stream does not take go to the disk. The
 // circuit opens after five batches in a row of which the stream has stored nothing,
-// when an entry has been pending for ten seconds, or when nine tenths of what is
-// open to ordinary entries are used. The producer gets half of the buffer at most:
-// what it has accepted cannot go to the disk. While the circuit is open every chunk
-// does, a PutBatch that blocks is cancelled for it, and what the producer gives back
+// when an entry has been pending for ten seconds, or when half of the buffer is used.
+// The producer gets a quarter of it at most: what it has accepted cannot go to the
+// disk. The rest is for what is logged until the disk has taken what waits, 2.6 s at
+// 5 MB/s with the default of 32 MiB. While the circuit is open every chunk goes there, a PutBatch that blocks is cancelled for it, and what the producer gives back
 // goes there too, unless it is the entry's own fault. The replayer tries its first batch
 // again and again, after 1 s to 30 s: the first success closes the circuit. Log
 // calls never touch the disk, but for those of Panic and Fatal. What is on disk at

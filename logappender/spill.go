@@ -102,14 +102,14 @@ func (a *Appender) openSpill(fsys vfs.FS) error {
 	if err != nil {
 		return fmt.Errorf("logappender: open the spill: %w", err)
 	}
-	// Ordinary entries never fill more than softLimit, and a chunk on its way to
-	// the disk needs room beside the open one.
-	soft := a.softLimit()
+	// What the producer does not take and the disk has not taken yet needs room.
+	// Ordinary entries never fill more than softLimit, and a chunk on its way to the
+	// disk needs room beside the open one.
 	a.spill = &spill{
 		store:     store,
 		always:    cfg.SpillMode == SpillAlways,
-		threshold: min(soft-soft/10, soft-2*(cfg.ChunkBytes+chunkOverhead)),
-		mayHand:   cfg.BufferBytes / 2,
+		threshold: min(cfg.BufferBytes/2, a.softLimit()-2*(cfg.ChunkBytes+chunkOverhead)),
+		mayHand:   cfg.BufferBytes / 4,
 		turned:    sync.NewCond(&a.mu),
 	}
 	return nil
@@ -164,9 +164,10 @@ func (a *Appender) agedLocked() bool {
 	return c != nil && time.Since(c.born) >= circuitAge+a.cfg.Linger
 }
 
-// tooMuchHandedLocked reports whether the producer has half of the buffer already.
-// What it has it keeps for as long as it tries, the disk cannot relieve memory of it,
-// and the other half is what there is for a burst until it has given up.
+// tooMuchHandedLocked reports whether the producer has a quarter of the buffer
+// already. What it has it keeps for as long as it tries, the disk cannot relieve memory
+// of it, and the rest is what there is for a burst, or for a disk that stands still,
+// until it has given up.
 func (s *spill) tooMuchHandedLocked() bool { return !s.always && !s.open && s.handed >= s.mayHand }
 
 // handedBackLocked notes that the producer is through with a chunk.
