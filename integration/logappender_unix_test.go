@@ -171,6 +171,7 @@ type logCheck struct {
 	t     *testing.T
 	have  map[string]*logSeen // by program
 	times []time.Time         // when an entry may be stored twice
+	gaps  int                 // entries that gap records tell of
 }
 
 // logSeen is what the stream has of a program.
@@ -215,8 +216,16 @@ func (c *logCheck) read(s *server, stream string) {
 	}
 }
 
-// take reads {"m":"entry","from":P,"n":N,"t":T,"key":K,…}.
+// take reads {"m":"entry","from":P,"n":N,"t":T,"key":K,…}, or a gap record.
 func (c *logCheck) take(key string, data []byte) error {
+	if bytes.Contains(data, []byte(`"logger":"logappender"`)) {
+		var gap struct{ Dropped int }
+		if err := json.Unmarshal(data, &gap); err != nil {
+			return fmt.Errorf("gap record %.200q: %w", data, err)
+		}
+		c.gaps += gap.Dropped
+		return nil
+	}
 	number := func(name string) (n int, err error) {
 		_, rest, ok := bytes.Cut(data, []byte(`"`+name+`":`))
 		digits, _, end := bytes.Cut(rest, []byte(","))
@@ -271,7 +280,7 @@ func (c *logCheck) verify(maxRows int, reasons bool) (twice int) {
 			}
 		}
 		if missing > 0 {
-			c.t.Errorf("%s: %d of %d entries are missing, the first is %d", program, missing, seen.logged, slices.Index(seen.times, 0))
+			c.t.Errorf("%s: %d of %d entries are missing, the first is %d; gap records of all programs tell of %d", program, missing, seen.logged, slices.Index(seen.times, 0), c.gaps)
 		}
 		for key, rows := range seen.rows {
 			if len(*rows) > maxRows {
@@ -316,4 +325,22 @@ func (s *server) scanShard(ctx context.Context, stream, shard string, f func(*ty
 		}
 	}
 	return nil
+}
+
+// TestLogCheckReadsGaps has the check read on behind a gap record.
+func TestLogCheckReadsGaps(t *testing.T) {
+	c := newLogCheck(t)
+	c.expect("p0", 3)
+	for _, r := range []struct{ key, data string }{
+		{"p0-0", `{"m":"entry","from":"p0","n":0,"t":1,"key":"p0-0","pad":""}`},
+		{"a", `{"level":"warn","ts":1.5,"logger":"logappender","msg":"log records dropped","dropped":2,"by_level":{"info":2}}`},
+		{"p0-2", `{"m":"entry","from":"p0","n":2,"t":3,"key":"p0-2","pad":""}`},
+	} {
+		if err := c.take(r.key, []byte(r.data)); err != nil {
+			t.Errorf("%s: %v", r.data, err)
+		}
+	}
+	if times := c.have["p0"].times; c.gaps != 2 || times[0] != 1 || times[1] != 0 || times[2] != 1 {
+		t.Errorf("gaps of %d entries, times %v", c.gaps, times)
+	}
 }

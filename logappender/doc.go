@@ -65,8 +65,9 @@
 // when an entry has been pending for ten seconds, or when half of the buffer is used.
 // The producer gets a quarter of it at most: what it has accepted cannot go to the
 // disk. The rest is for what is logged until the disk has taken what waits, 2.6 s at
-// 5 MB/s with the default of 32 MiB. While the circuit is open every chunk goes there, a PutBatch that blocks is cancelled for it, and what the producer gives back
-// goes there too, unless it is the entry's own fault. The replayer tries its first batch
+// 5 MB/s with the default of 32 MiB. While the circuit is open every chunk goes there,
+// a PutBatch that blocks is cancelled for it, and what the producer gives back goes
+// there too, unless it is the entry's own fault. The replayer tries its first batch
 // again and again, after 1 s to 30 s: the first success closes the circuit. Log
 // calls never touch the disk, but for those of Panic and Fatal. What is on disk at
 // the end of the process the next one sends.
