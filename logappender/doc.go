@@ -104,7 +104,9 @@
 // 30 seconds; meanwhile the appender works as if it had none. When SpillMaxBytes are
 // used the oldest file goes, and what was in it counts as [DropSpillFull]. What an
 // earlier process has left and the disk has damaged is reported in a [*SpillError] too,
-// but for whole blocks missing at the end of a file: it looks as if it never had them.
+// and counted as Stats.SpillMissing as far as their number is known. It is not where
+// the file was still written when the process was killed, and ends behind a block: that
+// looks as if it never had more.
 //
 // # Caveats
 //

@@ -250,7 +250,11 @@ func (a *Appender) loseSpilled(l *spool.Loss[spilled]) {
 		a.loseSpilledLocked(&c.count, full)
 	}
 	if l.Old {
-		a.spillErr = &SpillError{Err: fmt.Errorf("entries of an earlier process are lost, %d bytes: %w", l.Bytes, l.Err)}
+		what := fmt.Sprintf("%d entries of an earlier process are lost", l.Records)
+		if l.Records < 0 {
+			what = fmt.Sprintf("entries of an earlier process are lost, %d bytes", l.Bytes)
+		}
+		a.spillErr = &SpillError{Err: fmt.Errorf("%s: %w", what, l.Err)}
 	}
 	a.spill.drainedLocked(a, &f)
 	a.mu.Unlock()

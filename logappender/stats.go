@@ -107,6 +107,9 @@ type Stats struct {
 	SpillHealthy  bool        // the disk has taken the last chunk that was given to it
 	CircuitOpen   bool        // entries go to the disk because the stream does not take them
 	CircuitOpened uint64      // how often that has begun
+	SpillMissing  uint64      // entries of earlier processes that their files have lost, as far as that is known; outside the equation
+	SpillTorn     uint64      // files that a crash has cut short; what was not yet written to them nobody was told of
+	SpillDamaged  uint64      // files that could not be read to their end
 	Recovered     uint64      // entries of earlier processes read from the disk; outside the equation
 	Replayed      LevelCounts // of these, entries that the stream has stored since; outside the equation
 }
@@ -134,6 +137,7 @@ func (a *Appender) Stats() Stats {
 	s.OldestPending = a.oldestLocked()
 	if p := a.spill; p != nil {
 		s.SpillBytes, s.SpillSegments = disk.Bytes, disk.Segments
+		s.SpillMissing, s.SpillTorn, s.SpillDamaged = disk.Missing, disk.Torn, disk.Damaged
 		s.SpillHealthy, s.CircuitOpen = !p.sick, p.open
 	}
 	return s

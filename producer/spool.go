@@ -564,6 +564,7 @@ func (s *spooler) stats(st *Stats) {
 	st.SpoolRecords, st.SpoolBytes = d.Records, d.Bytes
 	st.SpoolAppended, st.SpoolReplayed = d.Appended, d.Replayed
 	st.SpoolDropped = d.Dropped + s.refused.Load()
+	st.SpoolMissing = d.Missing
 	st.SpoolLost, st.SpoolTorn, st.SpoolDamaged, st.SpoolFailures = d.Lost, d.Torn, d.Damaged, d.Failures
 	// The lanes count those that came to them from the disk as received.
 	st.UserRecordsReceived += d.Appended - handed

@@ -37,6 +37,7 @@ type Stats struct {
 	SpoolReplayed uint64 // records of earlier processes that were read back
 	SpoolDropped  uint64 // records that there was no room for, old and new
 	SpoolLost     uint64 // records of this process that could not be read back
+	SpoolMissing  uint64 // records of earlier processes that their files have lost, as far as that is known
 	SpoolTorn     uint64 // ends of files that a crash has cut short
 	SpoolDamaged  uint64 // files that could not be read to their end
 	SpoolFailures uint64 // writes to the disk that failed

@@ -45,6 +45,12 @@ func TestScripts(t *testing.T) {
 			if err := leaveSpool(filepath.Join(env.WorkDir, "spool")); err != nil {
 				return err
 			}
+			if err := leaveSpool(filepath.Join(env.WorkDir, "cut")); err != nil {
+				return err
+			}
+			if err := os.Truncate(filepath.Join(env.WorkDir, "cut", "0000000000000001.seg"), 32); err != nil {
+				return err
+			}
 			env.Setenv("AWS_CONFIG_FILE", "/nonexistent")
 			env.Setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
 			return nil

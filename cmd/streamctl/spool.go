@@ -56,6 +56,7 @@ type spoolSegment struct {
 	Bytes        int64      `json:"bytes"`
 	Oldest       *time.Time `json:"oldest,omitempty"`
 	Newest       *time.Time `json:"newest,omitempty"`
+	Missing      int64      `json:"missing,omitempty"` // records that the file has lost
 	Fault        string     `json:"fault,omitempty"`
 }
 
@@ -94,6 +95,10 @@ func (a *app) spoolLs(dir string, asJSON bool) error {
 		if !s.Oldest.IsZero() {
 			j.Oldest, j.Newest = &s.Oldest, &s.Newest
 			age = time.Since(s.Oldest).Round(time.Second).String()
+		}
+		if s.Missing > 0 {
+			j.Missing = s.Missing
+			state = "has lost " + count(int(s.Missing), "record")
 		}
 		if s.Fault != nil {
 			j.Fault = s.Fault.Error()
@@ -164,8 +169,11 @@ func (a *app) spoolCat(dir string, raw, all bool) error {
 		return enc.Encode(j)
 	})
 	for _, s := range segs {
-		if s.Fault != nil {
+		switch {
+		case s.Fault != nil:
 			fmt.Fprintf(a.err, "streamctl: %s could not be read to its end: %v\n", s.Name, s.Fault)
+		case s.Missing > 0:
+			fmt.Fprintf(a.err, "streamctl: %s has lost %s\n", s.Name, count(int(s.Missing), "record"))
 		}
 	}
 	return err
@@ -258,6 +266,9 @@ func (a *app) spoolReplay(ctx context.Context, dir string, o spoolReplayOptions)
 	}
 	if err == nil && s.SpoolDamaged > 0 {
 		err = fmt.Errorf("%s damaged, and put aside: see \"streamctl spool ls %s\"", count(int(s.SpoolDamaged), "file"), dir)
+	}
+	if err == nil && s.SpoolMissing > 0 {
+		err = fmt.Errorf("%s missing: a file in %s was cut short, or was not on the disk yet when the machine lost its power", count(int(s.SpoolMissing), "record"), dir)
 	}
 	return err
 }

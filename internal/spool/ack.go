@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"iter"
 	"log/slog"
+	"math"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -18,7 +19,9 @@ import (
 )
 
 const (
-	ackSegment = 1 // the type of a record in the file of acknowledgements
+	// The types of records in the file of acknowledgements.
+	ackSegment = 1
+	ackEnded   = 2 // of a segment that is written no more
 
 	// ackInterval is the time between two writes of acknowledgements. What is
 	// acknowledged and not written is sent again after a crash.
@@ -177,7 +180,7 @@ func (s *Spool[C]) writeAcks() error {
 	var entries [][]byte
 	whole := s.keep.log.Size() > maxAckFile
 	for _, g := range s.segs {
-		if g.acks.done > 0 && (g.dirty || whole) {
+		if g.noted() && (g.dirty || whole) {
 			entries = append(entries, appendAck(nil, g))
 			g.dirty = false
 		}
@@ -198,7 +201,7 @@ func (s *Spool[C]) writeAcks() error {
 		s.mu.Lock()
 		entries = entries[:0]
 		for _, g := range s.segs {
-			if g.acks.done > 0 {
+			if g.noted() {
 				entries = append(entries, appendAck(nil, g))
 			}
 		}
@@ -216,7 +219,7 @@ func (s *Spool[C]) writeAcks() error {
 		s.mu.Lock()
 		s.stats.Failures++
 		for _, g := range s.segs {
-			g.dirty = g.acks.done > 0
+			g.dirty = g.noted()
 		}
 		s.mu.Unlock()
 		s.log.Warn("acknowledgements of a spool cannot be written; a crash now would have records sent again", slog.String("spool", s.dir), slog.Any("err", err))
@@ -237,11 +240,22 @@ func (s *Spool[C]) Holds(numbers iter.Seq[uint64], dropped func(uint64)) {
 	}
 }
 
-// appendAck appends the record that says what is acknowledged of a segment.
+// noted reports whether there is something to say of a segment.
+func (g *segment) noted() bool { return g.acks.done > 0 || g.ended > 0 }
+
+// appendAck appends the record that says what is acknowledged of a segment, and how
+// many records that has if it has ended.
 func appendAck(dst []byte, g *segment) []byte {
-	dst = append(dst, ackSegment)
+	typ := byte(ackSegment)
+	if g.ended > 0 {
+		typ = ackEnded
+	}
+	dst = append(dst, typ)
 	dst = binary.LittleEndian.AppendUint64(dst, g.salt)
 	dst = binary.AppendUvarint(dst, g.first)
+	if typ == ackEnded {
+		dst = binary.AppendUvarint(dst, g.ended)
+	}
 	return g.acks.append(dst)
 }
 
@@ -249,22 +263,31 @@ func appendAck(dst []byte, g *segment) []byte {
 type ack struct {
 	salt  uint64
 	first uint64
+	ended uint64 // records of it; 0 if that is not known
 	bitmap
 }
 
 var errAck = errors.New("no acknowledgement of a spool")
 
 func parseAck(b []byte) (*ack, error) {
-	if len(b) < 9 || b[0] != ackSegment {
+	if len(b) < 9 || b[0] != ackSegment && b[0] != ackEnded {
 		return nil, fmt.Errorf("%w: type or length", errAck)
 	}
 	a := &ack{salt: binary.LittleEndian.Uint64(b[1:])}
 	first, n := binary.Uvarint(b[9:])
-	if n <= 0 {
+	if n <= 0 || first > math.MaxInt64 {
 		return nil, fmt.Errorf("%w: number", errAck)
 	}
 	a.first = first
-	return a, a.load(b[9+n:])
+	rest := b[9+n:]
+	if b[0] == ackEnded {
+		ended, n := binary.Uvarint(rest)
+		if n <= 0 || ended == 0 || ended > math.MaxInt64-first {
+			return nil, fmt.Errorf("%w: count", errAck)
+		}
+		a.ended, rest = ended, rest[n:]
+	}
+	return a, a.load(rest)
 }
 
 // readAcks returns the last acknowledgements of each segment, by the number of

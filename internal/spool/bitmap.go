@@ -64,7 +64,7 @@ func (b *bitmap) clip(n uint64) {
 		return
 	}
 	b.done = b.low
-	for i := b.low; i < n; i++ {
+	for i := b.low; i < min(n, (b.start+uint64(len(b.words)))*64); i++ {
 		if b.has(i) {
 			b.done++
 		}

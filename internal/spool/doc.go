@@ -20,4 +20,6 @@
 // A torn tail is what a crash leaves of a write that nobody was told of. It is
 // counted and passed over. Any other fault is damage: it is logged, counted, and
 // passed over to the next segment, and the file is kept as <first>.seg.damaged.
+// A file that ends behind a block has no fault; acks says how many records there
+// were when it was written no more, and those that are gone are counted as missing.
 package spool

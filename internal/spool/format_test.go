@@ -60,8 +60,17 @@ func TestAckGolden(t *testing.T) {
 	if got := hex.EncodeToString(b); got != want {
 		t.Errorf("acknowledgement:\n%s\nwant:\n%s", got, want)
 	}
+	ended := *g
+	ended.ended = 200
+	const wantEnded = "02" + "0807060504030201" + "ac02" + "c801" + "46" + "3f01000000000000" + "0400000000000000"
+	if got := hex.EncodeToString(appendAck(nil, &ended)); got != wantEnded {
+		t.Errorf("acknowledgement of a segment that has ended:\n%s\nwant:\n%s", got, wantEnded)
+	}
+	if a, err := parseAck(appendAck(nil, &ended)); err != nil || a.ended != 200 || a.done != 72 {
+		t.Errorf("parsed: %+v, %v", a, err)
+	}
 	a, err := parseAck(b)
-	if err != nil || a.first != 300 || a.salt != g.salt || a.low != 70 || a.done != 72 || !a.has(72) || a.has(71) || !a.has(130) {
+	if err != nil || a.ended != 0 || a.first != 300 || a.salt != g.salt || a.low != 70 || a.done != 72 || !a.has(72) || a.has(71) || !a.has(130) {
 		t.Errorf("parsed: %+v, %v", a, err)
 	}
 	a.clip(100)
@@ -161,14 +170,19 @@ func FuzzAck(f *testing.F) {
 	g.acks.set(100)
 	f.Add(appendAck(nil, g))
 	f.Add([]byte{1})
+	g.ended = 200
+	f.Add(appendAck(nil, g))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		a, err := parseAck(b)
 		if err != nil {
 			return
 		}
-		again, err := parseAck(appendAck(nil, &segment{first: a.first, salt: a.salt, acks: a.bitmap}))
-		if err != nil || again.low != a.low || again.done != a.done || again.salt != a.salt || again.first != a.first {
+		again, err := parseAck(appendAck(nil, &segment{first: a.first, salt: a.salt, ended: a.ended, acks: a.bitmap}))
+		if err != nil || again.ended != a.ended || again.low != a.low || again.done != a.done || again.salt != a.salt || again.first != a.first {
 			t.Errorf("%x becomes %+v, then %+v, %v", b, a, again, err)
+		}
+		if n := missingOf(a.bitmap, 3, a.ended); n > a.ended {
+			t.Errorf("%d of %d are missing", n, a.ended)
 		}
 		if a.low > 0 && !a.has(a.low-1) || a.has(a.low) {
 			t.Errorf("low is %d", a.low)

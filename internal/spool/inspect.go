@@ -19,6 +19,7 @@ type Segment struct {
 	Bytes   int64
 	Records int64
 	Acked   int64     // of these, records that need not be sent again
+	Missing int64     // records that its writer has put there and that are not there or cannot be read, without acknowledged ones
 	Oldest  time.Time // when its first block was written; zero if it has none
 	Newest  time.Time
 	Fault   error // why it could not be read to its end, or nil
@@ -73,6 +74,9 @@ func Inspect(fsys vfs.FS, dir string, fn func(*Record) error) ([]Segment, error)
 		}
 		if err != nil {
 			return infos, err
+		}
+		if a != nil {
+			info.Missing = int64(missingOf(a.bitmap, uint64(info.Records), a.ended))
 		}
 		infos = append(infos, info)
 	}

@@ -255,7 +255,7 @@ func (s *Spool[C]) settleReaderLocked() {
 	for {
 		if g := s.rseg; g != nil {
 			if g.old && !g.complete && s.roff >= g.size {
-				g.endOld()
+				s.endOldLocked(g)
 			}
 			if !g.complete || s.roff < g.size {
 				return
@@ -272,14 +272,29 @@ func (s *Spool[C]) settleReaderLocked() {
 	}
 }
 
+// endOldLocked takes note that a segment of an earlier process was read to its end. A
+// file that ends behind a block looks whole, but its writer has noted how many records
+// it had.
+func (s *Spool[C]) endOldLocked(g *segment) {
+	n := g.endOld()
+	if n == 0 {
+		return
+	}
+	s.stats.Missing += n
+	err := fmt.Errorf("%w: %s has lost its end", ErrDamaged, g.path)
+	s.log.Error("segment of a spool has lost its end, as a file that was cut or a machine that lost its power leaves it; what was there is not sent",
+		slog.String("segment", g.path), slog.Uint64("records", n))
+	s.lost = append(s.lost, &Loss[C]{Records: int64(n), Old: true, Err: err})
+}
+
 // endBadLocked gives up the rest of a segment. A torn tail is what a crash
 // leaves, and nobody was promised anything about it; the rest is damage.
 func (s *Spool[C]) endBadLocked(g *segment, err error) {
 	if torn, ok := errors.AsType[*seglog.TornError](err); ok && g.old {
 		s.stats.Torn++
 		s.log.Warn("end of a spool's segment was not written whole, as a crash leaves it", slog.String("segment", g.path), slog.Int64("bytes", torn.Bytes))
-		g.endOld()
 		s.roff = g.size
+		s.endOldLocked(g)
 		return
 	}
 	if errors.Is(err, io.EOF) {
@@ -293,9 +308,13 @@ func (s *Spool[C]) endBadLocked(g *segment, err error) {
 	}
 	s.stats.Damaged++
 	n := int64(-1)
-	if !g.old {
+	switch {
+	case !g.old:
 		n = int64(g.n - g.read)
 		s.stats.Lost += uint64(n)
+	case g.ended > 0:
+		n = int64(missingOf(g.acks, g.read, g.ended))
+		s.stats.Missing += uint64(n)
 	}
 	s.tries = 0
 	rest := g.size - s.roff

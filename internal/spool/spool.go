@@ -144,6 +144,7 @@ type Stats struct {
 	Torn     uint64 // ends of segments that a crash has cut short
 	Damaged  uint64 // segments that could not be read to their end
 	Lost     uint64 // records of this process that could not be read back
+	Missing  uint64 // unacknowledged records of earlier processes that are not in their segments any more, as far as their number is known
 	Failures uint64 // writes and syncs that failed
 }
 
@@ -188,6 +189,7 @@ type segment struct {
 
 	n        uint64 // records: written, or for an old one read so far
 	complete bool   // n is final
+	ended    uint64 // records at its end, as the writer has noted it; 0 if it has not
 	read     uint64 // records that the reader has had
 	past     bool   // the reader is behind it
 	after    uint64 // number of the first record behind it, if known
@@ -201,18 +203,36 @@ type segment struct {
 func (g *segment) finished() bool { return g.complete && g.acks.done >= g.n }
 
 // endOld takes note that a segment of an earlier process was read to its end. A
-// crash may have kept acknowledgements and not the records.
-func (g *segment) endOld() {
+// crash may have kept acknowledgements and not the records. It returns how many
+// records are missing that were written and not acknowledged.
+func (g *segment) endOld() (missing uint64) {
 	g.complete = true
+	missing = missingOf(g.acks, g.n, g.ended)
 	g.acks.clip(g.n)
+	return missing
+}
+
+// missingOf returns how many of the records from n to ended are not in acks.
+func missingOf(acks bitmap, n, ended uint64) uint64 {
+	if ended <= n {
+		return 0
+	}
+	tail := acks.clone()
+	tail.clip(ended)
+	done := tail.done
+	tail.clip(n)
+	return ended - n - (done - tail.done)
 }
 
 // estimate returns how many records the segment has, or may have.
 func (g *segment) estimate() uint64 {
-	if g.complete || g.live || g.after < g.first+g.n {
+	switch {
+	case g.complete || g.live:
 		return g.n
+	case g.ended > 0:
+		return max(g.n, g.ended)
 	}
-	return g.after - g.first
+	return max(g.n, g.after-min(g.after, g.first))
 }
 
 // Open opens the spool in a directory, which it makes if need be. The error
@@ -299,6 +319,7 @@ func (s *Spool[C]) recover() error {
 		if a := acks[g.first]; a != nil && a.salt == g.salt {
 			g.acks = a.bitmap
 			g.skip = new(a.clone())
+			g.ended = a.ended
 			g.dirty = true
 		}
 		// A front has later numbers than what comes behind it.
@@ -318,7 +339,7 @@ func (s *Spool[C]) recover() error {
 		if err != nil {
 			return err
 		}
-		g.after = g.first + n
+		g.after = g.first + max(n, g.ended)
 		s.next = max(s.next, g.after)
 	}
 	for _, g := range segs {

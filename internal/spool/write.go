@@ -227,9 +227,11 @@ func (s *Spool[C]) abandonLocked(size int64) {
 
 func (s *Spool[C]) endLocked() {
 	g := s.last
-	g.live, g.complete, g.after = false, true, g.first+g.n
+	g.live, g.complete, g.ended, g.after = false, true, g.n, g.first+g.n
+	g.dirty = true // ended is not on disk
 	s.out, s.last = nil, nil
 	s.kickKeeper()
+	s.keep.tick()
 }
 
 // Sync makes what is in the segment that is written survive the end of the

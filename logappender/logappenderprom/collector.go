@@ -74,6 +74,9 @@ func NewCollector(name string, source Source) *Collector {
 	add(gauge, "spill_healthy", "1 if there is a spill, and its disk has taken the last chunk.", func(s *logappender.Stats) float64 { return one(s.SpillHealthy) })
 	add(gauge, "circuit_open", "1 while entries go to the disk because the stream does not take them.", func(s *logappender.Stats) float64 { return one(s.CircuitOpen) })
 	add(counter, "circuit_opened_total", "How often that has begun.", func(s *logappender.Stats) float64 { return float64(s.CircuitOpened) })
+	add(counter, "spill_missing_total", "Entries of earlier processes that the files of the spill have lost, as far as that is known.", func(s *logappender.Stats) float64 { return float64(s.SpillMissing) })
+	add(counter, "spill_torn_total", "Files of the spill that a crash has cut short.", func(s *logappender.Stats) float64 { return float64(s.SpillTorn) })
+	add(counter, "spill_damaged_total", "Files of the spill that could not be read to their end.", func(s *logappender.Stats) float64 { return float64(s.SpillDamaged) })
 	add(counter, "recovered_total", "Entries of earlier processes read from the spill.", func(s *logappender.Stats) float64 { return float64(s.Recovered) })
 	add(gauge, "last_success_timestamp_seconds", "Time of the last delivery; 0 if there was none.", func(s *logappender.Stats) float64 {
 		if s.LastSuccess.IsZero() {

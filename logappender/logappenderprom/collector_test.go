@@ -18,7 +18,7 @@ type source struct{}
 
 func (source) Healthy() bool { return true }
 func (source) Stats() logappender.Stats {
-	s := logappender.Stats{Accepted: logappender.LevelCounts{0, 9}, Delivered: logappender.LevelCounts{0, 4}, Pending: logappender.LevelCounts{0, 3}, Spilled: logappender.LevelCounts{0, 5}, Sampled: logappender.LevelCounts{6}, SpillHealthy: true, SpillBytes: 77}
+	s := logappender.Stats{Accepted: logappender.LevelCounts{0, 9}, Delivered: logappender.LevelCounts{0, 4}, Pending: logappender.LevelCounts{0, 3}, Spilled: logappender.LevelCounts{0, 5}, Sampled: logappender.LevelCounts{6}, SpillHealthy: true, SpillBytes: 77, SpillMissing: 78, SpillTorn: 79, SpillDamaged: 80}
 	s.Dropped[logappender.DropFull] = logappender.LevelCounts{0, 2}
 	return s
 }
@@ -54,6 +54,9 @@ func TestCollector(t *testing.T) {
 		"logappender_spill_healthy":                1,
 		"logappender_circuit_open":                 0,
 		"logappender_spill_bytes":                  77,
+		"logappender_spill_missing_total":          78,
+		"logappender_spill_torn_total":             79,
+		"logappender_spill_damaged_total":          80,
 	} {
 		if got[name] != want {
 			t.Errorf("%s = %v, want %v", name, got[name], want)

@@ -90,6 +90,7 @@ func NewCollector(stream string, source Source) *Collector {
 	add(counter, "spool_replayed_total", "User records of earlier processes that were read back.", func(s *producer.Stats) float64 { return float64(s.SpoolReplayed) })
 	add(counter, "spool_dropped_total", "User records that the spool had no room for.", func(s *producer.Stats) float64 { return float64(s.SpoolDropped) })
 	add(counter, "spool_lost_total", "User records that could not be read back.", func(s *producer.Stats) float64 { return float64(s.SpoolLost) })
+	add(counter, "spool_missing_total", "User records of earlier processes that the spool's files have lost, as far as that is known.", func(s *producer.Stats) float64 { return float64(s.SpoolMissing) })
 	add(counter, "spool_torn_total", "Files of the spool whose end a crash has cut short.", func(s *producer.Stats) float64 { return float64(s.SpoolTorn) })
 	add(counter, "spool_damaged_total", "Files of the spool that could not be read to their end.", func(s *producer.Stats) float64 { return float64(s.SpoolDamaged) })
 	add(counter, "spool_failures_total", "Writes of the spool that failed.", func(s *producer.Stats) float64 { return float64(s.SpoolFailures) })

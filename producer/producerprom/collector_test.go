@@ -30,7 +30,7 @@ func TestEveryCounterIsShown(t *testing.T) {
 		MapRefreshes: 5, MapFailures: 14, WrongShard: 15, ReshardResent: 16, UnexplainedShards: 18,
 		SequenceRegressions: 19, CallbackPanics: 20,
 		Spooling: true, SpoolRecords: 31, SpoolBytes: 32, SpoolAppended: 33, SpoolReplayed: 34, SpoolDropped: 35,
-		SpoolLost: 36, SpoolTorn: 37, SpoolDamaged: 38, SpoolFailures: 39,
+		SpoolLost: 36, SpoolMissing: 40, SpoolTorn: 37, SpoolDamaged: 38, SpoolFailures: 39,
 	}
 	for i := range reflect.TypeFor[producer.Stats]().NumField() {
 		if reflect.ValueOf(s).Field(i).IsZero() {
@@ -77,7 +77,7 @@ func TestEveryCounterIsShown(t *testing.T) {
 		"shard_map_refresh_total/ok": 5, "shard_map_refresh_total/failed": 14, "wrong_shard_total": 15,
 		"resend_reshard_total": 16, "unexplained_shard_total": 18, "sequence_regressions_total": 19, "callback_panics_total": 20,
 		"spooling": 1, "spool_records": 31, "spool_bytes": 32, "spool_appended_total": 33, "spool_replayed_total": 34, "spool_dropped_total": 35,
-		"spool_lost_total": 36, "spool_torn_total": 37, "spool_damaged_total": 38, "spool_failures_total": 39,
+		"spool_lost_total": 36, "spool_missing_total": 40, "spool_torn_total": 37, "spool_damaged_total": 38, "spool_failures_total": 39,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("metrics:\n%v\nwant:\n%v", got, want)
