@@ -272,32 +272,51 @@ func TestSilentConnections(t *testing.T) {
 	})
 }
 
-// TestStopWithHTTP2 has clients keep their connections when the server stops.
+// TestStopWithHTTP2 has clients keep their connections when the server stops, which
+// waits for requests, and for 10 s at most.
 func TestStopWithHTTP2(t *testing.T) {
-	srv := streamdtest.New(t, streamdtest.Listen())
-	for _, tr := range []*http.Transport{
-		{Protocols: protocols((*http.Protocols).SetUnencryptedHTTP2)},
-		{TLSClientConfig: &tls.Config{RootCAs: srv.CertPool()}, ForceAttemptHTTP2: true},
-	} {
-		defer tr.CloseIdleConnections()
-		endpoint := srv.Endpoint()
-		if tr.TLSClientConfig != nil {
-			endpoint = srv.HTTPSEndpoint()
-		}
-		client := srv.Kinesis(func(o *kinesis.Options) {
-			o.BaseEndpoint, o.HTTPClient = aws.String(endpoint), &http.Client{Transport: sdkhttp.Wrap(tr)}
-		})
-		if _, err := client.ListStreams(t.Context(), nil); err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		ln := memnet.Listen("127.0.0.1:4567")
+		srv, err := streamd.New(streamd.Config{Listener: ln, Admin: streamd.AdminOff, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	began := time.Now()
-	if err := srv.Close(); err != nil {
-		t.Error(err)
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the server took %v to stop", took)
-	}
+		ctx, cancel := context.WithCancel(context.Background())
+		stopped := make(chan error, 1) // its sender does not wait
+		go func() { stopped <- srv.Run(ctx) }()
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM(srv.CACertificate())
+		for _, tr := range []*http.Transport{
+			{Protocols: protocols((*http.Protocols).SetUnencryptedHTTP2)},
+			{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true},
+		} {
+			tr.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) { return ln.Dial(ctx, network, addr) }
+			defer tr.CloseIdleConnections()
+			endpoint := srv.Endpoint()
+			if tr.TLSClientConfig != nil {
+				endpoint = srv.HTTPSEndpoint()
+			}
+			seen := &noting{RoundTripper: tr, protos: make(map[string]bool)}
+			client := kinesis.New(kinesis.Options{
+				BaseEndpoint: aws.String(endpoint), Region: streamdtest.Region, Credentials: aws.AnonymousCredentials{},
+				HTTPClient: &http.Client{Transport: sdkhttp.Wrap(seen)},
+			})
+			if _, err := client.ListStreams(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			if len(seen.protos) != 1 || !seen.protos["HTTP/2.0"] {
+				t.Errorf("%s: protocols %v", endpoint, seen.protos)
+			}
+		}
+		began := time.Now()
+		cancel()
+		if err := <-stopped; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("the server took %v to stop", took)
+		}
+	})
 }
 
 func TestOldTLSIsRefused(t *testing.T) {
