@@ -1,0 +1,123 @@
+package agent_test
+
+import (
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/streamkit/streamkit/agent"
+	"github.com/streamkit/streamkit/internal/vfs"
+)
+
+// What a program does to the agent, to its stream, and to its right to look at files.
+
+// chance is a random source for the goroutines of sinks, of which a killed agent
+// leaves one behind.
+type chance struct {
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+func newChance(seed uint64) *chance { return &chance{rng: rand.New(rand.NewPCG(seed, 2))} }
+
+func (c *chance) below(n int64) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rng.Int64N(n)
+}
+
+// openFiles counts the files that are open, and hides some of them.
+type openFiles struct {
+	vfs.FS
+	dir    string // whose files count
+	n      *atomic.Int64
+	mu     *sync.Mutex
+	hidden map[string]bool // guarded by mu: nobody may open or look at them
+}
+
+func (o openFiles) denied(name string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.hidden[name] {
+		return &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
+	}
+	return nil
+}
+
+func (o openFiles) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	if err := o.denied(name); err != nil {
+		return nil, err
+	}
+	f, err := o.FS.OpenFile(name, flag, perm)
+	if err != nil || !strings.HasPrefix(name, o.dir) {
+		return f, err
+	}
+	o.n.Add(1)
+	return &countedFile{File: f, n: o.n}, nil
+}
+
+type countedFile struct {
+	vfs.File
+	n    *atomic.Int64
+	once sync.Once
+}
+
+func (f *countedFile) Close() error {
+	f.once.Do(func() { f.n.Add(-1) })
+	return f.File.Close()
+}
+
+// hide takes the permission to look at a file away, or gives all back.
+func (p *program) hide(name string) {
+	p.files.mu.Lock()
+	defer p.files.mu.Unlock()
+	if len(p.files.hidden) > 0 {
+		p.note("all files may be read again")
+		for path := range p.files.hidden {
+			p.tell(agent.WatchEvent{Written: []string{path}})
+		}
+		clear(p.files.hidden)
+		return
+	}
+	p.note("%s: may not be read", name)
+	p.files.hidden[p.path(name)] = true
+}
+
+// hang lets the sink keep its acknowledgements, or give those that it kept.
+func (p *program) hang(string) {
+	if p.held = !p.held; p.held {
+		p.note("the sink hangs")
+		p.sink.keep()
+		return
+	}
+	p.note("the sink goes on")
+	p.sink.release()
+}
+
+func (p *program) startOrStop(string) {
+	switch {
+	case !p.running:
+		p.note("start")
+		p.start()
+		// Between copy and truncation the first scan would take the copy for a file.
+		p.settle(100 * time.Millisecond)
+	case p.kills && p.rng.IntN(2) == 0:
+		p.note("kill")
+		p.kill()
+		p.held, p.again = false, true // another sink
+		p.ended()
+	default:
+		err := p.stop()
+		p.note("stop: %v", err)
+		if err != nil && !errors.Is(err, agent.ErrNotDrained) {
+			p.t.Errorf("Run: %v", err)
+		}
+		p.again = p.again || err != nil
+		p.ended()
+	}
+	p.running = !p.running
+}

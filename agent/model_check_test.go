@@ -1,0 +1,125 @@
+package agent_test
+
+import (
+	"github.com/streamkit/streamkit/agent"
+)
+
+// What a program checks.
+
+// ended notes what goes with the handles of an agent that has ended.
+func (p *program) ended() {
+	for _, l := range p.handles {
+		p.optional[l] = true
+	}
+	p.handles = nil
+	p.lost += lostBytes(p.status())
+	if n := p.files.n.Load(); n != 0 {
+		p.t.Errorf("%d files are open after the end", n)
+	}
+}
+
+func lostBytes(s agent.FlowStatus) uint64 {
+	return s.LostBytes["truncated"] + s.LostBytes["missing"] + s.LostBytes["deleted"]
+}
+
+// finish lets the agent read all there is, and checks what arrived.
+func (p *program) finish() {
+	p.files.mu.Lock()
+	clear(p.files.hidden)
+	p.files.mu.Unlock()
+	for name, c := range p.at {
+		if c.part != "" {
+			p.complete(name)
+		}
+	}
+	p.sink.mu.Lock()
+	p.sink.refuse = nil
+	p.sink.mu.Unlock()
+	p.sink.release()
+	if !p.running {
+		p.start()
+	}
+	p.settle(30 * modelRotateWait)
+	p.verifyModel()
+	s := p.status()
+	if s.BehindBytes != 0 || s.MemoryBytes > 1<<20 || s.State != "running" {
+		for _, f := range s.Files {
+			if f.Committed != f.Size {
+				p.t.Errorf("at rest: %+v", f)
+			}
+		}
+		s.Files = nil
+		p.t.Errorf("at rest: %+v", s)
+	}
+	if err := p.stop(); err != nil {
+		p.t.Errorf("Run: %v", err)
+	}
+	if n := p.files.n.Load(); n != 0 {
+		p.t.Errorf("%d files are open after the end", n)
+	}
+}
+
+func (p *program) verifyModel() {
+	want := make(map[string]int, len(p.want))
+	for _, l := range p.want {
+		want[l] = 0
+	}
+	again, limit := 0, 0
+	if p.few {
+		limit = 5
+	}
+	for _, r := range p.sink.records() {
+		n, ok := want[string(r.Data)]
+		switch {
+		case !ok:
+			p.t.Errorf("arrived, but was never written: %.100q", r.Data)
+		case n > 0 && !p.again:
+			if again++; again > limit && again <= limit+3 {
+				p.t.Errorf("arrived again: %.30q", r.Data)
+			}
+		}
+		want[string(r.Data)] = n + 1
+	}
+	missing, gone := 0, uint64(0)
+	for _, l := range p.want {
+		switch {
+		case want[l] > 0:
+		case p.optional[l]:
+			gone += uint64(len(l))
+		default:
+			if missing++; missing <= 5 {
+				p.t.Errorf("never arrived: %.30q", l)
+			}
+		}
+	}
+	if missing > 0 {
+		p.t.Errorf("%d of %d lines never arrived; status %+v", missing, len(p.want), p.status())
+	}
+	// What is not acknowledged when an agent ends may be counted though it has arrived.
+	if counted := p.lost + lostBytes(p.status()); !p.inexact && (counted < gone || counted > gone && !p.again) {
+		p.t.Errorf("%d bytes were lost, %d are counted", gone, counted)
+	}
+	if again > limit {
+		p.t.Errorf("%d lines arrived again", again)
+	}
+}
+
+// verifyOrder checks that the records of each partition key arrived in order when
+// they arrived first.
+func (w *world) verifyOrder() {
+	w.t.Helper()
+	seen := make(map[string]bool)
+	last := make(map[string]string)
+	for _, r := range w.sink.records() {
+		if seen[string(r.Data)] {
+			continue
+		}
+		seen[string(r.Data)] = true
+		if number := string(r.Data[:len("line 000000")]); number < last[r.PartitionKey] {
+			w.t.Errorf("key %s: %q came after %q", r.PartitionKey, number, last[r.PartitionKey])
+			return
+		} else {
+			last[r.PartitionKey] = number
+		}
+	}
+}
