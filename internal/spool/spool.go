@@ -244,7 +244,7 @@ func Open[C any](dir string, opt Options) (_ *Spool[C], err error) {
 		cur: new(group[C]), room: make(chan struct{}), data: make(chan struct{}, 1),
 	}
 	s.cond = sync.NewCond(&s.mu)
-	if err := makeDir(s.fsys, dir); err != nil {
+	if err := vfs.MakeDir(s.fsys, dir); err != nil {
 		return nil, err
 	}
 	if s.lock, err = s.fsys.Lock(filepath.Join(dir, lockName)); err != nil {
@@ -269,26 +269,6 @@ func Open[C any](dir string, opt Options) (_ *Spool[C], err error) {
 	}
 	s.busy.Store(len(s.segs) > 0)
 	return s, nil
-}
-
-// makeDir makes a directory and those above it, durably.
-func makeDir(fsys vfs.FS, dir string) error {
-	var made []string // whose names are in the directories above them
-	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
-		if _, err := fsys.Stat(at); err == nil || filepath.Dir(at) == at {
-			break
-		}
-		made = append(made, at)
-	}
-	if err := fsys.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for _, at := range made {
-		if err := fsys.SyncDir(filepath.Dir(at)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // Identity returns what the directory says of itself.

@@ -80,6 +80,27 @@ func ReadFile(fsys FS, name string) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
+// MakeDir makes a directory and those above it, durably: what is in it must not go
+// with its name. A directory above that may not be opened is left to the system.
+func MakeDir(fsys FS, dir string) error {
+	var made []string // whose names are in the directories above them
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		if _, err := fsys.Stat(at); !errors.Is(err, fs.ErrNotExist) || at == filepath.Dir(at) {
+			break // also if it cannot be told: making it will
+		}
+		made = append(made, at)
+	}
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, at := range made {
+		if err := fsys.SyncDir(filepath.Dir(at)); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return nil
+}
+
 // WriteFile replaces the file called name by one with the given content,
 // durably and at once: after a crash the old or the new content is there,
 // never a part. It writes name+".tmp" on the way.

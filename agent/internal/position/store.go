@@ -41,7 +41,7 @@ type Store struct {
 // [vfs.ErrLocked] if another process has it, and [seglog.ErrCorrupt] if the file is
 // damaged.
 func Open(fsys vfs.FS, path string) (*Store, error) {
-	if err := fsys.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := vfs.MakeDir(fsys, filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	log, err := seglog.Open(fsys, path, seglog.Options{Kind: kind, Hint: hint})

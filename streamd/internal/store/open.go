@@ -60,7 +60,7 @@ func (s *Store) openJournal() (journal.LSN, error) {
 	s.opts.RingBytes = cmp.Or(s.opts.RingBytes, journal.DefaultFileBytes)
 	fsys, dir := s.opts.FS, s.opts.Dir
 	journalDir, snapDir := filepath.Join(dir, "journal"), filepath.Join(dir, "snap")
-	if err := makeDir(fsys, dir); err != nil {
+	if err := vfs.MakeDir(fsys, dir); err != nil {
 		return 0, fmt.Errorf("cannot make the data directory: %w; name another with --data, or make it writable", err)
 	}
 	for _, d := range []string{journalDir, snapDir, s.runsDir()} {
@@ -115,27 +115,6 @@ func (s *Store) openJournal() (journal.LSN, error) {
 		return 0, errors.Join(err, s.j.Close(), s.runs.Close())
 	}
 	return from, nil
-}
-
-// makeDir makes a directory and those above it, durably: what is in it must not
-// go with its name.
-func makeDir(fsys vfs.FS, dir string) error {
-	var missing []string
-	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
-		if _, err := fsys.Stat(d); !errors.Is(err, fs.ErrNotExist) || d == filepath.Dir(d) {
-			break // also if it cannot be told: making it will
-		}
-		missing = append(missing, d)
-	}
-	if err := fsys.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	for _, d := range missing {
-		if err := fsys.SyncDir(filepath.Dir(d)); err != nil && !errors.Is(err, fs.ErrPermission) {
-			return err
-		}
-	}
-	return nil
 }
 
 func (s *Store) runsDir() string { return filepath.Join(s.opts.Dir, "runs") }
