@@ -24,6 +24,9 @@ func (fl *flow) admit(c *candidate, s *sweep) {
 			g.nbefore = len(b)
 		}
 	}
+	if s.originals != nil {
+		s.originals[g.start] = append(s.originals[g.start], g)
+	}
 	g.readNow.Store(g.read)
 	g.update(func(e *position.Entry) {
 		e.Committed, e.HeaderLeft = g.read, g.headerLeft
@@ -53,8 +56,8 @@ func (fl *flow) startAt(c *candidate, s *sweep) (int64, startReason) {
 		}
 		return off, startEnd
 	}
-	for _, g := range fl.byID {
-		if g.path != c.path || g.listed || g.ended || s.blind(g.path) || g.read == 0 || g.prefix.Len < tail.PrefixMin ||
+	for _, g := range s.left(fl)[c.path] {
+		if fl.byID[g.id] != g || g.listed || g.ended || s.blind(g.path) || g.read == 0 || g.prefix.Len < tail.PrefixMin ||
 			c.size < g.read || !c.head.Has(g.prefix) || !fl.marked(c, g) {
 			continue
 		}
@@ -69,6 +72,20 @@ func (fl *flow) startAt(c *candidate, s *sweep) (int64, startReason) {
 	return 0, startNew
 }
 
+// left returns the live files, by path, that the sweep has not found where they were:
+// other files may have taken their names.
+func (s *sweep) left(fl *flow) map[string][]*file {
+	if s.leftAt == nil {
+		s.leftAt = make(map[string][]*file)
+		for _, g := range fl.byID {
+			if !g.listed {
+				s.leftAt[g.path] = append(s.leftAt[g.path], g)
+			}
+		}
+	}
+	return s.leftAt
+}
+
 // newFile makes a live generation of c that begins at 0.
 func (fl *flow) newFile(c *candidate, now time.Time) *file {
 	uid := newUID(c.id, c.birth, 0)
@@ -77,9 +94,10 @@ func (fl *flow) newFile(c *candidate, now time.Time) *file {
 	}
 	fl.uids[uid] = struct{}{}
 	g := &file{
-		flow: fl, f: c.f, path: c.path, id: c.id, birth: c.birth, prefix: c.head.Print(), idleSize: -1,
+		flow: fl, f: c.f, path: c.path, id: c.id, birth: c.birth, idleSize: -1,
 		headerLeft: fl.cfg.SkipHeaderLines, grew: now, listed: true, remote: fl.remote(c.path),
 	}
+	g.setPrefix(&c.head)
 	if fl.cfg.PartitionKey == KeyFile {
 		g.key = fileKey(uid)
 	}

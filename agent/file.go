@@ -34,7 +34,8 @@ type file struct {
 	known    int64 // size at the last read: that much there was of this content
 	mtime    int64
 	prefix   tail.Print
-	idleSize int64 // size at which there was no whole record behind read; -1 if unknown
+	start    tail.Print // of the first bytes of prefix, PrefixMin of them; zero if there are fewer
+	idleSize int64      // size at which there was no whole record behind read; -1 if unknown
 
 	content    fileCut
 	headerLeft int
@@ -94,6 +95,14 @@ func fileKey(uid uint64) string { return fmt.Sprintf("%016x", uid) }
 
 // blank reports whether nothing is known of the content, which then fits any file.
 func (g *file) blank() bool { return g.read == 0 && g.prefix.Len == 0 }
+
+// setPrefix notes how the file begins.
+func (g *file) setPrefix(h *tail.Head) {
+	g.prefix = h.Print()
+	if start, ok := h.First(tail.PrefixMin); ok {
+		g.start = start
+	}
+}
 
 // marker returns the print of the bytes before read.
 func (g *file) marker() tail.Print {

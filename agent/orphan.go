@@ -246,6 +246,9 @@ func (fl *flow) resume(o *file, c *candidate, now time.Time) {
 	fl.removeOrphan(o)
 	o.f, o.id, o.birth, o.listed, o.misses, o.idleSize = c.f, c.id, c.birth, true, 0, -1
 	o.prevPath = ""
+	if start, ok := c.head.First(tail.PrefixMin); ok {
+		o.start = start
+	}
 	if c.path != o.path {
 		o.prevPath, o.path = o.path, c.path
 	}
@@ -311,11 +314,12 @@ func (fl *flow) giveUp(o *file) {
 // suspicious reports whether c may be a copy in the making of a live file. It is
 // then left alone until it is clear: the original is truncated and c adopted, or
 // c stopped growing for RotateWait and is a file of its own.
-func (fl *flow) suspicious(c *candidate, now time.Time) bool {
+func (fl *flow) suspicious(c *candidate, sw *sweep) bool {
 	var g *file
 	if !fl.once && fl.scanned {
-		g = fl.originalOf(c)
+		g = fl.originalOf(c, sw)
 	}
+	now := sw.now
 	if g == nil {
 		delete(fl.suspects, c.id)
 		return false
@@ -335,10 +339,28 @@ func (fl *flow) suspicious(c *candidate, now time.Time) bool {
 	return false
 }
 
+// mayBeCopied returns the live files that a copy may have been made of, by the print
+// of their first bytes.
+func (s *sweep) mayBeCopied(fl *flow) map[tail.Print][]*file {
+	if s.originals == nil {
+		s.originals = make(map[tail.Print][]*file)
+		for _, g := range fl.byID {
+			if g.start != (tail.Print{}) {
+				s.originals[g.start] = append(s.originals[g.start], g)
+			}
+		}
+	}
+	return s.originals
+}
+
 // originalOf returns the live file that c seems to be a copy of.
-func (fl *flow) originalOf(c *candidate) *file {
-	for _, g := range fl.byID {
-		if g.f == nil || g.read == 0 || g.rotated && !g.deleted {
+func (fl *flow) originalOf(c *candidate, s *sweep) *file {
+	start, ok := c.head.First(tail.PrefixMin)
+	if !ok {
+		return nil
+	}
+	for _, g := range s.mayBeCopied(fl)[start] {
+		if fl.byID[g.id] != g || g.f == nil || g.read == 0 || g.rotated && !g.deleted {
 			continue
 		}
 		name := len(filepath.Base(g.path))

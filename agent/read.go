@@ -158,7 +158,7 @@ func (fl *flow) checkPrefix(g *file, size int64) bool {
 	if !fl.head.Has(g.prefix) {
 		return false
 	}
-	g.prefix = fl.head.Print()
+	g.setPrefix(&fl.head)
 	return true
 }
 

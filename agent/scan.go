@@ -45,6 +45,11 @@ type sweep struct {
 	sought *names
 	again  bool // a question is left that another scan answers
 	full   bool // no more files can be opened
+
+	// Of the live files, made when they are first asked for, since a look at all of them
+	// for each of those that are found is too much.
+	leftAt    map[string][]*file
+	originals map[tail.Print][]*file
 }
 
 // A sighting is a file that must be opened, once all are known that need not be:
@@ -151,7 +156,7 @@ func (fl *flow) sweep(now time.Time) (again bool) {
 		switch {
 		case c.sibling:
 			fl.drop(c)
-		case fl.suspicious(c, now):
+		case fl.suspicious(c, s):
 			fl.drop(c)
 			s.again = true
 		default:
@@ -279,7 +284,7 @@ func (fl *flow) sweepLater(s *sweep, at sighting) {
 // names are those that the orphans look for their content under.
 type names struct {
 	whole map[string]bool
-	stems map[string][]string // of a name that ends in an extension: the extensions
+	stems map[string]map[string]bool // of a name that ends in an extension: the extensions
 	gzip  bool
 }
 
@@ -289,7 +294,7 @@ func (fl *flow) sought() *names {
 	if len(fl.seeking) == 0 {
 		return nil
 	}
-	n := &names{whole: make(map[string]bool), stems: make(map[string][]string), gzip: !fl.cfg.SkipRotatedGzip}
+	n := &names{whole: make(map[string]bool), stems: make(map[string]map[string]bool), gzip: !fl.cfg.SkipRotatedGzip}
 	for o := range fl.seeking {
 		if o.unsought {
 			continue
@@ -298,9 +303,10 @@ func (fl *flow) sought() *names {
 		n.whole[base] = true
 		if ext := filepath.Ext(base); ext != "" && len(ext) < len(base) {
 			stem := strings.TrimSuffix(base, ext)
-			if !slices.Contains(n.stems[stem], ext) {
-				n.stems[stem] = append(n.stems[stem], ext)
+			if n.stems[stem] == nil {
+				n.stems[stem] = make(map[string]bool)
 			}
+			n.stems[stem][ext] = true
 		}
 	}
 	return n
@@ -320,8 +326,22 @@ func (n *names) like(name string) bool {
 		if n.whole[name[:i]] {
 			return true
 		}
-		for _, ext := range n.stems[name[:i]] {
-			if strings.Contains(name[i:], ext) {
+		if exts := n.stems[name[:i]]; exts != nil && extended(name[i:], exts) {
+			return true
+		}
+	}
+	return false
+}
+
+// extended reports whether one of the extensions is in the rest of a name. There may be
+// as many of them as there are files.
+func extended(rest string, exts map[string]bool) bool {
+	for i := range len(rest) {
+		if rest[i] != '.' {
+			continue
+		}
+		for j := i + 1; j <= len(rest) && (j == i+1 || rest[j-1] != '.'); j++ {
+			if exts[rest[i:j]] {
 				return true
 			}
 		}

@@ -317,10 +317,20 @@ func runScenario(w *world, tt scenario, while string) {
 	w.stopped()
 }
 
-// listing calls a function after a directory was listed.
+// listing calls a function after a directory was listed, or before a file is opened.
 type listing struct {
 	vfs.FS
 	listed atomic.Pointer[func()]
+	opens  atomic.Pointer[func()]
+}
+
+func (l *listing) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	if strings.HasPrefix(filepath.Base(name), "app.log") {
+		if f := l.opens.Swap(nil); f != nil {
+			(*f)()
+		}
+	}
+	return l.FS.OpenFile(name, flag, perm)
 }
 
 func (l *listing) call() {
