@@ -146,7 +146,7 @@ sim: ## play SEEDS (10000) histories of the producer, of fleets of consumers, of
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestSpoolHistories$$' ./producer -spool-seeds $(SEEDS)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestSimulation$$' ./consumer -sim-seeds $(SEEDS) -sim-from $(FROM)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -run '^TestFilePrograms$$' ./agent -agent-seeds $(SEEDS) -agent-from $(FROM)
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^Test(AccountsAddUp|SpillAccounts)$$' ./logappender -seeds $(SEEDS) -seed-from $(FROM)
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^Test(AccountsAddUp|SpillAccounts|WriteAheadKeepsTheOrder)$$' ./logappender -seeds $(SEEDS) -seed-from $(FROM)
 
 INTEROP = CGO_ENABLED=0 $(GO) run ./integration/interop/matrix/cmd/interop
 

@@ -504,7 +504,7 @@ func TestOneBadRecordDoesNotTakeTheBatch(t *testing.T) {
 }
 
 var (
-	seeds    = flag.Int("seeds", 0, "histories of TestAccountsAddUp (1000) and of TestSpillAccounts (200), each")
+	seeds    = flag.Int("seeds", 0, "histories of TestAccountsAddUp (1000), TestSpillAccounts (200) and TestWriteAheadKeepsTheOrder (10), each")
 	seedFrom = flag.Uint64("seed-from", 0, "the first of them")
 )
 
