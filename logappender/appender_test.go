@@ -522,11 +522,20 @@ func seedRange(n int) iter.Seq[uint64] {
 	}
 }
 
+// tellSeed is deferred in the bubble of a seed, the failure of which ends the test.
+func tellSeed(t *testing.T, seed uint64) {
+	t.Helper()
+	if t.Failed() {
+		t.Logf("seed %d", seed)
+	}
+}
+
 // TestAccountsAddUp has goroutines log by every door into a stream that fails in
 // all ways, and closes in the midst of it.
 func TestAccountsAddUp(t *testing.T) {
 	for seed := range seedRange(1000) {
 		synctest.Test(t, func(t *testing.T) {
+			defer tellSeed(t, seed)
 			rng := rand.New(rand.NewPCG(seed, 1))
 			var mu sync.Mutex // guards rng in fate
 			p := &fakePutter{}
@@ -601,8 +610,5 @@ func TestAccountsAddUp(t *testing.T) {
 			p.later.Wait()
 			checkAccounts(t, a)
 		})
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
 	}
 }

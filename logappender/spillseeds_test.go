@@ -26,6 +26,7 @@ func TestSpillAccounts(t *testing.T) {
 	for seed := range seedRange(200) {
 		played++
 		synctest.Test(t, func(t *testing.T) {
+			defer tellSeed(t, seed)
 			rng := rand.New(rand.NewPCG(seed, 1))
 			var mu sync.Mutex // guards rng in the sink and the disk
 			chance := func(n int) bool { mu.Lock(); defer mu.Unlock(); return rng.IntN(n) == 0 }
@@ -122,9 +123,6 @@ func TestSpillAccounts(t *testing.T) {
 				t.Errorf("batches %v were stored and are sent again", slices.Collect(maps.Keys(again)))
 			}
 		})
-		if t.Failed() {
-			t.Fatalf("seed %d", seed)
-		}
 	}
 	t.Logf("%d histories, %d kills, %d entries left on disk, %d batches sent twice", played, killed, onDisk, twice)
 	if played >= 100 && onDisk == 0 {
