@@ -23,7 +23,7 @@ type balanceLease struct {
 	// "" if it needs one. A lease of a worker that is not in the input is left alone.
 	Owner string `json:"owner,omitempty"`
 
-	// Load is what the shard costs, in any unit; less than 0 if not known.
+	// Load is what the shard costs, in any unit.
 	Load float64 `json:"load"`
 
 	// Moving tells that a move is under way.
@@ -128,7 +128,6 @@ func newBalancer(in balanceInput) *balancer {
 	slices.SortFunc(b.workers, func(x, y *side) int { return cmp.Compare(x.id, y.id) })
 
 	leases := slices.SortedFunc(slices.Values(in.Leases), func(x, y balanceLease) int { return cmp.Compare(x.Key, y.Key) })
-	unknown := usualLoad(leases)
 	total, moving := 0, 0
 	sum := 0.0
 	for _, l := range leases {
@@ -137,9 +136,6 @@ func newBalancer(in balanceInput) *balancer {
 			continue
 		}
 		w := &weighed{key: l.Key, load: l.Load, not: l.Not, fixed: l.Moving || l.Rested < in.Limits.CoolDown}
-		if l.Load < 0 {
-			w.load = unknown
-		}
 		if l.Moving {
 			moving++
 		}
@@ -158,21 +154,6 @@ func newBalancer(in balanceInput) *balancer {
 	}
 	b.budget = max(1, int(in.Limits.MaxMoving*float64(total))) - moving
 	return b
-}
-
-// usualLoad is what a lease whose load is not known counts.
-func usualLoad(leases []balanceLease) float64 {
-	n, sum := 0, 0.0
-	for _, l := range leases {
-		if l.Load >= 0 {
-			n++
-			sum += l.Load
-		}
-	}
-	if n == 0 {
-		return 1
-	}
-	return sum / float64(n)
 }
 
 // place gives the leases without an owner to workers: the heaviest first, each to the

@@ -36,7 +36,7 @@ func drawBalance(t *rapid.T) balanceInput {
 			Rested: time.Duration(rapid.IntRange(0, 2).Draw(t, "rested")) * time.Minute,
 		}
 		if weighed {
-			l.Load = float64(rapid.IntRange(-1, 50).Draw(t, "load"))
+			l.Load = float64(rapid.IntRange(0, 50).Draw(t, "load"))
 		}
 		if choosy && rapid.Bool().Draw(t, "not") {
 			l.Not = []string{rapid.SampledFrom(owners).Draw(t, "who")}
@@ -70,11 +70,10 @@ func (in balanceInput) state() (counts map[string]int, loads map[string]float64)
 	for _, w := range in.Workers {
 		counts[w.ID], loads[w.ID] = 0, 0
 	}
-	usual := usualLoad(in.Leases)
 	for _, l := range in.Leases {
 		if _, ok := counts[l.Owner]; ok {
 			counts[l.Owner]++
-			loads[l.Owner] += cond(l.Load < 0, usual, l.Load)
+			loads[l.Owner] += l.Load
 		}
 	}
 	return counts, loads
@@ -225,7 +224,6 @@ func TestBalanceSettles(t *testing.T) {
 		if loads[top] <= in.Limits.MaxLoad*mean+1e-9 {
 			return
 		}
-		usual := usualLoad(in.Leases)
 		for _, l := range in.Leases {
 			if l.Owner != top {
 				continue
@@ -235,7 +233,7 @@ func TestBalanceSettles(t *testing.T) {
 				_, now := moved.state()
 				if id != top && counts[id] < in.limit(id) && moved.spread() <= in.allowedSpread() &&
 					max(now[top], now[id]) < loads[top]*(1-in.Limits.MinGain)-1e-6 {
-					t.Fatalf("%s (load %v) could go from %s to %s: %v", l.Key, cond(l.Load < 0, usual, l.Load), top, id, loads)
+					t.Fatalf("%s (load %v) could go from %s to %s: %v", l.Key, l.Load, top, id, loads)
 				}
 			}
 		}

@@ -159,7 +159,7 @@
 // # Sharing the table with the official library
 //
 // Leases have the KCL's attributes. The attributes of this package's own, g_inc,
-// g_latest_since and g_marks, are ignored by it. By which rules workers share the
+// g_latest_since, g_busy and g_marks, are ignored by it. By which rules workers share the
 // leases is Config.Mode; by itself a worker finds out what fits the table.
 //
 // By the rules of versions 1 and 2, [ModeKCL2], each worker looks at all leases,

@@ -29,7 +29,7 @@ const (
 type member struct {
 	id         string
 	leases     int
-	throughput float64
+	throughput float64            // by weigh
 	values     map[string]float64 // by measure
 	limits     map[string]float64
 }
@@ -46,7 +46,7 @@ type fleet struct {
 // newFleet returns the workers of rows that are alive, loaded with the leases
 // that they hold.
 func newFleet(all map[string]observed, rows []WorkerRow, now time.Time) *fleet {
-	f := &fleet{byID: map[string]*member{}, mean: map[string]float64{}, weight: weigh(all)}
+	f := &fleet{byID: map[string]*member{}, mean: map[string]float64{}, weight: weigh(all, !OfficialActive(rows, now))}
 	for _, r := range rows {
 		if !r.active(now) || r.failing() {
 			continue
@@ -100,24 +100,42 @@ func smooth(values []float64) float64 {
 	return mean
 }
 
-// weigh returns the load that a lease stands for: its throughput, and for one that
-// has none yet the mean of the others.
-func weigh(all map[string]observed) func(Lease) float64 {
+// idleBusy is how much of the time a processor may take for its shard to cost what any
+// other idle one does.
+const idleBusy = 0.01
+
+// weigh returns what a lease costs, in means of all leases: half of it by what is read
+// from its shard, half by the time that its processor takes. What is not known yet counts
+// as the mean. Without handler only what is read counts, as in the official library: two
+// leaders with two measures would move leases to and fro.
+func weigh(all map[string]observed, handler bool) func(Lease) float64 {
+	read := inMeans(all, func(l Lease) float64 { return l.ThroughputKBps })
+	if !handler {
+		return read
+	}
+	busy := inMeans(all, func(l Lease) float64 {
+		if l.Busy == 0 {
+			return 0
+		}
+		return max(l.Busy, idleBusy)
+	})
+	return func(l Lease) float64 { return (read(l) + busy(l)) / 2 }
+}
+
+// inMeans returns a measure of leases in means of those of which it is known; 1 where it
+// is not.
+func inMeans(all map[string]observed, of func(Lease) float64) func(Lease) float64 {
 	sum, n := 0.0, 0
 	for _, o := range all {
-		if o.ThroughputKBps > 0 && !o.ended() && o.Invalid == nil {
-			sum, n = sum+o.ThroughputKBps, n+1
+		if v := of(o.Lease); v > 0 && !o.ended() && o.Invalid == nil {
+			sum, n = sum+v, n+1
 		}
-	}
-	mean := 1.0
-	if n > 0 {
-		mean = sum / float64(n)
 	}
 	return func(l Lease) float64 {
-		if l.ThroughputKBps > 0 {
-			return l.ThroughputKBps
+		if v := of(l); v > 0 && n > 0 {
+			return v * float64(n) / sum
 		}
-		return mean
+		return 1
 	}
 }
 

@@ -3,6 +3,7 @@ package consumer
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -44,19 +45,59 @@ func TestSmooth(t *testing.T) {
 func TestMeter(t *testing.T) {
 	start := time.Unix(1_700_000_000, 0)
 	m := meter{since: start}
-	m.bytes.Add(10 * 1024)
-	if got := m.read(0, start.Add(time.Second/2)); got != nil {
-		t.Errorf("after half a second: %v", *got)
+	read := func(before Lease, took, after time.Duration) [2]float64 {
+		rate, busy := m.read(&before, took, start.Add(after))
+		if rate == nil || busy == nil {
+			return [2]float64{-1, -1}
+		}
+		return [2]float64{*rate, *busy}
 	}
-	if got := m.read(0, start.Add(4*time.Second)); got == nil || *got != 2.5 {
-		t.Errorf("first: %v, want 2.5", got)
+	for _, tt := range []struct {
+		bytes       int64
+		before      Lease
+		took, after time.Duration
+		want        [2]float64
+	}{
+		{10 * 1024, Lease{}, time.Second, time.Second / 2, [2]float64{-1, -1}},
+		{0, Lease{}, time.Second, 4 * time.Second, [2]float64{2.5, 0.25}},
+		{0, Lease{ThroughputKBps: 2.5}, time.Second, 5 * time.Second, [2]float64{1.25, 1e-6}},
+		{1, Lease{ThroughputKBps: 2.5, Busy: 0.5}, 4 * time.Second, 8 * time.Second, [2]float64{1.250163, 0.75}},
+		{0, Lease{ThroughputKBps: 1, Busy: 1}, 4 * time.Second, 9 * time.Second, [2]float64{0.5, 0.5}},
+	} {
+		m.bytes.Add(tt.bytes)
+		if got := read(tt.before, tt.took, tt.after); got != tt.want {
+			t.Errorf("after %v: %v, want %v", tt.after, got, tt.want)
+		}
 	}
-	m.bytes.Add(1)
-	if got := m.read(2.5, start.Add(7*time.Second)); got == nil || *got != 1.250163 {
-		t.Errorf("second: %v, want 1.250163", *got)
+}
+
+func TestWeigh(t *testing.T) {
+	all := map[string]observed{}
+	for key, l := range map[string]Lease{
+		"much":  {ThroughputKBps: 30, Busy: 0.1},
+		"slow":  {ThroughputKBps: 10, Busy: 0.29},
+		"idle":  {ThroughputKBps: 20, Busy: 0.000001},
+		"new":   {},
+		"ended": {ThroughputKBps: 1000, Busy: 1, Checkpoint: Checkpoint{SequenceNumber: ShardEnd}},
+	} {
+		all[key] = observed{Lease: l}
 	}
-	if got := m.read(1, start.Add(8*time.Second)); got == nil || *got != 0.5 {
-		t.Errorf("third: %v, want 0.5", *got)
+	for _, tt := range []struct {
+		handler bool
+		want    map[string]float64
+	}{
+		{false, map[string]float64{"much": 1.5, "slow": 0.5, "idle": 1, "new": 1}},
+		{true, map[string]float64{"much": (1.5 + 0.75) / 2, "slow": (0.5 + 2.175) / 2, "idle": (1 + 0.075) / 2, "new": 1}},
+	} {
+		weight := weigh(all, tt.handler)
+		for key, want := range tt.want {
+			if got := weight(all[key].Lease); math.Abs(got-want) > 1e-9 {
+				t.Errorf("with the time of handlers %v: %s costs %v, want %v", tt.handler, key, got, want)
+			}
+		}
+	}
+	if got := weigh(nil, true)(Lease{}); got != 1 {
+		t.Errorf("of nothing known: %v", got)
 	}
 }
 

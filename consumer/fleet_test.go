@@ -23,6 +23,8 @@ type nativeFleet struct {
 	stream *fakeStream
 	table  *memlease.Store
 
+	slow map[string]time.Duration // calls for a shard take so long; set while nothing is fed
+
 	mu        sync.Mutex // guards all below
 	delivered map[string]int
 	last      map[string]time.Time // last delivery by shard
@@ -120,6 +122,7 @@ func (p *nativeProcessor) ProcessRecords(ctx context.Context, b *consumer.Batch)
 		<-p.w.hang
 		return ctx.Err()
 	}
+	time.Sleep(f.slow[b.Shard.ID])
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if p.shard == "" {

@@ -357,7 +357,7 @@ func (h *holding) keep(ctx context.Context, stop <-chan struct{}) {
 			continue
 		}
 		if h.c.measures.Load() {
-			w.ThroughputKBps = h.meter.read(h.stored.Load().ThroughputKBps, now)
+			w.ThroughputKBps, w.Busy = h.meter.read(h.stored.Load(), time.Duration(h.calls.took.Load()), now)
 		}
 		err := h.write(ctx, w)
 		if err != nil {

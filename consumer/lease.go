@@ -54,6 +54,11 @@ type Lease struct {
 	// its owner's latest estimate: throughputKBps. Zero if not known.
 	ThroughputKBps float64
 
+	// Busy is how much of the time calls of the processor take, by its owner's latest
+	// estimate: g_busy, an attribute of ours. More than 1 with several lanes. Zero if not
+	// known.
+	Busy float64
+
 	// Pending is a place that was prepared to become the checkpoint; nil if
 	// there is none.
 	Pending *PendingCheckpoint
@@ -122,6 +127,9 @@ type Write struct {
 	// ThroughputKBps, if not nil, is stored.
 	ThroughputKBps *float64
 
+	// Busy, if not nil, is stored.
+	Busy *float64
+
 	// Incarnation, if not empty, is stored: of the writer, when it begins with
 	// a lease that was assigned to it, or of NextOwner.
 	Incarnation string
@@ -142,7 +150,7 @@ type Write struct {
 // leaves reports whether w is the last write of a holder.
 func (w Write) leaves() bool { return w.Release || w.EndHandOver || w.NextOwner != "" }
 
-// empty reports whether w is only a renewal, whatever it tells of throughput.
+// empty reports whether w is only a renewal, whatever it tells of load.
 func (w Write) empty() bool {
 	return w.Checkpoint == Checkpoint{} && w.Pending == nil && len(w.Children) == 0 && len(w.Marks) == 0 && w.LatestSince.IsZero() &&
 		w.Incarnation == "" && !w.leaves()
@@ -162,6 +170,9 @@ func (w Write) Apply(l Lease) Lease {
 	}
 	if w.ThroughputKBps != nil {
 		l.ThroughputKBps = *w.ThroughputKBps
+	}
+	if w.Busy != nil {
+		l.Busy = *w.Busy
 	}
 	if w.Incarnation != "" {
 		l.Incarnation = w.Incarnation

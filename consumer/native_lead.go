@@ -274,7 +274,7 @@ func (n *native) strange(id, why string) {
 // input makes the planner's of what was seen.
 func (n *native) input(ctx context.Context) balanceInput {
 	d, now := &n.lead, n.table.at
-	in := balanceInput{Limits: defaultBalanceLimits()}
+	in, weight := balanceInput{Limits: defaultBalanceLimits()}, weigh(n.table.seen, true)
 	verdicts := map[string]bool{}
 	strange := map[string]Lease{}
 	for _, key := range slices.Sorted(maps.Keys(n.table.seen)) {
@@ -289,10 +289,7 @@ func (n *native) input(ctx context.Context) balanceInput {
 			}
 			delete(d.released, key)
 		}
-		l := balanceLease{Key: key, Load: o.ThroughputKBps, Rested: now.Sub(d.moved[key])}
-		if l.Load == 0 {
-			l.Load = -1
-		}
+		l := balanceLease{Key: key, Load: weight(o.Lease), Rested: now.Sub(d.moved[key])}
 		for _, id := range slices.Sorted(maps.Keys(n.workers)) {
 			if slices.Contains(n.workers[id].not, key) {
 				l.Not = append(l.Not, id)

@@ -273,3 +273,45 @@ func TestReleaseMeetsHandOver(t *testing.T) {
 		})
 	}
 }
+
+// TestNativeSlowHandlers has one worker get all shards whose records take long. The same is
+// read from all, but the load is not the same.
+func TestNativeSlowHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newNativeFleet(t, 10)
+		ws := []*nativeWorker{f.start("a", consumer.Config{}), f.start("b", consumer.Config{})}
+		f.until(time.Minute, "two share", f.shared(5, 5))
+		time.Sleep(5 * time.Second)
+		f.slow = map[string]time.Duration{}
+		for _, s := range ws[0].Stats().Shards {
+			f.slow[s.ShardID] = 80 * time.Millisecond
+		}
+		stop := f.feed(200 * time.Millisecond)
+		f.until(10*time.Minute, "both have slow ones", func() bool {
+			for _, w := range ws {
+				n := 0
+				for _, s := range w.Stats().Shards {
+					if f.slow[s.ShardID] > 0 {
+						n++
+					}
+				}
+				if n < 2 {
+					return false
+				}
+			}
+			return true
+		})
+		settled := f.owners()
+		moves := ws[0].Stats().HandOvers + ws[1].Stats().HandOvers
+		time.Sleep(5 * time.Minute)
+		if after := ws[0].Stats().HandOvers + ws[1].Stats().HandOvers; after > moves+2 {
+			t.Errorf("%d leases move on, from %v to %v", after-moves, settled, f.owners())
+		}
+		stop()
+		time.Sleep(2 * time.Second)
+		for _, w := range ws {
+			w.wait()
+		}
+		f.check(false)
+	})
+}

@@ -246,6 +246,9 @@ func (s *Store) Update(ctx context.Context, l consumer.Lease, w consumer.Write) 
 	if w.ThroughputKBps != nil {
 		u.set(attrThroughput, ":throughput", fraction(*w.ThroughputKBps))
 	}
+	if w.Busy != nil {
+		u.set(attrBusy, ":busy", fraction(*w.Busy))
+	}
 	if w.Incarnation != "" {
 		u.set(attrIncarnation, ":inc", text(w.Incarnation))
 	}

@@ -40,6 +40,7 @@ const (
 	attrIncarnation     = "g_inc"
 	attrLatestSince     = "g_latest_since" // milliseconds since the epoch
 	attrMarks           = "g_marks"
+	attrBusy            = "g_busy"
 )
 
 type item = map[string]types.AttributeValue
@@ -92,6 +93,9 @@ func encode(l consumer.Lease) item {
 	}
 	if l.ThroughputKBps != 0 {
 		it[attrThroughput] = fraction(l.ThroughputKBps)
+	}
+	if l.Busy != 0 {
+		it[attrBusy] = fraction(l.Busy)
 	}
 	if l.Pending != nil {
 		it[attrPending], it[attrPendingSub] = text(l.Pending.Checkpoint.SequenceNumber), number(l.Pending.Checkpoint.SubSequenceNumber)
@@ -151,9 +155,11 @@ func decode(it item) consumer.Lease {
 			}
 		}
 	}
-	// Nothing depends on it, so nothing is lost with one that is broken.
-	if v, ok := it[attrThroughput].(*types.AttributeValueMemberN); ok {
-		l.ThroughputKBps, _ = strconv.ParseFloat(v.Value, 64)
+	// Nothing depends on them, so nothing is lost with one that is broken.
+	for name, f := range map[string]*float64{attrThroughput: &l.ThroughputKBps, attrBusy: &l.Busy} {
+		if v, ok := it[name].(*types.AttributeValueMemberN); ok {
+			*f, _ = strconv.ParseFloat(v.Value, 64)
+		}
 	}
 	if seq := d.text(attrPending); seq != "" {
 		l.Pending = &consumer.PendingCheckpoint{Checkpoint: consumer.Checkpoint{SequenceNumber: seq, SubSequenceNumber: d.number(attrPendingSub)}}

@@ -139,7 +139,7 @@ func testCreate(t *testing.T, s consumer.LeaseStore) {
 		Key: "all", Owner: "w", Counter: 1 << 40, Checkpoint: consumer.Checkpoint{SequenceNumber: "49590338271490256608559692538361571095921575989136588898", SubSequenceNumber: 12},
 		OwnerSwitches: 3, Parents: []string{"p"}, Children: []string{"c", "d"}, StartingHashKey: "1", EndingHashKey: "2",
 		CheckpointOwner: "v", Incarnation: "i", LatestSince: time.UnixMilli(1_700_000_000_123),
-		Marks: []byte{0, 1, 0xff}, ThroughputKBps: 0.00001,
+		Marks: []byte{0, 1, 0xff}, ThroughputKBps: 0.00001, Busy: 0.25,
 		Pending: &consumer.PendingCheckpoint{Checkpoint: consumer.Checkpoint{SequenceNumber: "7", SubSequenceNumber: 1}, State: []byte{0xff, 0}},
 	}
 	create(t, s, everything)
@@ -217,11 +217,12 @@ func testPending(t *testing.T, s consumer.LeaseStore) {
 func testThroughput(t *testing.T, s consumer.LeaseStore) {
 	l := take(t, s, create(t, s, full()), "a")
 	for _, rate := range []float64{2.033253, 0.00001, 123456.5, 0} {
-		got := write(t, s, l, consumer.Write{ThroughputKBps: &rate})
-		l.Counter, l.ThroughputKBps = l.Counter+1, rate
+		busy := rate / 1000
+		got := write(t, s, l, consumer.Write{ThroughputKBps: &rate, Busy: &busy})
+		l.Counter, l.ThroughputKBps, l.Busy = l.Counter+1, rate, busy
 		same(t, s, got, l)
-		if l = write(t, s, got, consumer.Write{}); l.ThroughputKBps != rate {
-			t.Errorf("a renewal has changed the throughput to %v", l.ThroughputKBps)
+		if l = write(t, s, got, consumer.Write{}); l.ThroughputKBps != rate || l.Busy != busy {
+			t.Errorf("a renewal has changed the load to %v and %v", l.ThroughputKBps, l.Busy)
 		}
 	}
 }
