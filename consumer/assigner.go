@@ -189,8 +189,7 @@ func (t *table) dropLost() {
 	}
 	t.c.mu.Unlock()
 	for _, h := range lost {
-		t.c.stats.leasesLost.Add(1)
-		h.lose()
+		h.loseToOther()
 	}
 }
 

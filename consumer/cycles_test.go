@@ -6,11 +6,15 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/streamkit/streamkit/consumer"
 	"github.com/streamkit/streamkit/consumer/memlease"
@@ -22,24 +26,62 @@ var leaseCycles = flag.Int("lease-cycles", 2000, "how many leases TestLeasesTake
 // and every mode, nothing is left behind: no goroutine, no memory, no bytes of the
 // budget.
 func TestLeasesTakenAndLost(t *testing.T) {
-	t.Run("kcl2", func(t *testing.T) { takeAndLose(t, consumer.ModeKCL2, 10_000, 2*time.Second) })
+	t.Run("kcl2", func(t *testing.T) { takeAndLose(t, consumer.ModeKCL2, 1, 10_000, 2*time.Second) })
 	// A leader assigns only now and then, and a native worker asks for its leases only
 	// when it has renewed its row.
-	t.Run("kcl3", func(t *testing.T) { takeAndLose(t, consumer.ModeKCL3, *leaseCycles, 10*time.Second) })
-	t.Run("native", func(t *testing.T) { takeAndLose(t, consumer.ModeNative, *leaseCycles, 10*time.Second) })
+	t.Run("kcl3", func(t *testing.T) { takeAndLose(t, consumer.ModeKCL3, 1, *leaseCycles, 10*time.Second) })
+	t.Run("native", func(t *testing.T) { takeAndLose(t, consumer.ModeNative, 1, *leaseCycles, 10*time.Second) })
+	t.Run("native, of several streams", func(t *testing.T) { takeAndLose(t, consumer.ModeNative, 4, *leaseCycles, 10*time.Second) })
 }
 
-func takeAndLose(t *testing.T, mode consumer.Mode, cycles int, each time.Duration) {
+// manyStreams is several streams, by name.
+type manyStreams map[string]*fakeStream
+
+func (m manyStreams) ListShards(ctx context.Context, in *kinesis.ListShardsInput, o ...func(*kinesis.Options)) (*kinesis.ListShardsOutput, error) {
+	return m[*in.StreamName].ListShards(ctx, in, o...)
+}
+
+func (m manyStreams) DescribeStreamSummary(context.Context, *kinesis.DescribeStreamSummaryInput, ...func(*kinesis.Options)) (*kinesis.DescribeStreamSummaryOutput, error) {
+	return nil, errFake // who they are is given
+}
+
+func (m manyStreams) GetShardIterator(ctx context.Context, in *kinesis.GetShardIteratorInput, o ...func(*kinesis.Options)) (*kinesis.GetShardIteratorOutput, error) {
+	out, err := m[*in.StreamName].GetShardIterator(ctx, in, o...)
+	if err == nil {
+		*out.ShardIterator = *in.StreamName + "/" + *out.ShardIterator
+	}
+	return out, err
+}
+
+func (m manyStreams) GetRecords(ctx context.Context, in *kinesis.GetRecordsInput, o ...func(*kinesis.Options)) (*kinesis.GetRecordsOutput, error) {
+	name, it, _ := strings.Cut(*in.ShardIterator, "/")
+	one := *in
+	one.ShardIterator = &it
+	out, err := m[name].GetRecords(ctx, &one, o...)
+	if err == nil && out.NextShardIterator != nil {
+		*out.NextShardIterator = name + "/" + *out.NextShardIterator
+	}
+	return out, err
+}
+
+func takeAndLose(t *testing.T, mode consumer.Mode, streams, cycles int, each time.Duration) {
 	t.Helper()
 	const shards = 100
 	rounds := cycles / shards
 	synctest.Test(t, func(t *testing.T) {
-		stream, mem := newFakeStream(shards, 1), memlease.New()
-		for i := range 5 * shards {
-			stream.put(fmt.Sprint(i), []byte("x"))
+		mem, all := memlease.New(), manyStreams{}
+		var list []consumer.StreamConfig
+		for i := range streams {
+			stream := newFakeStream(shards/streams, 1)
+			for i := range 5 * shards {
+				stream.put(fmt.Sprint(i), []byte("x"))
+			}
+			name := fmt.Sprintf("stream%d", i)
+			all[name] = stream
+			list = append(list, consumer.StreamConfig{Stream: name, ID: consumer.StreamID{Account: "000000000000", Name: name, Epoch: 1}})
 		}
 		var taken, lost atomic.Int64
-		c, err := consumer.New(stream, mem, "app", "stream", func(s *consumer.Shard) (consumer.Processor, error) {
+		newProcessor := func(s *consumer.Shard) (consumer.Processor, error) {
 			n := taken.Add(1)
 			return &puppet{
 				shard: s,
@@ -56,10 +98,15 @@ func takeAndLose(t *testing.T, mode consumer.Mode, cycles int, each time.Duratio
 				},
 				lost: func(*puppet) { lost.Add(1) },
 			}, nil
-		}, consumer.Config{
+		}
+		cfg := consumer.Config{
 			Mode: mode, FailoverTime: time.Second, IdleTimeBetweenReads: time.Minute, ShutdownTimeout: time.Second, KeyConcurrency: 2, ProcessorTimeout: time.Hour,
 			OnLost: func(*consumer.Shard) {}, Logger: slog.New(slog.DiscardHandler),
-		})
+		}
+		c, err := consumer.New(all, mem, "app", list[0].Stream, newProcessor, cfg)
+		if streams > 1 {
+			c, err = consumer.NewMultiStream(all, mem, "app", func(context.Context) ([]consumer.StreamConfig, error) { return list, nil }, newProcessor, cfg)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +121,9 @@ func takeAndLose(t *testing.T, mode consumer.Mode, cycles int, each time.Duratio
 			return m.HeapAlloc
 		}
 		var before uint64
-		var goroutines int
+		// The least of some rounds: a third of the leases may be about to call their
+		// processors again.
+		early, late := math.MaxInt, math.MaxInt
 		for round := range rounds {
 			for key, l := range leases(t, mem) {
 				got, err := mem.Take(t.Context(), l, "other", "i")
@@ -88,11 +137,16 @@ func takeAndLose(t *testing.T, mode consumer.Mode, cycles int, each time.Duratio
 			time.Sleep(each)
 			synctest.Wait()
 			if round == rounds/5 {
-				before, goroutines = heap(), runtime.NumGoroutine()
+				before = heap()
+			}
+			if n := runtime.NumGoroutine(); round <= rounds/5 {
+				early = min(early, n)
+			} else if round >= rounds-1-rounds/5 {
+				late = min(late, n)
 			}
 		}
-		if n := runtime.NumGoroutine(); n > goroutines+10 {
-			t.Errorf("%d goroutines after %d rounds, %d after %d", n, rounds, goroutines, rounds/5)
+		if late > early+20 {
+			t.Errorf("%d goroutines in the last rounds of %d, %d in the first", late, rounds, early)
 		}
 		// A lease may leave 32 bytes behind, and all of them 256 KB.
 		if after, most := heap(), uint64(256<<10+32*(rounds-rounds/5)*shards); after > before+most {
@@ -100,6 +154,9 @@ func takeAndLose(t *testing.T, mode consumer.Mode, cycles int, each time.Duratio
 		}
 		if n := taken.Load(); n < int64(shards*rounds) || lost.Load() != n-shards {
 			t.Errorf("%d leases taken, %d lost", n, lost.Load())
+		}
+		if n := c.Stats().LeasesLost; n != int64(shards*rounds) {
+			t.Errorf("%d leases counted as lost, want %d", n, shards*rounds)
 		}
 		stop()
 		if err := <-ran; !errors.Is(err, consumer.ErrShutdown) { // there are records in hand

@@ -33,6 +33,7 @@ type holding struct {
 	end     func(error)                // ends the shard consumer's context with a cause
 	lose    func()                     // ends the shard consumer's context with ErrLeaseLost
 	expiry  *time.Timer                // calls expire at the end of trust, or sooner
+	taken   atomic.Bool                // another has it, which is counted
 	ended   atomic.Bool                // the shard consumer has ended
 	next    atomic.Pointer[Assignment] // who gets the lease with the last write; nil if it is anybody's
 	poke    chan struct{}              // capacity 1: write now
@@ -104,6 +105,15 @@ func (h *holding) expire() {
 		h.c.stats.leasesExpired.Add(1)
 		h.lose()
 	}
+}
+
+// loseToOther ends the shard consumer of a lease that is another's now, as a write or a
+// look has shown, or several before it has ended.
+func (h *holding) loseToOther() {
+	if !h.taken.Swap(true) {
+		h.c.stats.leasesLost.Add(1)
+	}
+	h.lose()
 }
 
 // renewal returns when the lease is to be renewed.
@@ -428,8 +438,7 @@ func (h *holding) write(ctx context.Context, w Write) error {
 				continue
 			}
 			if !h.c.rules.ours(h, conflict.Current, w) {
-				h.c.stats.leasesLost.Add(1)
-				h.lose()
+				h.loseToOther()
 				return errors.Join(ErrLeaseLost, err)
 			}
 			// A write of ours was done and its answer lost. It was one of
