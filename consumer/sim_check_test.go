@@ -490,6 +490,10 @@ func (c *simChecker) took(e *simEvent, l *simLeaseState, owner string) {
 			}
 		}
 		c.woke(e)
+	case c.h.workers[e.who].admin:
+		c.sum.stolen++
+		l.rough = true
+		c.force(e, l)
 	case age >= c.h.workers[e.who].wait:
 		c.sum.takenExpired++
 		c.sum.worstFailover = max(c.sum.worstFailover, age)
@@ -506,13 +510,10 @@ func (c *simChecker) took(e *simEvent, l *simLeaseState, owner string) {
 	default:
 		c.sum.stolen++
 		l.rough = true
-		if by := c.h.workers[e.who]; !c.rules.steals && by.java == 0 && !by.admin {
+		if by := c.h.workers[e.who]; !c.rules.steals && by.java == 0 {
 			c.fail("%s takes the lease of %s from %s, which lived %v ago", e.who, e.shard, l.taker, age)
 		}
 		l.stolen[l.taker] = c.alive(l, l.taker)
-		if c.h.workers[e.who].admin {
-			c.force(e, l)
-		}
 	}
 	if e.before.ended() && c.h.workers[e.who].java == 0 {
 		c.fail("%s takes the lease of %s, which has ended", e.who, e.shard)
