@@ -186,6 +186,28 @@ func (t *leaseTable) handOver(ctx context.Context, l consumer.Lease, worker stri
 	}
 }
 
+// release takes a lease from its owner. One that is being handed over has two: without
+// them both nobody would end the hand-over, and the row would name a worker that is to
+// finish what it cannot have.
+func (t *leaseTable) release(ctx context.Context, l consumer.Lease) error {
+	_, err := t.patiently(ctx, l, func(l consumer.Lease) (consumer.Lease, error) {
+		if err := t.inHand(l); err != nil {
+			return l, err
+		}
+		return t.Update(ctx, l, consumer.Write{Release: true})
+	})
+	return err
+}
+
+// inHand returns an error if a lease is being handed over.
+func (t *leaseTable) inHand(l consumer.Lease) error {
+	if l.CheckpointOwner == "" {
+		return nil
+	}
+	return fmt.Errorf("the lease of shard %s is on its way from worker %q to %q: wait until it is there, or if worker %q is gone say \"streamctl lease transfer %s %s WORKER --force\"",
+		l.Key, l.CheckpointOwner, l.Owner, l.CheckpointOwner, t.name, l.Key)
+}
+
 // again says what is processed twice when an owner loses its lease.
 const again = "what it has read since its checkpoint is read again"
 
@@ -199,7 +221,8 @@ room goes on at its checkpoint. The worker that had it notices at its next look 
 table, or write to it, and stops; what it has read since its checkpoint is read again.
 
 This is for a worker that is gone, or hangs. One that runs and has fewer leases than
-its share may take the lease again itself.`,
+its share may take the lease again itself. A lease that is being handed over is not
+released: wait until it is there, or give it to a worker by "transfer --force".`,
 		Example: "  streamctl lease release billing shardId-000000000003",
 		Args:    exactArgs("TABLE", "SHARD"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -212,16 +235,16 @@ its share may take the lease again itself.`,
 			if err != nil {
 				return err
 			}
-			if l.Owner == "" {
+			if l.Owner == "" && l.CheckpointOwner == "" {
 				return fmt.Errorf("nobody has the lease of shard %s: there is nothing to release", l.Key)
+			}
+			if err := t.inHand(l); err != nil {
+				return err
 			}
 			if err := a.confirm(ctx, yes, fmt.Sprintf("Take the lease of shard %s from worker %q at %s; %s?", l.Key, l.Owner, a.about.Where, again)); err != nil {
 				return err
 			}
-			_, err = t.patiently(ctx, l, func(l consumer.Lease) (consumer.Lease, error) {
-				return t.Update(ctx, l, consumer.Write{Release: true})
-			})
-			if err != nil {
+			if err := t.release(ctx, l); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(a.out, "released the lease of shard %s, which worker %s had\n", l.Key, l.Owner)
@@ -347,9 +370,7 @@ and releases its leases itself. If it goes on running it gets leases again.`,
 			for _, m := range moves {
 				row := moveRow{m.lease.Key, m.to}
 				if m.to == "" {
-					_, err = t.patiently(ctx, m.lease, func(l consumer.Lease) (consumer.Lease, error) {
-						return t.Update(ctx, l, consumer.Write{Release: true})
-					})
+					err = t.release(ctx, m.lease)
 				} else {
 					err = t.give(ctx, m.lease, m.to, peers[m.to])
 				}
@@ -380,7 +401,8 @@ type move struct {
 }
 
 // drainPlan spreads the leases of a worker over the others that look for what they
-// are given, each to the one that has fewest.
+// are given, each to the one that has fewest. One that the worker is handing over goes
+// where it was to go.
 func drainPlan(all []consumer.Lease, peers map[string]peer, worker string) []move {
 	counts := map[string]int{}
 	for name, p := range peers {
@@ -395,11 +417,13 @@ func drainPlan(all []consumer.Lease, peers map[string]peer, worker string) []mov
 	}
 	var moves []move
 	for _, l := range all {
-		if l.Owner != worker || l.Invalid != nil {
+		if l.Owner != worker && l.CheckpointOwner != worker || l.Invalid != nil {
 			continue
 		}
 		m := move{lease: l}
-		if len(counts) > 0 && l.Checkpoint.SequenceNumber != consumer.ShardEnd {
+		if _, ok := counts[l.Owner]; ok {
+			m.to = l.Owner // it is on its way there
+		} else if len(counts) > 0 && l.Checkpoint.SequenceNumber != consumer.ShardEnd {
 			m.to = slices.MinFunc(slices.Sorted(maps.Keys(counts)), func(a, b string) int { return cmp.Compare(counts[a], counts[b]) })
 			counts[m.to]++
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"maps"
@@ -139,7 +140,13 @@ func TestDrainPlan(t *testing.T) {
 	}
 	ended := lease("6", "a", "ia")
 	ended.Checkpoint.SequenceNumber = consumer.ShardEnd
+	onItsWay := func(key, from, to string) consumer.Lease {
+		l := lease(key, to, "i"+from)
+		l.CheckpointOwner = from
+		return l
+	}
 	all := []consumer.Lease{
+		onItsWay("9", "a", "b"), onItsWay("A", "a", "java"), onItsWay("B", "c", "a"), onItsWay("C", "c", "b"),
 		lease("0", "a", "ia"), lease("1", "a", "ia"), lease("2", "b", "ib"), lease("3", "b", "ib"),
 		lease("4", "c", "ic"), lease("5", "java", ""), ended, lease("7", "a", "ia"), lease("8", "", "ia"),
 	}
@@ -151,7 +158,7 @@ func TestDrainPlan(t *testing.T) {
 	for _, m := range drainPlan(all, peers, "a") {
 		got[m.lease.Key] = m.to
 	}
-	want := map[string]string{"0": "c", "1": "b", "6": "", "7": "c"}
+	want := map[string]string{"9": "b", "A": "c", "B": "c", "0": "c", "1": "b", "6": "", "7": "c"}
 	if !maps.Equal(got, want) {
 		t.Errorf("moves %v, want %v", got, want)
 	}
@@ -226,4 +233,32 @@ func TestHandOver(t *testing.T) {
 			t.Errorf("%+v, %v", now, err)
 		}
 	})
+}
+
+// TestReleaseOfWhatIsHandedOver: the row would have no owner, and an old one that nobody
+// waits for.
+func TestReleaseOfWhatIsHandedOver(t *testing.T) {
+	t.Setenv("AWS_CA_BUNDLE", "")
+	srv := streamdtest.New(t, streamdtest.Listen())
+	store, err := dynamolease.New(srv.DynamoDB(), "billing", dynamolease.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l := consumer.Lease{Key: "s", Owner: "b", CheckpointOwner: "a", Counter: 7, Checkpoint: consumer.Checkpoint{SequenceNumber: consumer.TrimHorizon}}
+	if _, err := store.Create(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"release", "billing", "s"}, {"drain", "billing", "a"}, {"drain", "billing", "b"}} {
+		var out, errOut bytes.Buffer
+		code := run(t.Context(), append(append([]string{"lease"}, args...), "--yes", "--endpoint", srv.Endpoint()), strings.NewReader(""), &out, &errOut)
+		if code == 0 || !strings.Contains(errOut.String(), `on its way from worker "a" to "b"`) || !strings.Contains(errOut.String(), "streamctl lease transfer billing s WORKER --force") {
+			t.Errorf("%v: code %d, %q", args, code, errOut.String())
+		}
+		if now, _, err := store.Get(t.Context(), "s"); err != nil || now.Counter != l.Counter || now.Owner != "b" || now.CheckpointOwner != "a" {
+			t.Errorf("%v: the lease is changed: %+v, %v", args, now, err)
+		}
+	}
 }
