@@ -2,7 +2,6 @@ package producer_test
 
 import (
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/streamkit/streamkit/internal/aggregation"
@@ -22,10 +21,13 @@ var simDecoder = func() *blockrec.Decoder {
 // drawForm says whether the records of a history are stamped, and compressed,
 // without a change to what else its seed draws.
 func drawForm(seed uint64, pl *simPlan) {
-	if seed%2 == 1 && !slices.ContainsFunc(simFound, func(f simFind) bool { return f.seed == seed }) {
+	if isPlain(seed) {
+		return
+	}
+	if seed%2 == 1 {
 		pl.cfg = producer.Gathering(pl.cfg)
 	}
-	if pl.cfg.DisableAggregation || slices.ContainsFunc(simFound, func(f simFind) bool { return f.seed == seed }) {
+	if pl.cfg.DisableAggregation {
 		return
 	}
 	r := rand.New(rand.NewPCG(seed, 4))
