@@ -25,6 +25,7 @@ FROM     ?= 1
 OUTAGE   ?= 1s
 FLEET    ?= 2500ms
 RATE     ?= 500000
+SPILLS   ?= always,pressure
 ARGS     ?=
 ROWS     ?=
 
@@ -134,8 +135,8 @@ integration: ## real binaries, real clients, killed processes
 failover: ## time what a fleet does ROUNDS (30) times in MODES (kcl2,native,native+peers): killed, stopped and new workers, splits
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestFailover$$' ./integration -failover-rounds $(ROUNDS) -failover-modes $(MODES) -failover-time $(FAILOVER)
 
-outage: ## log through an outage of OUTAGE (1s) at RATE (500000) bytes a second, and by four programs for FLEET (2500ms)
-	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestLog(OutlivesAnOutage|sOfManyPrograms)$$' ./integration -log-outage $(OUTAGE) -log-fleet $(FLEET) -log-rate $(RATE)
+outage: ## log through an outage of OUTAGE (1s) at RATE (500000) bytes a second with SPILLS (always,pressure), and by four programs for FLEET (2500ms)
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestLog(OutlivesAnOutage|sOfManyPrograms)$$' ./integration -log-outage $(OUTAGE) -log-fleet $(FLEET) -log-rate $(RATE) -log-modes $(SPILLS)
 
 crash: ## cut the power of streamd's store CUTS times (100000), a quarter more on Pebble's disk
 	cd streamd/internal/crashtest && CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestPowerCut' . -cuts $(CUTS)

@@ -36,6 +36,9 @@ var (
 func TestLogOutlivesAnOutage(t *testing.T) {
 	for mode := range strings.SplitSeq(*logModes, ",") {
 		t.Run(mode, func(t *testing.T) {
+			if mode != "always" && mode != "pressure" {
+				t.Fatalf("-log-modes: %q is neither always nor pressure", mode)
+			}
 			logPlan{
 				programs: 1, always: mode == "always",
 				before: *logOutage / 4, outage: *logOutage, after: *logOutage / 20,
