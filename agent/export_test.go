@@ -20,6 +20,16 @@ func Bare(f FlowConfig) FlowConfig {
 	return f
 }
 
+// FirstFlow returns a function that waits for the end of what is the first flow now, and
+// says how it has ended.
+func (a *Agent) FirstFlow() func() (s FlowStatus, drained bool) {
+	r := a.flows()[0]
+	return func() (FlowStatus, bool) {
+		<-r.done
+		return r.fl.status(), r.drained
+	}
+}
+
 // Kill ends the agent as a kill -9 would: nothing is drained, stored or closed.
 // cancel is that of the context of Run.
 func (a *Agent) Kill(cancel context.CancelFunc) {

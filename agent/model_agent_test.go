@@ -108,6 +108,11 @@ func (p *program) startOrStop(string) {
 	case p.kills && p.rng.IntN(2) == 0:
 		p.note("kill")
 		p.kill()
+		if p.power != nil {
+			percent := []int{0, 50, 100}[p.rng.IntN(3)]
+			p.note("power cut, %d%% of what is not synced are left", percent)
+			p.power.cut(p.rng, percent)
+		}
 		p.held, p.again = false, true // another sink
 		p.ended()
 	default:
@@ -120,4 +125,20 @@ func (p *program) startOrStop(string) {
 		p.ended()
 	}
 	p.running = !p.running
+}
+
+// reload gives the agent its configuration as if it were another: the flow is stopped,
+// and goes on.
+func (p *program) reload(string) {
+	if !p.running {
+		return
+	}
+	p.note("reload")
+	before, sink := p.a.FirstFlow(), p.sink
+	_, err := p.a.Reload(p.t.Context(), &p.cfg, func(agent.FlowConfig, int64) (agent.Sink, error) { return sink, nil })
+	p.check(err)
+	s, drained := before()
+	p.again = p.again || !drained
+	p.closed(s)
+	p.settle(100 * time.Millisecond)
 }

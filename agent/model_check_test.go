@@ -6,13 +6,18 @@ import (
 
 // What a program checks.
 
-// ended notes what goes with the handles of an agent that has ended.
-func (p *program) ended() {
+// closed notes what goes with the handles of a flow that has ended.
+func (p *program) closed(s agent.FlowStatus) {
 	for _, l := range p.handles {
 		p.optional[l] = true
 	}
 	p.handles = nil
-	p.lost += lostBytes(p.status())
+	p.lost += lostBytes(s)
+}
+
+// ended is closed for an agent.
+func (p *program) ended() {
+	p.closed(p.status())
 	if n := p.files.n.Load(); n != 0 {
 		p.t.Errorf("%d files are open after the end", n)
 	}

@@ -362,3 +362,22 @@ func (p *program) odd(string) {
 	p.check(os.Symlink(p.path("nowhere"), p.path("app-8.log")))
 	p.changed()
 }
+
+// swapLink has a symbolic link point at a new file, as programs do that write a log for
+// each day.
+func (p *program) swapLink(string) {
+	if !p.wide {
+		return // targets that do not match are known by the link alone
+	}
+	const link = "app-5.log"
+	for range 1 + p.rng.IntN(3) {
+		p.links++
+		target := fmt.Sprintf("%s.day%03d", link, p.links)
+		p.note("%s: is %s now", link, target)
+		p.add(target, 1+p.rng.IntN(50))
+		p.check(os.Symlink(p.path(target), p.path("new")))
+		p.rename("new", link)
+		time.Sleep(time.Duration(p.rng.Int64N(int64(30 * time.Millisecond))))
+		p.add(target, 1+p.rng.IntN(50))
+	}
+}
