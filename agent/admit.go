@@ -105,6 +105,7 @@ func (fl *flow) newFile(c *candidate, now time.Time) *file {
 		Flow: fl.cfg.ID, UID: uid, ID: c.id, Birth: c.birth, Path: c.path, Prefix: g.prefix, HeaderLeft: g.headerLeft,
 	}
 	fl.enlist(g)
+	fl.protect(g)
 	return g
 }
 

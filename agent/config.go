@@ -201,6 +201,20 @@ type FlowConfig struct {
 	// disk. A file that has the name under which it is written to is never deleted.
 	DeleteDelivered bool
 
+	// Protect (protect, not in the official agent) is one of the Protect constants.
+	// Default ProtectNone. With ProtectHardlink each file has a second name below
+	// ProtectDirectory until it is delivered: what is rotated away or deleted while the
+	// agent does not run is read all the same, but for what is truncated. Where that
+	// cannot be, it is logged and counted, and the file is read as without.
+	Protect string
+	// ProtectDirectory (protectDirectory, not in the official agent) must be on the file
+	// system of the files. Default: protected, beside Config.CheckpointFile.
+	ProtectDirectory string
+	// ProtectMaxBytes (protectMaxBytes, not in the official agent) bounds what deleted
+	// files take of the disk for their second name alone; beyond it the oldest lose
+	// theirs. Default 1 GiB.
+	ProtectMaxBytes int64
+
 	// RecordTTL (recordTtlSeconds, not in the official agent) is how long after it was
 	// read a record may wait for the stream. Then it goes to the DeadLetterFile, or
 	// without one is counted as lost. Default 0: for ever.
@@ -390,6 +404,8 @@ func (f *FlowConfig) setDefaults() {
 	def(&f.RetryInitial, 100*time.Millisecond)
 	def(&f.RetryMax, 10*time.Second)
 	def(&f.CloseDeletedAfter, 15*time.Minute)
+	def(&f.Protect, ProtectNone)
+	def(&f.ProtectMaxBytes, 1<<30)
 }
 
 // memoryProblems returns what flows want to read and the memory does not hold. The
@@ -489,6 +505,7 @@ func (f *FlowConfig) validate() (errs []problem) {
 	errs = f.validateOrdering(errs)
 	errs = inRange(errs, "ignoreOlderSeconds", f.IgnoreOlder, 0, 36500*day)
 	errs = inRange(errs, "closeDeletedAfterSeconds", f.CloseDeletedAfter, -36500*day, 36500*day)
+	errs = f.validateProtect(errs)
 	return f.validateFormat(errs)
 }
 

@@ -62,7 +62,7 @@ func TestLoadConfig(t *testing.T) {
     "maxTimeBetweenFileTrackerRefreshMillis": 1000, "retryInitialBackoffMillis": 10, "retryMaxBackoffMillis": 1000,
     "maxRecordBytes": 2048, "rotateWaitSeconds": 1, "rotatedDirs": ["old"], "readRotatedGzip": "no", "ignoreOlderSeconds": 60,
     "closeDeletedAfterSeconds": -1, "multiLineFlushMillis": 10, "maxOpenFiles": 9,
-    "ordering": "file", "onTruncateSearchSiblings": false, "drainOnShutdown": "n", "deleteAfterDelivered": "t", "recordTtlSeconds": 90,
+    "ordering": "file", "onTruncateSearchSiblings": false, "drainOnShutdown": "n", "deleteAfterDelivered": "t", "recordTtlSeconds": 90, "protect": "hardlink", "protectDirectory": "/p", "protectMaxBytes": "5",
     "dataProcessingOptions": [{"optionName": "SINGLELINE", "parseOptions": ["NO_TRIM"]},
       {"optionName": "CSVTOJSON", "customFieldNames": ["a"], "delimiter": "\\t", "jsonFormat": "PRETTYPRINT"},
       {"optionName": "ADDMETADATA", "metadata": {"k": [1, "é", null, true]}, "timestamp": "true"}]
@@ -83,7 +83,7 @@ func TestLoadConfig(t *testing.T) {
 		ScanInterval: time.Second, RetryInitial: 10 * time.Millisecond, RetryMax: time.Second, MaxRecordBytes: 2048,
 		RotatedDirs: []string{"old"}, SkipRotatedGzip: true, IgnoreOlder: time.Minute, CloseDeletedAfter: -1,
 		RotateWait: time.Second, MultiLineFlush: 10 * time.Millisecond, MaxOpenFiles: 9,
-		Ordering: agent.OrderingFile, SkipSiblings: true, SkipDrain: true, DeleteDelivered: true, RecordTTL: 90 * time.Second,
+		Ordering: agent.OrderingFile, SkipSiblings: true, SkipDrain: true, DeleteDelivered: true, RecordTTL: 90 * time.Second, Protect: "hardlink", ProtectDirectory: "/p", ProtectMaxBytes: 5,
 	}
 	if !reflect.DeepEqual(f, want) {
 		t.Errorf("flow\n%+v, want\n%+v", f, want)
@@ -180,6 +180,7 @@ func TestLoadConfigErrors(t *testing.T) {
 		{"time to live", flow(`"recordTtlSeconds": 0`), "recordTtlSeconds: 0 must be more than 0"},
 		{"draining", flow(`"drainOnShutdown": "maybe"`), "drainOnShutdown: must be true or false"},
 		{"siblings", flow(`"onTruncateSearchSiblings": 5`), "onTruncateSearchSiblings: must be true or false"},
+		{"protection", flow(`"protect": "hardlink", "protectMaxBytes": 0`), "protectMaxBytes: 0 must be more than 0"},
 		{"deletion", flow(`"deleteAfterDelivered": "x"`), "deleteAfterDelivered: must be true or false"},
 		{"record size", flow(`"maxRecordBytes": 10485761`), "maxRecordBytes: 10485761 is outside [1024, 10485760]"},
 		{"record size of a delivery", delivery(`"maxRecordBytes": 1024001`), "maxRecordBytes: 1024001 is outside [1024, 1024000]"},

@@ -236,7 +236,15 @@ var flowKeys = map[string]key[FlowConfig]{
 	"onTruncateSearchSiblings": unless(func(f *FlowConfig) *bool { return &f.SkipSiblings }),
 	"drainOnShutdown":          unless(func(f *FlowConfig) *bool { return &f.SkipDrain }),
 	"deleteAfterDelivered":     truth(func(f *FlowConfig) *bool { return &f.DeleteDelivered }),
-	"recordTtlSeconds":         span64(time.Second, func(f *FlowConfig) *time.Duration { return &f.RecordTTL }),
+	"protect":                  text(func(f *FlowConfig) *string { return &f.Protect }),
+	"protectDirectory":         text(func(f *FlowConfig) *string { return &f.ProtectDirectory }),
+	"protectMaxBytes": {set: func(f *FlowConfig, n *node) (err error) {
+		if f.ProtectMaxBytes, err = n.asInt(); err == nil && f.ProtectMaxBytes <= 0 {
+			err = fmt.Errorf("%d must be more than 0", f.ProtectMaxBytes)
+		}
+		return err
+	}},
+	"recordTtlSeconds": span64(time.Second, func(f *FlowConfig) *time.Duration { return &f.RecordTTL }),
 
 	"publishQueueCapacity":         idle[FlowConfig](noQueue),
 	"waitOnFullPublishQueueMillis": idle[FlowConfig](noQueue),

@@ -66,6 +66,7 @@ type flow struct {
 	cutter     cutter
 	head       tail.Head
 	notes      notes
+	keeper     *keeper // nil: nothing is protected
 
 	pool  *tail.Pool[producer.UserRecord]
 	wake  chan struct{} // capacity 1: memory came back or a span was completed
@@ -111,6 +112,7 @@ func newFlow(cfg FlowConfig, c *Config, store *position.Store, sink Sink, memory
 		listed:     make(map[*file]struct{}),
 		retryWake:  make(chan struct{}, 1),
 	}
+	fl.keeper = newKeeper(c, &fl.cfg)
 	fl.cutter = newCutter(&fl.cfg, fl.log, fl.fs)
 	fl.pool = memory.Pool(fl.signal)
 	fl.progress.Store(time.Now().UnixNano())

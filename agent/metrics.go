@@ -40,6 +40,8 @@ func NewCollector(a *Agent) prometheus.Collector {
 		func(s *FlowStatus) float64 { return s.Backpressure })
 	gauge("behind_files", "Files with bytes that are not acknowledged.", func(s *FlowStatus) float64 { return float64(s.BehindFiles) })
 	gauge("oldest_unacked_seconds", "Time that the oldest unacknowledged records have waited.", func(s *FlowStatus) float64 { return s.OldestUnacked })
+	gauge("protected_files", "Files that have a second name until they are delivered.", func(s *FlowStatus) float64 { return float64(s.Protected) })
+	counter("unprotected_files_total", "Files that could not have a second name, or not keep it.", func(s *FlowStatus) uint64 { return s.Unprotected })
 	counter("deleted_files_total", "Files deleted after they were delivered.", func(s *FlowStatus) uint64 { return s.DeletedFiles })
 	counter("acked_bytes_total", "Data of acknowledged records.", func(s *FlowStatus) uint64 { return s.AckedBytes })
 	counter("record_failures_total", "Records that failed, counted each time; they are sent again.", func(s *FlowStatus) uint64 { return s.RecordFailures })

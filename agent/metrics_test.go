@@ -57,9 +57,9 @@ func TestMetrics(t *testing.T) {
 			"acked_bytes_total", "backpressure_seconds_total", "behind_bytes", "behind_files", "blocked", "budget_used_bytes",
 			"checkpoint_age_seconds", "checkpoint_failures_total", "checkpoint_persist_seconds", "checkpoint_success",
 			"config_reload_success", "consecutive_errors", "deleted_files_total", "files_tracked", "flow_state", "last_progress_timestamp_seconds",
-			"lost_bytes_total", "memory_stalls_total", "oldest_unacked_seconds", "open_files", "read_bytes_total",
+			"lost_bytes_total", "memory_stalls_total", "oldest_unacked_seconds", "open_files", "protected_files", "read_bytes_total",
 			"read_to_ack_seconds", "record_failures_total", "records_total", "refused_batches_total", "rotations_total",
-			"scan_seconds", "troubles_total", "watch_mode", "watch_overflows_total",
+			"scan_seconds", "troubles_total", "unprotected_files_total", "watch_mode", "watch_overflows_total",
 		}
 		for _, name := range want {
 			if !names[name] {

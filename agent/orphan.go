@@ -39,6 +39,7 @@ func (fl *flow) truncated(g *file, size int64, now time.Time) {
 // detach makes an orphan of g: its file is no longer its own.
 func (fl *flow) detach(g *file, reason lossReason, now time.Time) {
 	fl.delist(g)
+	fl.unprotect(g) // its second name is the file's
 	g.id, g.birth = tail.ID{}, 0
 	g.window, g.reason, g.unsought = now.Add(fl.cfg.RotateWait), reason, fl.cfg.SkipSiblings && reason == lossTruncated
 	g.update(func(e *position.Entry) { e.ID, e.Birth = g.id, 0 })
@@ -244,12 +245,15 @@ func (x *contentIndex) find(fl *flow, c *candidate) *file {
 // resume makes a live generation of the orphan o again, on the file c.
 func (fl *flow) resume(o *file, c *candidate, now time.Time) {
 	fl.removeOrphan(o)
-	o.f, o.id, o.birth, o.listed, o.misses, o.idleSize = c.f, c.id, c.birth, true, 0, -1
-	o.prevPath = ""
+	if o.id != c.id {
+		fl.unprotect(o)
+	}
+	o.f, o.id, o.birth, o.listed, o.misses, o.idleSize = c.f, c.id, c.birth, !c.kept, 0, -1
+	o.prevPath, o.deleted = "", false
 	if start, ok := c.head.First(tail.PrefixMin); ok {
 		o.start = start
 	}
-	if c.path != o.path {
+	if c.path != o.path && !c.kept {
 		o.prevPath, o.path = o.path, c.path
 	}
 	o.readNow.Store(o.read)
@@ -261,8 +265,11 @@ func (fl *flow) resume(o *file, c *candidate, now time.Time) {
 	o.window, o.grew, o.long, o.large = time.Time{}, now, nil, false
 	if (copied || c.sibling) && !o.rotated {
 		kind := "copy"
-		if c.gz != nil {
+		switch {
+		case c.gz != nil:
 			kind = "compress"
+		case c.kept:
+			kind = "move"
 		}
 		fl.rotate(o, now, kind)
 	}
@@ -272,6 +279,9 @@ func (fl *flow) resume(o *file, c *candidate, now time.Time) {
 	}
 	o.update(func(e *position.Entry) { e.ID, e.Birth, e.Path, e.Lost = o.id, o.birth, o.path, false })
 	fl.enlist(o)
+	if c.gz == nil {
+		fl.protect(o)
+	}
 	if o.ended {
 		o.size, o.mtime = c.size, c.mtime
 		fl.closeFile(o)

@@ -58,6 +58,7 @@ func (d twoDisks) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, e
 	return d.at(name).OpenFile(name, flag, perm)
 }
 func (d twoDisks) Rename(from, to string) error               { return d.at(from).Rename(from, to) }
+func (d twoDisks) Link(from, to string) error                 { return d.at(from).Link(from, to) }
 func (d twoDisks) Remove(name string) error                   { return d.at(name).Remove(name) }
 func (d twoDisks) Stat(name string) (fs.FileInfo, error)      { return d.at(name).Stat(name) }
 func (d twoDisks) ReadDir(name string) ([]fs.DirEntry, error) { return d.at(name).ReadDir(name) }

@@ -67,6 +67,7 @@ func (fl *flow) look(g *file, now time.Time) {
 		g.grew = now
 		if g.ended {
 			g.reopen()
+			fl.protect(g)
 		}
 	case mtime != g.mtime && size == g.read:
 		// Truncated and filled up to the same size between two looks?
@@ -83,13 +84,13 @@ func (fl *flow) look(g *file, now time.Time) {
 		g.size, g.mtime = size, mtime
 		g.update(func(e *position.Entry) { e.Size, e.ModTime, e.Prefix = size, mtime, g.prefix })
 	}
-	if tail.Links(fi) == 0 && !g.deleted {
+	if !g.deleted && (tail.Links(fi) == 0 || fl.alone(g, fi)) {
 		g.deleted = true
 		if !g.rotated {
 			fl.rotate(g, now, "delete")
 		}
 	}
-	if g.deleted && g.read < size && fl.cfg.CloseDeletedAfter >= 0 && now.Sub(g.readAt()) >= fl.cfg.CloseDeletedAfter {
+	if g.deleted && !fl.alone(g, fi) && g.read < size && fl.cfg.CloseDeletedAfter >= 0 && now.Sub(g.readAt()) >= fl.cfg.CloseDeletedAfter {
 		fl.abandon(g, now)
 		return
 	}

@@ -183,3 +183,23 @@ func TestReappearingDirectory(t *testing.T) {
 		w.stopped()
 	})
 }
+
+// A file at rest that is moved within a moment, as between file systems, to a name that
+// matches too: what is there now is a copy of it, and nothing arrives twice.
+func TestMovedAtRest(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		w.lines("app.log", 100)
+		w.start()
+		w.settle(time.Minute)
+		w.copyFile("app.log", "app.log.3")
+		w.remove("app.log")
+		w.lines("app.log", 10)
+		w.settle(time.Minute)
+		w.verify(0)
+		w.stopped()
+		w.start() // and the position is that of the copy now
+		w.settle(time.Minute)
+		w.verify(0)
+		w.stopped()
+	})
+}

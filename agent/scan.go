@@ -23,6 +23,7 @@ type candidate struct {
 	size    int64 // of a compressed file, 0 until it is measured
 	mtime   int64
 	head    tail.Head
+	kept    bool       // path is a second name
 	sibling bool       // its name is not the flow's, only like one of it
 	gz      *tail.Gzip // what f is, if the file is compressed
 }
@@ -58,6 +59,7 @@ type sighting struct {
 	path string
 	fi   fs.FileInfo
 	ours bool
+	kept bool  // path is a second name
 	g    *file // what it is if it was closed and has changed; nil if it is not known
 }
 
@@ -99,6 +101,7 @@ func (fl *flow) restore() {
 		}
 		fl.addOrphan(g)
 	}
+	fl.keeper.found(fl)
 }
 
 // started stores that the flow has looked for files once, even if there was none:
@@ -148,6 +151,7 @@ func (fl *flow) sweep(now time.Time) (again bool) {
 	for _, path := range fl.rotatedDirs() {
 		fl.sweepDir(s, path, nil)
 	}
+	fl.sweepProtected(s)
 	for _, at := range s.later {
 		fl.sweepLater(s, at)
 	}
@@ -174,6 +178,7 @@ func (fl *flow) sweep(now time.Time) (again bool) {
 	if fl.closeWindows(now) {
 		s.again = true
 	}
+	fl.tidyProtected()
 	fl.limitOpen(0)
 	fl.scannedAll = !s.full
 	return s.again
@@ -271,7 +276,7 @@ func (fl *flow) sweepLater(s *sweep, at sighting) {
 		}
 		return
 	}
-	c.sibling = !at.ours
+	c.sibling, c.kept = !at.ours, at.kept
 	s.byPath[path] = c.id
 	if s.ids[c.id] {
 		fl.drop(c)
@@ -488,7 +493,11 @@ func (fl *flow) vanished(s *sweep) (again bool) {
 			continue
 		}
 		if !g.rotated {
-			fl.rotate(g, s.now, "move")
+			// Whether it is deleted decides what its copies are, and a file at rest is not
+			// looked at as often as directories are.
+			if fl.look(g, s.now); fl.byID[g.id] == g && !g.rotated {
+				fl.rotate(g, s.now, "move")
+			}
 		}
 	}
 	return again

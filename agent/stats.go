@@ -52,6 +52,8 @@ type counters struct {
 	heldNanos   atomic.Int64  // that reading waited for memory or the sink
 	waits       atomic.Uint64 // files that were not opened since too many are
 	openFiles   atomic.Int64
+	protected   atomic.Int64  // files that have a second name
+	unprotected atomic.Uint64 // files that could not have one, or not keep it
 	troubles    atomic.Uint64 // files or directories that could not be looked at
 	overflows   atomic.Uint64 // times that file events were lost
 	scans       atomic.Uint64
@@ -181,6 +183,8 @@ type FlowStatus struct {
 	ExpiredRecords  uint64            `json:"expiredRecords"`  // not taken by the stream in time
 	DeadLetters     uint64            `json:"deadLetters"`     // of the last three: appended to the dead letter file
 	DeletedFiles    uint64            `json:"deletedFiles"`    // deleted after they were delivered
+	Protected       int64             `json:"protectedFiles"`  // that have a second name
+	Unprotected     uint64            `json:"unprotected"`     // that could not have one, or not keep it
 	RefusedBatches  uint64            `json:"refusedBatches"`
 	LostBytes       map[string]uint64 `json:"lostBytes"`   // by reason
 	Rotations       map[string]uint64 `json:"rotations"`   // by kind
@@ -261,6 +265,7 @@ func (fl *flow) status() FlowStatus {
 		ReadBytes: c.read.Load(), Records: c.records.Load(), AckedRecords: c.acked.Load(),
 		FilteredRecords: c.filtered.Load(), UnparsedRecords: c.unparsed.Load(), OversizeRecords: c.oversize.Load(),
 		DeadLetters: c.deadLetters.Load(), ExpiredRecords: c.expired.Load(), DeletedFiles: c.deletedDone.Load(),
+		Protected: c.protected.Load(), Unprotected: c.unprotected.Load(),
 		RefusedBatches: c.refused.Load(), Troubles: c.troubles.Load(), MemoryStalls: c.stalls.Load(),
 		LostBytes: make(map[string]uint64), Rotations: make(map[string]uint64),
 		OpenFiles: c.openFiles.Load(), MemoryBytes: fl.pool.Used(),

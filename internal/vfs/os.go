@@ -24,6 +24,7 @@ func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 }
 
 func (osFS) Rename(oldName, newName string) error         { return os.Rename(oldName, newName) }
+func (osFS) Link(oldName, newName string) error           { return os.Link(oldName, newName) }
 func (osFS) Remove(name string) error                     { return os.Remove(name) }
 func (osFS) Stat(name string) (fs.FileInfo, error)        { return os.Stat(name) }
 func (osFS) ReadDir(name string) ([]fs.DirEntry, error)   { return os.ReadDir(name) }

@@ -40,6 +40,8 @@ type FS interface {
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	Rename(oldName, newName string) error
 	Remove(name string) error
+	// Link gives a file a second name, on the same file system.
+	Link(oldName, newName string) error
 	Stat(name string) (fs.FileInfo, error)
 	// ReadDir returns the entries of a directory in order of name.
 	ReadDir(name string) ([]fs.DirEntry, error)

@@ -274,6 +274,15 @@ func (d *Disk) Remove(name string) error {
 	return nil
 }
 
+// Link implements [vfs.FS]. A Disk has no second names.
+func (d *Disk) Link(_, newName string) error {
+	if err := d.call("link", newName); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	return pathError("link", newName, errors.ErrUnsupported)
+}
+
 // Stat implements [vfs.FS].
 func (d *Disk) Stat(name string) (fs.FileInfo, error) {
 	if err := d.call("stat", name); err != nil {

@@ -158,6 +158,13 @@ func (d *pebbleDisk) ReadDir(name string) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
+func (d *pebbleDisk) Link(oldName, newName string) error {
+	if err := d.call("link", newName); err != nil {
+		return err
+	}
+	return d.mem.Link(oldName, newName)
+}
+
 func (d *pebbleDisk) MkdirAll(name string, perm fs.FileMode) error {
 	if err := d.call("mkdir", name); err != nil {
 		return err
