@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,9 +25,12 @@ type simBreak struct {
 	take    func(l consumer.Lease, err error) (consumer.Lease, error)
 	update  func(s consumer.LeaseStore, ctx context.Context, l consumer.Lease, w consumer.Write) (consumer.Lease, error)
 	assign  func(l consumer.Lease, a *consumer.Assignment, me string)
-	silent  bool   // its row is never written
-	deaf    bool   // shards are not paused
-	within  uint64 // seeds that find it
+	rows    func(*consumer.WorkerRow) // as they are read
+	full    bool                      // the plan has all that may happen
+	hasty   bool                      // what is being handed over to it counts as its own
+	silent  bool                      // its row is never written
+	deaf    bool                      // shards are not paused
+	within  uint64                    // seeds that find it
 	want    string
 }
 
@@ -35,6 +39,44 @@ type simBrokenStore struct {
 	consumer.CoordinationStore
 	b      *simBreak
 	worker string
+	inc    atomic.Pointer[string] // of the worker, once it has written its row
+}
+
+// show breaks a lease as it is read.
+func (s *simBrokenStore) show(l *consumer.Lease, list bool) {
+	if s.b.listed != nil {
+		s.b.listed(l)
+	}
+	if s.b.list != nil && list {
+		s.b.list(l)
+	}
+	if inc := s.inc.Load(); s.b.hasty && inc != nil && l.CheckpointOwner != "" && l.Owner == s.worker {
+		l.CheckpointOwner, l.Incarnation = "", *inc
+	}
+}
+
+func (s *simBrokenStore) showRows(rows []consumer.WorkerRow) {
+	for i := range rows {
+		if s.b.rows != nil {
+			s.b.rows(&rows[i])
+		}
+	}
+}
+
+func (s *simBrokenStore) ListAll(ctx context.Context) ([]consumer.Lease, []consumer.WorkerRow, error) {
+	all, rows, err := s.CoordinationStore.ListAll(ctx)
+	for i := range all {
+		s.show(&all[i], true)
+	}
+	s.showRows(rows)
+	return all, rows, err
+}
+
+func (s *simBrokenStore) GetWorker(ctx context.Context, id string) (consumer.WorkerRow, bool, error) {
+	row, ok, err := s.CoordinationStore.GetWorker(ctx, id)
+	rows := []consumer.WorkerRow{row}
+	s.showRows(rows)
+	return rows[0], ok, err
 }
 
 func (s *simBrokenStore) Assign(ctx context.Context, l consumer.Lease, a consumer.Assignment) (consumer.Lease, error) {
@@ -48,26 +90,24 @@ func (s *simBrokenStore) PutWorker(ctx context.Context, row consumer.WorkerRow) 
 	if s.b.silent {
 		return nil
 	}
+	if inc := row.Properties["g_inc"]; inc != "" {
+		s.inc.Store(&inc)
+	}
 	return s.CoordinationStore.PutWorker(ctx, row)
 }
 
 func (s *simBrokenStore) List(ctx context.Context) ([]consumer.Lease, error) {
 	all, err := s.CoordinationStore.List(ctx)
 	for i := range all {
-		if s.b.listed != nil {
-			s.b.listed(&all[i])
-		}
-		if s.b.list != nil {
-			s.b.list(&all[i])
-		}
+		s.show(&all[i], true)
 	}
 	return all, err
 }
 
 func (s *simBrokenStore) Get(ctx context.Context, key string) (consumer.Lease, bool, error) {
 	l, ok, err := s.CoordinationStore.Get(ctx, key)
-	if ok && s.b.listed != nil {
-		s.b.listed(&l)
+	if ok {
+		s.show(&l, false)
 	}
 	return l, ok, err
 }
@@ -229,6 +269,44 @@ var simBreaks = []simBreak{
 	{
 		name: "never writes its row", mode: "kcl3", within: 3, want: "were never acknowledged", silent: true,
 	},
+	{
+		name: "believes its peers of one that has verified itself", mode: "native", full: true, within: 60, want: "which lived",
+		plan: func(pl *simPlan) {
+			pl.peers, pl.partitions, pl.fleet, pl.launches, pl.outside = true, 40, max(pl.fleet, 4), 20, 0
+		},
+		rows: func(r *consumer.WorkerRow) {
+			if r.Properties["g_term"] != "" {
+				r.Properties["g_term"] = "1"
+			}
+		},
+	},
+	{
+		name: "reads what somebody has handed over to it, and is not done with", mode: "native", full: true, hasty: true, within: 30, want: "whose lease",
+		plan: func(pl *simPlan) { pl.outside, pl.slow = 15, 4*time.Second },
+	},
+	{
+		name: "ends a hand-over without the reset that it was asked for", mode: "kcl3", full: true, within: 60, want: "and nothing was written",
+		plan: func(pl *simPlan) {
+			pl.outside, pl.resets, pl.copies, pl.slow, pl.cfg.DropDuplicates, pl.cfg.InitialPosition = 15, 30, 0, 2*time.Second, false, consumer.Position{}
+		},
+		update: func(s consumer.LeaseStore, ctx context.Context, l consumer.Lease, w consumer.Write) (consumer.Lease, error) {
+			if w.EndHandOver && w.Checkpoint != (consumer.Checkpoint{}) && w.Checkpoint.Compare(l.Checkpoint) < 0 {
+				w.Checkpoint, w.LatestSince = consumer.Checkpoint{}, time.Time{}
+			}
+			return s.Update(ctx, l, w)
+		},
+	},
+	{
+		name: "commits to the lease of another stream", mode: "native", full: true, within: 10, want: "which is not acknowledged",
+		plan: func(pl *simPlan) { pl.streams, pl.resets, pl.outside = 2, 0, 0 },
+		update: func(s consumer.LeaseStore, ctx context.Context, l consumer.Lease, w consumer.Write) (consumer.Lease, error) {
+			other := strings.Replace(l.Key, ":other:", ":stream:", 1)
+			if twin, ok, err := s.Get(ctx, other); other != l.Key && err == nil && ok && twin.Owner == l.Owner && w.Checkpoint != (consumer.Checkpoint{}) && !w.Release {
+				_, _ = s.Update(ctx, twin, consumer.Write{Checkpoint: w.Checkpoint})
+			}
+			return s.Update(ctx, l, w)
+		},
+	},
 }
 
 // simHandingOver makes a plan in which leases are handed over without faults, between
@@ -251,6 +329,9 @@ func TestSimulationFindsBrokenRules(t *testing.T) {
 			for seed := uint64(1); seed <= b.within; seed++ {
 				pl := drawSimPlanOf(seed, simModeOf(cmp.Or(b.mode, "kcl2")))
 				pl.broken, pl.java, pl.javaFirst = b, 0, false
+				if b.full {
+					pl.fill(seed)
+				}
 				if b.plan != nil {
 					b.plan(&pl)
 				}
