@@ -291,7 +291,7 @@ func (*simOutside) patiently(ctx context.Context, l consumer.Lease, change func(
 	for range 5 {
 		after, err := change(l)
 		conflict, ok := errors.AsType[*consumer.ConflictError](err)
-		if !ok || conflict.Current == nil || conflict.Current.Owner != l.Owner || conflict.Current.Invalid != nil || ctx.Err() != nil {
+		if !ok || conflict.Current == nil || conflict.Current.Owner != l.Owner || conflict.Current.Invalid != nil || conflict.Current.Checkpoint.SequenceNumber == consumer.ShardEnd || ctx.Err() != nil {
 			return after, err
 		}
 		l = *conflict.Current

@@ -78,7 +78,7 @@ func (t *leaseTable) patiently(ctx context.Context, l consumer.Lease, change fun
 	for range 5 {
 		after, err := change(l)
 		conflict, ok := errors.AsType[*consumer.ConflictError](err)
-		if !ok || conflict.Current == nil || conflict.Current.Owner != l.Owner || conflict.Current.Invalid != nil || ctx.Err() != nil {
+		if !ok || conflict.Current == nil || conflict.Current.Owner != l.Owner || conflict.Current.Invalid != nil || conflict.Current.Checkpoint.SequenceNumber == consumer.ShardEnd || ctx.Err() != nil {
 			return after, t.changed(err)
 		}
 		l = *conflict.Current
