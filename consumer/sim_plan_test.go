@@ -62,7 +62,6 @@ var simFound = []simFind{
 	{mode: "native", seed: 1018162, more: "full", bug: "the same, at a stop"},
 	{mode: "kcl3", seed: 1010377, more: "full", bug: "a hand-over that was called off was ended all the same, and left the lease as its owner's who had set it back"},
 	{mode: "native", seed: 1016373, more: "full", bug: "the leader did not tell of a lease that was another's in between, and had come back"},
-	{mode: "native", seed: 1010345, more: "full", bug: "the checker did not know that an owner hears late that somebody has taken its lease, as no write tells"},
 	{mode: "native", seed: 1002385, more: "full", bug: "the checker did not know that somebody may call a hand-over off"},
 	{mode: "native", seed: 1014071, more: "full", bug: "the same, of one that had just ended"},
 	{mode: "native", seed: 1014123, more: "full", bug: "the same, by force"},
