@@ -3,6 +3,7 @@ package integration_test
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"time"
 )
+
+var killRounds = flag.Int("kill-rounds", 5, "how often TestAgentKilled kills the agent")
 
 // TestAgentKilled kills the agent again and again while the file that it tails
 // is written and rotated. Every line must arrive. Lines may arrive twice: what
@@ -27,7 +30,6 @@ func TestAgentKilled(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			const (
 				stream    = "lines"
-				rounds    = 5
 				perFile   = 1100
 				perMoment = 50
 			)
@@ -40,7 +42,7 @@ func TestAgentKilled(t *testing.T) {
 
 			r := chance(0)
 			w := &rotatingWriter{t: t, path: filepath.Join(dir, "app.log"), perFile: perFile}
-			for range rounds {
+			for range *killRounds {
 				killAt := w.lines + tt.perRound/4 + r.IntN(tt.perRound/2)
 				for end := w.lines + tt.perRound; w.lines < end; {
 					for range perMoment {
@@ -89,7 +91,7 @@ func TestAgentKilled(t *testing.T) {
 			for _, times := range seen {
 				again += times - 1
 			}
-			t.Logf("%d lines in %d files, %d kills, %d lines delivered again", w.lines, w.files+1, rounds, again)
+			t.Logf("%d lines in %d files, %d kills, %d lines delivered again", w.lines, w.files+1, *killRounds, again)
 			if err := agent.stop(); err != nil {
 				t.Errorf("the agent stops with %v", err)
 			}

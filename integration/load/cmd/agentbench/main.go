@@ -222,7 +222,8 @@ func until(ctx context.Context, a *agent.Agent, read uint64) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if s := a.Status().Flows[0]; s.ReadBytes >= read && s.BehindBytes == 0 {
+		// There is no flow yet if Run has only begun.
+		if flows := a.Status().Flows; len(flows) > 0 && flows[0].ReadBytes >= read && flows[0].BehindBytes == 0 {
 			return nil
 		}
 		select {
