@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -188,9 +189,17 @@ func serve(cmd *cobra.Command, f serveFlags, env func(string) (string, bool)) er
 	if waitsForDisk(cfg, env) {
 		addProcessor()
 	}
+	if _, said := env("GOGC"); !said && cfg.DataDir != "" {
+		// Most of what stays is frames, which have no pointers: to look for garbage
+		// costs little, to let it become as much as they are costs memory.
+		debug.SetGCPercent(gcPercent)
+	}
 	greet(cmd.OutOrStdout(), srv, cfg)
 	return srv.Run(cmd.Context())
 }
+
+// gcPercent is how much garbage there may be, of what stays, where data are on disk.
+const gcPercent = 67
 
 // waitsForDisk reports whether a thread does little else than wait for the disk,
 // and the user has not said how many threads there are to be.
