@@ -150,11 +150,11 @@ func (x *simRun) ask() {
 	}
 	if x.outside != nil && x.rng.IntN(100) < x.plan.outside {
 		shard, to := x.shard(), x.workers[x.rng.IntN(len(x.workers))].identity().name
-		what, rng := x.rng.IntN(8), rand.New(rand.NewPCG(x.rng.Uint64(), 0))
+		what, rng, names := x.rng.IntN(8), rand.New(rand.NewPCG(x.rng.Uint64(), 0)), x.names
 		x.requests.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
-			_ = x.outside.change(ctx, what, shard, to, rng) // refused, often, and what is done is seen
+			_ = x.outside.change(ctx, what, shard, to, names, rng) // refused, often, and what is done is seen
 		})
 	}
 }
@@ -193,8 +193,9 @@ func (x *simRun) outsideStore() *dynamolease.Store {
 	return store
 }
 
-// change does one of the things that streamctl does.
-func (o *simOutside) change(ctx context.Context, what int, shard, to string, rng *rand.Rand) error {
+// change does one of the things that streamctl does, when so many workers have been
+// named.
+func (o *simOutside) change(ctx context.Context, what int, shard, to string, names int, rng *rand.Rand) error {
 	if _, err := o.store.Coordination(ctx); err != nil {
 		return err
 	}
@@ -212,7 +213,7 @@ func (o *simOutside) change(ctx context.Context, what int, shard, to string, rng
 		}
 		switch {
 		case what == 7 && l.Owner == to: // drain
-			if other := o.x.names - rng.IntN(2); other > 0 {
+			if other := names - rng.IntN(2); other > 0 {
 				err = errors.Join(err, o.give(ctx, l, simName(other), all, rows))
 			}
 		case l.Key != shard || what == 7:
