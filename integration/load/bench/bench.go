@@ -36,6 +36,7 @@ type Config struct {
 type Outcome struct {
 	Row
 	Ours, Caps []gen.Result   // one for each round
+	Yard       []gen.Result   // of the yardstick, one for each round if Target.At is set
 	Beside     [][]gen.Result // of each limit, one for each round
 	NotServed  bool           // the server does not know an operation that the row needs
 	Err        error
@@ -63,7 +64,8 @@ func Run(ctx context.Context, cfg Config, rows []Row) []Outcome {
 	return out
 }
 
-// round measures the cap, if there is one, then ours, and then the limits.
+// round measures the cap and the yardstick, if there are, then ours, and then the
+// limits.
 func (cfg Config) round(ctx context.Context, o *Outcome, round int) error {
 	if o.Cap != nil {
 		cfg.progress(o.Row, round, "cap")
@@ -72,6 +74,14 @@ func (cfg Config) round(ctx context.Context, o *Outcome, round int) error {
 			return fmt.Errorf("cap: %w", err)
 		}
 		o.Caps = append(o.Caps, r)
+	}
+	if o.Target.At != nil {
+		cfg.progress(o.Row, round, "yardstick")
+		r, err := cfg.measure(ctx, yardstick, *null)
+		if err != nil {
+			return fmt.Errorf("yardstick: %w", err)
+		}
+		o.Yard = append(o.Yard, r)
 	}
 	cfg.progress(o.Row, round, "ours")
 	r, err := cfg.measure(ctx, o.Load, o.Server)

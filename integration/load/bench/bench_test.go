@@ -30,23 +30,37 @@ func TestVerdict(t *testing.T) {
 		target  bench.Target
 		ours    []gen.Result
 		caps    []gen.Result
+		yard    []gen.Result
 		verdict string
 		wanted  string
 	}{
-		{"no target", bench.Target{}, rates(1), rates(2), "-", "-"},
-		{"share met exactly", bench.Target{Share: 0.5}, rates(500), rates(1000), "met", ">= 50% of cap"},
+		{"no target", bench.Target{}, rates(1), rates(2), nil, "-", "-"},
+		{"share met exactly", bench.Target{Share: 0.5}, rates(500), rates(1000), nil, "met", ">= 50% of cap"},
 		// By pairs 50, 20 and 90 %: the ratio of the medians would be 45 %.
-		{"share of pairs", bench.Target{Share: 0.5}, rates(500, 200, 450), rates(1000, 1000, 500), "met", ">= 50% of cap"},
-		{"share missed", bench.Target{Share: 0.5}, rates(499), rates(1000), "missed: 49.9% of cap", ">= 50% of cap"},
-		{"several", bench.Target{Rate: 2000, P99: time.Millisecond, CPU: 2 * time.Millisecond}, rates(1000), nil, "missed: 1 k/s, p99 2 ms", ">= 2 k/s, CPU <= 2 ms, p99 <= 1 ms"},
-		{"memory", bench.Target{RSS: 9 << 20}, rates(0), nil, "missed: RSS 10 MB", "RSS <= 9 MB"},
-		{"idle", bench.Target{Busy: 0.5}, rates(0), nil, "missed: CPU 100%", "CPU <= 50%"},
-		{"no CPU time while idle", bench.Target{Busy: 0.5, RSS: 1}, []gen.Result{{RSS: 1, Elapsed: time.Second}}, nil, "met", "RSS <= 0 MB, CPU <= 50%"},
-		{"no cap", bench.Target{Share: 0.5}, rates(500), nil, "-", ">= 50% of cap"},
-		{"process of others", bench.Target{CPU: 1, Busy: 1, RSS: 1}, []gen.Result{{Count: 1, Elapsed: 1}}, nil, "-", "CPU <= 0.001 us, RSS <= 0 MB, CPU <= 100%"},
-		{"start", bench.Target{Start: time.Second}, []gen.Result{{StartTime: 30 * time.Millisecond}}, nil, "met", "start <= 1 s"},
+		{"share of pairs", bench.Target{Share: 0.5}, rates(500, 200, 450), rates(1000, 1000, 500), nil, "met", ">= 50% of cap"},
+		{"share missed", bench.Target{Share: 0.5}, rates(499), rates(1000), nil, "missed: 49.9% of cap", ">= 50% of cap"},
+		{"several", bench.Target{Rate: 2000, P99: time.Millisecond, CPU: 2 * time.Millisecond}, rates(1000), nil, nil, "missed: 1 k/s, p99 2 ms", ">= 2 k/s, CPU <= 2 ms, p99 <= 1 ms"},
+		{"memory", bench.Target{RSS: 9 << 20}, rates(0), nil, nil, "missed: RSS 10 MB", "RSS <= 9 MB"},
+		{"idle", bench.Target{Busy: 0.5}, rates(0), nil, nil, "missed: CPU 100%", "CPU <= 50%"},
+		{"no CPU time while idle", bench.Target{Busy: 0.5, RSS: 1}, []gen.Result{{RSS: 1, Elapsed: time.Second}}, nil, nil, "met", "RSS <= 0 MB, CPU <= 50%"},
+		{"no cap", bench.Target{Share: 0.5}, rates(500), nil, nil, "-", ">= 50% of cap"},
+		{"process of others", bench.Target{CPU: 1, Busy: 1, RSS: 1}, []gen.Result{{Count: 1, Elapsed: 1}}, nil, nil, "-", "CPU <= 0.001 us, RSS <= 0 MB, CPU <= 100%"},
+		// A machine that is half as fast as the one where the target was set: what
+		// counts is CPU in its null calls, and by pairs, as the machine drifts.
+		{
+			"yardstick met",
+			bench.Target{Rate: 2000, CPU: time.Millisecond / 2, At: &bench.Yardstick{CPU: time.Millisecond / 8, Rate: 8000}},
+			rates(1000, 500), nil, rates(4000, 2000), "met", ">= 25% of null PutRecords/s (2 k/s where set), CPU <= 4 null PutRecords (500 us where set)",
+		},
+		{
+			"yardstick missed",
+			bench.Target{Rate: 2000, CPU: time.Millisecond / 2, At: &bench.Yardstick{CPU: time.Millisecond / 8, Rate: 8000}},
+			rates(1000), nil, rates(5000), "missed: 20% of null PutRecords/s, CPU 5 null PutRecords", ">= 25% of null PutRecords/s (2 k/s where set), CPU <= 4 null PutRecords (500 us where set)",
+		},
+		{"no yardstick", bench.Target{CPU: 1, At: &bench.Yardstick{CPU: 1, Rate: 1}}, rates(1000), nil, nil, "-", "CPU <= 1 null PutRecords (0.001 us where set)"},
+		{"start", bench.Target{Start: time.Second}, []gen.Result{{StartTime: 30 * time.Millisecond}}, nil, nil, "met", "start <= 1 s"},
 	} {
-		o := bench.Outcome{Row: bench.Row{Target: tt.target}, Ours: tt.ours, Caps: tt.caps}
+		o := bench.Outcome{Row: bench.Row{Target: tt.target}, Ours: tt.ours, Caps: tt.caps, Yard: tt.yard}
 		if got := o.Verdict(); got != tt.verdict {
 			t.Errorf("%s: verdict %q, want %q", tt.name, got, tt.verdict)
 		}
@@ -128,6 +142,8 @@ func TestRows(t *testing.T) {
 			t.Errorf("row %s wants a share of nothing", row.Name)
 		case row.Server.Shards == 0 || row.Cap != nil && row.Cap.Shards == 0:
 			t.Errorf("row %s has a server without shards", row.Name)
+		case row.Target.At != nil && (row.Target.At.CPU <= 0 || row.Target.At.Rate <= 0):
+			t.Errorf("row %s is in units of nothing", row.Name)
 		case row.Cap != nil && row.Starts():
 			t.Errorf("row %s compares a process with one that does nothing", row.Name)
 		}
@@ -157,7 +173,7 @@ func TestRun(t *testing.T) {
 	memory, null := bench.Server{Shards: 2}, &bench.Server{Null: true, Shards: 2}
 	durable := bench.Server{Durable: true, Shards: 2}
 	rows := []bench.Row{
-		{Name: "put", Load: gen.Puts{Client: gen.Raw, Callers: 2, Batch: 10, Size: 20}, Server: memory, Cap: null, Target: bench.Target{Share: 1e-9}},
+		{Name: "put", Load: gen.Puts{Client: gen.Raw, Callers: 2, Batch: 10, Size: 20}, Server: memory, Cap: null, Target: bench.Target{Share: 1e-9, CPU: time.Hour, At: &bench.Yardstick{CPU: 1, Rate: 1}}},
 		{Name: "get", Load: gen.Gets{Client: gen.SDK, Records: 1000}, Server: durable, Target: bench.Target{Rate: 1e12}},
 		{Name: "leases", Load: gen.Leases{Callers: 1}, Server: durable},
 		{Name: "start", Load: gen.Start{Records: 500, Kill: true}, Server: durable},
@@ -216,7 +232,7 @@ func TestRun(t *testing.T) {
 	if r := out[8].Ours[1]; r.Count == 0 || r.Bytes == 0 || runtime.GOOS == "linux" && r.RSS == 0 {
 		t.Errorf("agent: %+v", r)
 	}
-	if got, want := strings.Join(steps[:4], ","), "put cap,put ours,put cap,put ours"; got != want {
+	if got, want := strings.Join(steps[:6], ","), "put cap,put yardstick,put ours,put cap,put yardstick,put ours"; got != want {
 		t.Errorf("measured %s, want %s", got, want)
 	}
 	if left, err := os.ReadDir(cfg.Dir); err != nil || len(left) != 0 {

@@ -118,6 +118,7 @@ func WriteJSON(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) err
 		Share   Spread       `json:"share"`
 		Caps    []gen.Result `json:"caps"`
 		Ours    []gen.Result `json:"ours"`
+		Yard    []gen.Result `json:"yardstick,omitempty"`
 		Limits  []limit      `json:"limits,omitempty"`
 	}
 	doc := struct {
@@ -128,7 +129,7 @@ func WriteJSON(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) err
 		Rows    []row   `json:"rows"`
 	}{machine, cfg.Rounds, cfg.Duration.Seconds(), settings(cfg.StreamdArgs), nil}
 	for _, o := range outcomes {
-		r := row{o.Name, o.Title, o.Wanted(), o.Verdict(), o.Share(), o.Caps, o.Ours, nil}
+		r := row{o.Name, o.Title, o.Wanted(), o.Verdict(), o.Share(), o.Caps, o.Ours, o.Yard, nil}
 		for i := range o.Beside {
 			r.Limits = append(r.Limits, limit{o.Limits[i].Name, o.ShareOf(i), o.Beside[i]})
 		}

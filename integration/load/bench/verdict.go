@@ -36,25 +36,23 @@ func over(results []gen.Result, f func(gen.Result) float64) Spread {
 	return spread(values)
 }
 
-// Share returns ours as a share of the cap, pair by pair: the two of one round
-// were measured one after the other.
+// Share returns ours as a share of the cap.
 func (o Outcome) Share() Spread {
-	var values []float64
-	for i := range min(len(o.Ours), len(o.Caps)) {
-		if c := o.Caps[i].Rate(); c > 0 {
-			values = append(values, o.Ours[i].Rate()/c)
-		}
-	}
-	return spread(values)
+	return ratio(o.Ours, o.Caps, gen.Result.Rate)
 }
 
-// ShareOf returns ours as a share of limit i, pair by pair.
+// ShareOf returns ours as a share of limit i.
 func (o Outcome) ShareOf(i int) Spread {
 	rate, _ := o.unit(i)
+	return ratio(o.Ours, o.Beside[i], rate)
+}
+
+// ratio divides by pairs: the two of one round were measured one after the other.
+func ratio(ours, other []gen.Result, of func(gen.Result) float64) Spread {
 	var values []float64
-	for n := range min(len(o.Ours), len(o.Beside[i])) {
-		if c := rate(o.Beside[i][n]); c > 0 {
-			values = append(values, rate(o.Ours[n])/c)
+	for i := range min(len(ours), len(other)) {
+		if v := of(other[i]); v > 0 {
+			values = append(values, of(ours[i])/v)
 		}
 	}
 	return spread(values)
@@ -89,6 +87,8 @@ func (o Outcome) demands() []demand {
 			out = append(out, demand{">= " + show(want) + unit, show(got.Median) + unit, got.Median >= want, !known(got)})
 		}
 	}
+	// set says what a demand in units of the yardstick was where it was set.
+	set := func(where string) { out[len(out)-1].text += " (" + where + " where set)" }
 	atMost := func(want float64, got Spread, what string, show func(float64) string) {
 		if want > 0 {
 			out = append(out, demand{what + " <= " + show(want), what + " " + show(got.Median), got.Median <= want, !known(got)})
@@ -101,8 +101,19 @@ func (o Outcome) demands() []demand {
 			atLeast(limit.Share, o.ShareOf(i), " of "+limit.Name, percent)
 		}
 	}
-	atLeast(t.Rate, over(ours, gen.Result.Rate), "/s", amount)
-	atMost(float64(t.CPU), over(ours, cpuEach), "CPU", duration)
+	if at := t.At; at != nil {
+		if t.Rate > 0 {
+			atLeast(t.Rate/at.Rate, ratio(ours, o.Yard, gen.Result.Rate), " of null PutRecords/s", percent)
+			set(amount(t.Rate) + "/s")
+		}
+		if t.CPU > 0 {
+			atMost(float64(t.CPU)/float64(at.CPU), ratio(ours, o.Yard, cpuEach), "CPU", nullPuts)
+			set(duration(float64(t.CPU)))
+		}
+	} else {
+		atLeast(t.Rate, over(ours, gen.Result.Rate), "/s", amount)
+		atMost(float64(t.CPU), over(ours, cpuEach), "CPU", duration)
+	}
 	atMost(float64(t.P50), over(ours, p50), "p50", duration)
 	atMost(float64(t.P99), over(ours, p99), "p99", duration)
 	atMost(float64(t.Start), over(ours, startTime), "start", duration)
@@ -161,6 +172,7 @@ func p99(r gen.Result) float64       { return float64(r.P99) }
 func startTime(r gen.Result) float64 { return float64(r.StartTime) }
 func rss(r gen.Result) float64       { return float64(r.RSS) }
 
+func nullPuts(v float64) string  { return fmt.Sprintf("%.3g null PutRecords", v) }
 func percent(v float64) string   { return fmt.Sprintf("%.3g%%", v*100) }
 func megabytes(v float64) string { return fmt.Sprintf("%.0f MB", v/mb) }
 
