@@ -24,13 +24,14 @@ FAILOVER ?= 10s
 FROM     ?= 1
 OUTAGE   ?= 1s
 FLEET    ?= 2500ms
+SOAK     ?= 4s
 RATE     ?= 500000
 SPILLS   ?= always,pressure
 ARGS     ?=
 ROWS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build package test race short fuzz bench microbench lint fmt tidy-check cover integration interop interop-long interop-smoke interop-tables failover outage crash sim ci
+.PHONY: help demo build package test race short fuzz bench microbench lint fmt tidy-check cover integration interop interop-long interop-smoke interop-tables failover outage outage-agent soak crash sim ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -137,6 +138,12 @@ failover: ## time what a fleet does ROUNDS (30) times in MODES (kcl2,native,nati
 
 outage: ## log through an outage of OUTAGE (1s) at RATE (500000) bytes a second with SPILLS (always,pressure), and by four programs for FLEET (2500ms)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestLog(OutlivesAnOutage|sOfManyPrograms)$$' ./integration -log-outage $(OUTAGE) -log-fleet $(FLEET) -log-rate $(RATE) -log-modes $(SPILLS)
+
+outage-agent: ## write and rotate a file of the agent through an outage of OUTAGE (1s) at RATE (500000) bytes a second
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestAgentOutlivesAnOutage$$' ./integration -agent-outage $(OUTAGE) -agent-rate $(RATE)
+
+soak: ## make, rotate, truncate and delete files of the agent at random for SOAK (4s) at RATE (500000) bytes a second
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 26h -v -run '^TestAgentSoak$$' ./integration -agent-soak $(SOAK) -agent-rate $(RATE)
 
 crash: ## cut the power of streamd's store CUTS times (100000), a quarter more on Pebble's disk
 	cd streamd/internal/crashtest && CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestPowerCut' . -cuts $(CUTS)

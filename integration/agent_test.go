@@ -139,7 +139,8 @@ type rotatingWriter struct {
 	buf          *bufio.Writer
 }
 
-func (w *rotatingWriter) writeLine() {
+// writeLine writes the next line and returns how long it is.
+func (w *rotatingWriter) writeLine() int {
 	w.t.Helper()
 	if w.f != nil && w.lines%w.perFile == 0 {
 		w.close()
@@ -155,8 +156,20 @@ func (w *rotatingWriter) writeLine() {
 		}
 		w.f, w.buf = f, bufio.NewWriterSize(f, 777) // lines are written in pieces
 	}
-	_, _ = w.buf.WriteString(testLine(w.lines) + "\n") // close reports it
+	n, _ := w.buf.WriteString(testLine(w.lines) + "\n") // close reports it
 	w.lines++
+	return n
+}
+
+// flush writes what waits to be written.
+func (w *rotatingWriter) flush() {
+	w.t.Helper()
+	if w.f == nil {
+		return
+	}
+	if err := w.buf.Flush(); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *rotatingWriter) close() {
