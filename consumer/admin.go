@@ -83,7 +83,8 @@ func (c *Consumer) Transfer(ctx context.Context, shard, worker string) error {
 // finishes as for [Consumer.Release]; then at is stored instead of what it has
 // acknowledged, and a worker goes on there. If another worker has it nothing is
 // changed, and the error wraps [ErrNotHeld]: the next checkpoint of that worker
-// would undo it.
+// would undo it. So it does if the shard has been read to its end, as its children
+// may be read by now, and would get ahead of what were read again.
 func (c *Consumer) ResetCheckpoint(ctx context.Context, shard string, at Checkpoint) error {
 	if at == (Checkpoint{SequenceNumber: ShardEnd}) {
 		return errors.New("consumer: a checkpoint cannot be reset to SHARD_END: that is stored when a shard has been read to its end")
@@ -98,6 +99,9 @@ func (c *Consumer) ResetCheckpoint(ctx context.Context, shard string, at Checkpo
 	h, err := c.holdingOf(ctx, shard)
 	if errors.Is(err, errUnowned) {
 		return c.changeUnowned(ctx, shard, func(ctx context.Context, l Lease) error {
+			if l.ended() {
+				return fmt.Errorf("%w: shard %q has been read to its end, and its children may be read already; to read all again, stop the workers and say \"streamctl lease reset --all\"", ErrNotHeld, shard)
+			}
 			_, err := c.store.Update(ctx, l, reset)
 			return err
 		})

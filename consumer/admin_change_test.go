@@ -230,6 +230,18 @@ func TestResetCheckpoint(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		n.want(t, "d 4")
 		d.wait(t)
+
+		// Of a shard that has been read to its end, perhaps between two looks.
+		ended := leases(t, mem)[shard]
+		if ended, err = mem.Update(t.Context(), ended, consumer.Write{Checkpoint: consumer.Checkpoint{SequenceNumber: consumer.ShardEnd}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.ResetCheckpoint(t.Context(), shard, trim); !errors.Is(err, consumer.ErrNotHeld) || !strings.Contains(err.Error(), "lease reset --all") {
+			t.Errorf("of a shard that was read to its end: %v", err)
+		}
+		if now := leases(t, mem)[shard]; now.Checkpoint != ended.Checkpoint || now.Counter != ended.Counter {
+			t.Errorf("before %+v, now %+v", ended, now)
+		}
 	})
 }
 

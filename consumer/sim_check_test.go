@@ -88,7 +88,7 @@ type simLeaseState struct {
 	stolen  map[string]time.Duration
 	forced  map[string]time.Duration // who lost it to somebody outside, and by when it must have noticed
 	rough   bool                     // it was stolen, or taken from one that seemed dead
-	reset   int                      // event of the last reset
+	reset   int64                    // the counter that the last reset has left
 	from    time.Duration
 	fromSet bool // what came at from and later must be read
 }
@@ -186,7 +186,7 @@ func (c *simChecker) step(e *simEvent) {
 	case simDelivered:
 		c.delivered(e)
 	case simAcked:
-		if r := &c.records[e.n]; !r.acked && e.session >= c.lease(e.shard).reset {
+		if r := &c.records[e.n]; !r.acked && !c.outlived(e) {
 			r.acked = true
 			if r.required && !r.trimmed {
 				c.shards[e.shard].unacked--
@@ -259,8 +259,8 @@ func (c *simChecker) delivered(e *simEvent) {
 		c.fail("%s is dead, and is given record %d", e.who, e.n)
 	}
 	c.active(e)
-	if e.session < c.lease(e.shard).reset {
-		return // by one who has lost the lease, and does not know yet
+	if c.outlived(e) {
+		return
 	}
 	r := &c.records[e.n]
 	rec := &c.h.records[e.n]
@@ -294,6 +294,12 @@ func (c *simChecker) delivered(e *simEvent) {
 			c.fail("record %d of %s is delivered while %d of its parent %s are not acknowledged", e.n, e.shard, n, p)
 		}
 	}
+}
+
+// outlived reports whether a session belongs to who has lost the lease before the shard
+// was reset, and does not know yet.
+func (c *simChecker) outlived(e *simEvent) bool {
+	return c.h.tokens[e.session] < c.lease(e.shard).reset
 }
 
 // unseen reports whether a lease of an ancestor is so new that a read may miss it. The
@@ -352,7 +358,7 @@ func (c *simChecker) wrote(e *simEvent) {
 		if l.was && !c.rules.late {
 			c.fail("%s makes the lease of %s anew", e.who, e.shard)
 		}
-		l.was, l.made, l.taker = true, e.at, ""
+		l.was, l.made, l.taker, l.reset = true, e.at, "", 0
 		if after.counter != 0 || after.at.SequenceNumber != consumer.TrimHorizon && !after.at.IsSentinel() || after.ended() {
 			c.fail("%s makes a lease for %s with %v", e.who, e.shard, after)
 		}
@@ -553,7 +559,7 @@ func (c *simChecker) woke(e *simEvent) {
 // reset has a shard read from elsewhere.
 func (c *simChecker) reset(e *simEvent, l *simLeaseState, s *simShardState) {
 	c.sum.resets++
-	l.reset, s.passed, s.unacked = c.now, 0, 0
+	l.reset, s.passed, s.unacked = e.after.counter, 0, 0
 	for _, n := range s.simShardInfo.records[:s.came] {
 		r, rec := &c.records[n], &c.h.records[n]
 		if r.required = !e.passes(rec, c.h.began); !r.required {

@@ -31,7 +31,8 @@ type simHistory struct {
 	trimmed []bool
 	skipped []bool                                 // a reset has passed it
 	resets  map[string]map[consumer.Checkpoint]int // what was asked for, by shard: how often it was seen to be done
-	since   map[string]int                         // event of the last reset of a shard
+	since   map[string]int64                       // the counter that the last reset of a shard has left
+	tokens  map[int]int64                          // of sessions: the counter with which the lease was come by
 }
 
 // simRecord is a user record that was put.
@@ -109,7 +110,7 @@ type simLease struct {
 }
 
 func newSimHistory() *simHistory {
-	return &simHistory{began: time.Now(), perKey: map[string]int{}, shards: map[string]*simShardInfo{}, workers: map[string]simIdentity{}, resets: map[string]map[consumer.Checkpoint]int{}, since: map[string]int{}}
+	return &simHistory{began: time.Now(), perKey: map[string]int{}, shards: map[string]*simShardInfo{}, workers: map[string]simIdentity{}, resets: map[string]map[consumer.Checkpoint]int{}, since: map[string]int64{}, tokens: map[int]int64{}}
 }
 
 func (h *simHistory) note(e simEvent) {
@@ -214,8 +215,11 @@ func (h *simHistory) wrote(w simWrite, paused func() []string) {
 		e.again = e.before.at == e.after.at && e.before.since == e.after.since
 		e.reset = !e.again
 	}
+	if e.before == nil {
+		delete(h.since, e.shard) // it counts from 0
+	}
 	if e.reset {
-		h.since[e.shard] = len(h.events)
+		h.since[e.shard] = e.after.counter
 		h.resetLocked(&e)
 	}
 	h.noteLocked(e)
@@ -311,7 +315,7 @@ func (h *simHistory) ack(who string, session int, shard string, records ...int) 
 	defer h.mu.Unlock()
 	for _, n := range records {
 		h.noteLocked(simEvent{kind: simAcked, who: who, session: session, shard: shard, n: n})
-		if !h.acked[n] && session >= h.since[shard] {
+		if !h.acked[n] && h.tokens[session] >= h.since[shard] {
 			h.acked[n] = true
 			if !h.trimmed[n] && !h.skipped[n] {
 				h.unacked--
@@ -320,12 +324,16 @@ func (h *simHistory) ack(who string, session int, shard string, records ...int) 
 	}
 }
 
-// begin notes a new processor of a shard and returns the number of its session.
-func (h *simHistory) begin(who, shard string) int {
+// begin notes a new processor of a shard and returns the number of its session. The
+// token is the counter with which the worker has come by the lease: a processor that is
+// made anew by who does not know yet that it has lost it has the old one.
+func (h *simHistory) begin(who, shard string, token int64) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.noteLocked(simEvent{kind: simBegan, who: who, shard: shard, session: len(h.events)})
-	return len(h.events) - 1
+	session := len(h.events)
+	h.tokens[session] = token
+	h.noteLocked(simEvent{kind: simBegan, who: who, shard: shard, session: session})
+	return session
 }
 
 // numberOf returns which record a processor was given: its data is the number.

@@ -32,8 +32,8 @@ func (w *simJava) consume(h *simHeld) {
 	if row.ended() {
 		return // nothing to do; the lease is held, and renewed, all the same
 	}
-	session := w.run.history.begin(w.who, h.key)
-	last := row.at // delivered
+	session := w.run.history.begin(w.who, h.key, 0) // beside it nothing is reset
+	last := row.at                                  // delivered
 	if last.IsSentinel() {
 		last = consumer.Checkpoint{}
 	}

@@ -66,6 +66,9 @@ var simFound = []simFind{
 	{mode: "native", seed: 1014071, more: "full", bug: "the same, of one that had just ended"},
 	{mode: "native", seed: 1014123, more: "full", bug: "the same, by force"},
 	{mode: "kcl3", seed: 1016076, more: "full", bug: "the checker did not know that a reset is done if somebody has released the lease at that place"},
+	{mode: "native", seed: 1010345, more: "full", bug: "a shard that had been read to its end a moment before was set back, and read beside its children"},
+	{mode: "kcl2", seed: 1012316, more: "full", bug: "what somebody had asked for went on when the fleet was at rest, and a shard was set back at the stop"},
+	{mode: "native", seed: 1014235, more: "full", bug: "the checker did not know that who has lost a lease, and does not know, may make a processor anew"},
 	{mode: "native", seed: 1002056, more: "full", bug: "the checker did not know who was paused as a hand-over was cut short"},
 }
 

@@ -336,6 +336,7 @@ func (x *simRun) settle() {
 	x.history.note(simEvent{kind: simCalm})
 	f := x.plan.cfg.FailoverTime
 	x.start("") // one that certainly lives
+	x.requests.Wait()
 	longest := 12*f + 2*time.Minute + x.plan.leader() + x.plan.audit()
 	limit := time.Now().Add(longest)
 	if x.plan.cfg.InitialPosition.Latest { // not everything must be read: until nothing comes any more

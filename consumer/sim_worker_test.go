@@ -172,7 +172,7 @@ func (w *simGo) newProcessor(s *consumer.Shard) (consumer.Processor, error) {
 	if w.rng.roll(key, 1000) < w.run.plan.fails {
 		return nil, errors.New("no processor")
 	}
-	p := &simProcessor{w: w, shard: s, key: key, session: w.run.history.begin(w.who, key)}
+	p := &simProcessor{w: w, shard: s, key: key, session: w.run.history.begin(w.who, key, s.Token().Counter)}
 	if w.run.plan.cfg.ExplicitCheckpoints {
 		return &simCommitter{simProcessor: p, turn: make(chan struct{}, 1)}, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,9 +32,10 @@ shall go on:
   a number      the record after this sequence number; 123/4 is after user record 4
                 of an aggregated record
 
-Only leases that nobody has are changed: stop the workers first. With --all nothing is
-changed if somebody has one. Shards that were read to their ends stay so with --all
---to latest; otherwise they are reset too, and read again, parents before children.
+Only leases that nobody has are changed: stop the workers first. With --all, or for a
+shard that was read to its end, nothing is changed if somebody has any. Shards that were
+read to their ends stay so with --all --to latest; otherwise they are reset too, and read
+again, parents before children.
 Shards whose lease was deleted after their end are not read again.
 
 A time is stored in an attribute that only workers of this project know. The Kinesis
@@ -156,6 +158,15 @@ func (t *leaseTable) oneToReset(ctx context.Context, shard string, r reset) ([]c
 	}
 	if l.Owner != "" {
 		return nil, fmt.Errorf("worker %q has the lease of shard %s, and would go on where it is: stop it first, or if it is gone say \"streamctl lease release %s %s\"", l.Owner, l.Key, t.name, l.Key)
+	}
+	if l.Checkpoint.SequenceNumber == consumer.ShardEnd {
+		all, err := t.list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if i := slices.IndexFunc(all, func(o consumer.Lease) bool { return o.Owner != "" }); i >= 0 {
+			return nil, fmt.Errorf("shard %s has been read to its end, and worker %q, which has the lease of shard %s, would read its children beside it: stop all workers first", l.Key, all[i].Owner, all[i].Key)
+		}
 	}
 	return []consumer.Lease{l}, t.knowsTimes(l, r)
 }
