@@ -115,7 +115,7 @@ func recordCost(r *aggregation.Record, overhead int64) int64 {
 func (b *batch) add(r *aggregation.Record, a *arrival, maxCount, maxSize int) bool {
 	if n := len(b.meta); n == 0 {
 		b.builder.Add(*r)
-	} else if n >= maxCount || !b.builder.TryAdd(*r, maxSize) {
+	} else if n >= maxCount || !b.builder.TryAdd(r, maxSize) {
 		return false
 	}
 	b.added(r, a)

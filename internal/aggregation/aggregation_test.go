@@ -191,7 +191,7 @@ func TestBuilderRandom(t *testing.T) {
 			u := randomRecord(r, keys)
 			size := b.SizeWith(u)
 			before := b.Size()
-			if !b.TryAdd(u, limit) {
+			if !b.TryAdd(&u, limit) {
 				if size <= limit {
 					t.Fatalf("TryAdd refused a record that makes %d of %d bytes", size, limit)
 				}

@@ -69,8 +69,8 @@ type Builder struct {
 	// take turns.
 	recs []byte // the Record fields, tags included
 	n    int
-	next uint64 // sequence of the next record without a gap
 
+	gaps      uint64 // sequences that were left out
 	stampSize int
 	pks       keyTable
 	ehks      keyTable
@@ -94,48 +94,55 @@ func (b *Builder) BodySize() int {
 // Stamp makes the Builder, which must be empty, stamp its records: the first
 // one gets s.Sequence. It holds until Reset.
 func (b *Builder) Stamp(s Stamp) {
-	b.stamped, b.stamp, b.stampSize, b.next = true, s, s.size(), s.Sequence
+	b.stamped, b.stamp, b.stampSize = true, s, s.size()
 }
+
+// next returns the sequence of the next record without a gap.
+func (b *Builder) next() uint64 { return b.stamp.Sequence + uint64(b.n) + b.gaps }
 
 // Stamped returns the stamp of the first record, if the records have one.
 func (b *Builder) Stamped() (s Stamp, ok bool) { return b.stamp, b.stamped }
 
 // Add adds a user record. It copies all of r.
 func (b *Builder) Add(r Record) {
-	f := b.fit(&r, 0)
-	b.add(&r, f)
+	var f fitting
+	b.fit(&r, 0, &f)
+	b.add(&r, &f)
 }
 
 // SizeWith returns the exact size of what Seal would append if r were added.
 func (b *Builder) SizeWith(r Record) int {
-	return b.Size() + b.fit(&r, 0).size
+	var f fitting
+	b.fit(&r, 0, &f)
+	return b.Size() + f.size
 }
 
 // TryAdd adds r as Add does, unless the sealed size would exceed limit. It
 // reports whether it added r.
-func (b *Builder) TryAdd(r Record, limit int) bool {
-	f := b.fit(&r, 0)
+func (b *Builder) TryAdd(r *Record, limit int) bool {
+	return b.tryAdd(r, 0, limit)
+}
+
+func (b *Builder) tryAdd(r *Record, gap uint64, limit int) bool {
+	// Written and read where it stands: what has just been stored in words and is
+	// copied at once, in larger pieces, makes the processor wait.
+	var f fitting
+	b.fit(r, gap, &f)
 	if b.Size()+f.size > limit {
 		return false
 	}
 	b.grow(f.size, limit)
-	b.add(&r, f)
+	b.add(r, &f)
 	return true
 }
 
 // TryAddAt is TryAdd in a Builder with a stamp, and gives r a sequence of its
 // own. It also refuses a record that would not come after the one before it.
 func (b *Builder) TryAddAt(r Record, sequence uint64, limit int) bool {
-	if !b.stamped || sequence < b.next {
+	if !b.stamped || sequence < b.next() {
 		return false
 	}
-	f := b.fit(&r, sequence-b.next)
-	if b.Size()+f.size > limit {
-		return false
-	}
-	b.grow(f.size, limit)
-	b.add(&r, f)
-	return true
+	return b.tryAdd(&r, sequence-b.next(), limit)
 }
 
 // grow makes room for n more bytes of records. It doubles the memory, and stops at
@@ -157,8 +164,8 @@ type fitting struct {
 	size    int    // bytes added to the blob
 }
 
-func (b *Builder) fit(r *Record, gap uint64) fitting {
-	var f fitting
+// fit sets f, which must be zero.
+func (b *Builder) fit(r *Record, gap uint64, f *fitting) {
 	f.pk = b.pks.find(r.PartitionKey, r.KeyHash)
 	f.inner = 1 + sizeVarint(uint64(f.pk.index)) + 1 + sizeVarint(uint64(len(r.Data))) + len(r.Data)
 	f.size = f.pk.size
@@ -172,10 +179,9 @@ func (b *Builder) fit(r *Record, gap uint64) fitting {
 		f.inner += 1 + sizeVarint(gap)
 	}
 	f.size += 1 + sizeVarint(uint64(f.inner)) + f.inner
-	return f
 }
 
-func (b *Builder) add(r *Record, f fitting) {
+func (b *Builder) add(r *Record, f *fitting) {
 	if f.pk.size > 0 {
 		b.pks.add(tagPartitionKey, r.PartitionKey, f.pk)
 	}
@@ -195,8 +201,8 @@ func (b *Builder) add(r *Record, f fitting) {
 	b.recs = append(buf, r.Data...)
 	if f.gap > 0 {
 		b.recs = binary.AppendUvarint(append(b.recs, tagGap), f.gap)
+		b.gaps += f.gap
 	}
-	b.next += f.gap + 1
 	b.n++
 }
 
@@ -289,7 +295,7 @@ func (b *Builder) Reset() {
 	b.ehks.reset()
 	b.recs = b.recs[:0]
 	b.n = 0
-	b.stamped, b.stamp, b.stampSize, b.next = false, Stamp{}, 0, 0
+	b.stamped, b.stamp, b.stampSize, b.gaps = false, Stamp{}, 0, 0
 }
 
 // keyTable is one of the two key tables: the fields in wire format, and an

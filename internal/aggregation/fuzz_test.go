@@ -166,7 +166,7 @@ func BenchmarkBuilder(b *testing.B) {
 	var bl aggregation.Builder
 	i := 0
 	for b.Loop() {
-		if !bl.TryAdd(records[i%1000], 51200) {
+		if !bl.TryAdd(&records[i%1000], 51200) {
 			bl.Reset()
 		}
 		i++

@@ -12,7 +12,7 @@ func TestTryAddGrowsToTheLimit(t *testing.T) {
 	const limit = 100_000
 	r := aggregation.Record{PartitionKey: "a", Data: make([]byte, 200)}
 	fill := func() (b aggregation.Builder) {
-		for b.TryAdd(r, limit) {
+		for b.TryAdd(&r, limit) {
 		}
 		return b
 	}

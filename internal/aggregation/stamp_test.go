@@ -137,7 +137,7 @@ func TestStampedBuilder(t *testing.T) {
 	}
 	b.Stamp(s)
 	b.Add(rec("k", "", "a"))
-	if !b.TryAdd(rec("k", "", "b"), 1000) || b.TryAddAt(rec("k", "", "c"), 11, 1000) || !b.TryAddAt(rec("k", "", "c"), 15, 1000) {
+	if !b.TryAdd(new(rec("k", "", "b")), 1000) || b.TryAddAt(rec("k", "", "c"), 11, 1000) || !b.TryAddAt(rec("k", "", "c"), 15, 1000) {
 		t.Error("the records after the first were not taken as they should")
 	}
 	if b.TryAddAt(rec("k", "", "d"), 99, b.Size()+8) || !b.TryAddAt(rec("k", "", "d"), 99, b.Size()+10) {

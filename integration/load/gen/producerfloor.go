@@ -58,7 +58,7 @@ func (l ProducerFloor) call(c *conn, hashKey string) call {
 		b.Reset()
 		for {
 			turn++
-			if !b.TryAdd(aggregation.Record{PartitionKey: keys[turn%len(keys)], Data: data[turn%len(data)]}, floorBlob) {
+			if !b.TryAdd(&aggregation.Record{PartitionKey: keys[turn%len(keys)], Data: data[turn%len(data)]}, floorBlob) {
 				break
 			}
 		}
