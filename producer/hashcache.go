@@ -30,14 +30,13 @@ type hashCache struct {
 	writers [cacheStripes]sync.Mutex // one writer a set at a time
 }
 
-type cacheSet struct {
-	heads   [cacheWays]atomic.Uint64
-	entries [cacheWays]cacheEntry
-}
+type cacheSet [cacheWays]cacheEntry
 
-// cacheEntry is guarded by its head: 32 bits of the key's hash, 8 of its
-// length, and 24 that count the writes. While one is under way the length is 0.
+// cacheEntry fills a line of the processor's caches. It is guarded by its head: 32
+// bits of the key's hash, 8 of its length, and 24 that count the writes. While one
+// is under way the length is 0.
 type cacheEntry struct {
+	head   atomic.Uint64
 	hi, lo atomic.Uint64             // the hash key
 	key    [cacheWords]atomic.Uint64 // as keyWord has it
 }
@@ -72,17 +71,14 @@ func (c *hashCache) find(key string) (k hashkey.Key, h uint64, known bool) {
 	}
 	set := &c.sets[h%cacheSets]
 	want := h&headHash | uint64(len(key))<<24
-	for i := range set.heads {
-		head := set.heads[i].Load()
-		if head&headKey != want {
-			continue
-		}
-		e := &set.entries[i]
-		if !e.is(key) {
+	for i := range set {
+		e := &set[i]
+		head := e.head.Load()
+		if head&headKey != want || !e.is(key) {
 			continue
 		}
 		k.Hi, k.Lo = e.hi.Load(), e.lo.Load()
-		if set.heads[i].Load() == head {
+		if e.head.Load() == head {
 			return k, h, true
 		}
 	}
@@ -108,25 +104,23 @@ func (c *hashCache) keep(key string, k hashkey.Key, h uint64) {
 	mu := &c.writers[h%cacheStripes]
 	mu.Lock()
 	defer mu.Unlock()
-	i := set.oldest()
-	head := &set.heads[i]
-	writes := head.Load() & headWrites
-	head.Store(writes) // of no key meanwhile
-	e := &set.entries[i]
+	e := &set[set.oldest()]
+	writes := e.head.Load() & headWrites
+	e.head.Store(writes) // of no key meanwhile
 	e.hi.Store(k.Hi)
 	e.lo.Store(k.Lo)
 	for i, w := 0, 0; i < len(key); i, w = i+8, w+1 {
 		e.key[w].Store(keyWord(key, i))
 	}
-	head.Store(h&headHash | uint64(len(key))<<24 | (writes+1)&headWrites)
+	e.head.Store(h&headHash | uint64(len(key))<<24 | (writes+1)&headWrites)
 }
 
 // oldest returns the way that a new key takes. As each takes the next one, the
 // ways before it have been written once more than those from it on.
 func (s *cacheSet) oldest() int {
-	first := s.heads[0].Load() & headWrites
+	first := s[0].head.Load() & headWrites
 	for i := 1; i < cacheWays; i++ {
-		if s.heads[i].Load()&headWrites != first {
+		if s[i].head.Load()&headWrites != first {
 			return i
 		}
 	}
