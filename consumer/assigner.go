@@ -175,7 +175,7 @@ func (t *table) reportInvalid(before map[string]observed) {
 func (t *table) dropLost() {
 	t.c.mu.Lock()
 	var lost []*holding
-	for key, h := range t.c.held {
+	for key, h := range byKey(t.c.held) {
 		o, ok := t.seen[key]
 		if h == nil || h.isOver() || h.parting.Load() || !ok {
 			continue

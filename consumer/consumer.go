@@ -249,7 +249,7 @@ func (c *Consumer) stopHoldings() {
 	close(c.stopping)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, h := range c.held {
+	for _, h := range byKey(c.held) {
 		if h != nil {
 			h.stop(ErrShutdown)
 		}

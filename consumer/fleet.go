@@ -60,7 +60,7 @@ func newFleet(all map[string]observed, rows []WorkerRow, now time.Time) *fleet {
 	}
 	slices.SortFunc(f.members, func(a, b *member) int { return cmp.Compare(a.id, b.id) })
 	total := 0.0
-	for _, o := range all {
+	for _, o := range byKey(all) {
 		if m := f.byID[o.Owner]; m != nil && !o.ended() && o.Invalid == nil {
 			m.leases++
 			m.throughput += f.weight(o.Lease)

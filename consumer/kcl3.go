@@ -238,7 +238,7 @@ func (k *kcl3) await(ctx, work context.Context) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards after
 	after := map[string]waiting{}
-	for key, w := range k.waiting {
+	for key, w := range byKey(k.waiting) {
 		wg.Go(func() {
 			if w, still := k.tend(ctx, work, w); still {
 				mu.Lock()

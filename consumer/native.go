@@ -330,14 +330,14 @@ func (n *native) follow(ctx, work context.Context, listed, again bool) bool {
 	defer wg.Wait()
 	if listed {
 		n.number = b.Number
-		for _, o := range n.table.seen {
+		for _, o := range byKey(n.table.seen) {
 			if n.owns(o.Lease) && readable(o.Lease, n.table.seen) && !n.c.holds(o.Key) || o.CheckpointOwner == me {
 				wg.Go(func() { n.begin(work, o.Lease, n.table.asked) })
 			}
 		}
 		return true
 	}
-	for key := range expected {
+	for key := range byKey(expected) {
 		if n.c.holds(key) {
 			continue
 		}

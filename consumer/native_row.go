@@ -184,7 +184,7 @@ func (r *ownRow) standDown() {
 	<-r.turn
 	r.c.mu.Lock()
 	defer r.c.mu.Unlock()
-	for _, h := range r.c.held {
+	for _, h := range byKey(r.c.held) {
 		if h != nil {
 			h.lose()
 		}

@@ -298,7 +298,7 @@ func (p *peering) pause(next uint64) {
 
 	ctx, cancel := context.WithTimeout(base, verifyWithin)
 	since, err := p.n.row.doubt(ctx)
-	held := p.holdings()
+	held := p.c.holdings()
 	var wg sync.WaitGroup
 	for _, h := range held {
 		wg.Go(func() {
@@ -323,18 +323,6 @@ func (p *peering) pause(next uint64) {
 		p.mu.Unlock()
 		p.c.lookNow()
 	}
-}
-
-func (p *peering) holdings() []*holding {
-	p.c.mu.Lock()
-	defer p.c.mu.Unlock()
-	var held []*holding
-	for _, h := range p.c.held {
-		if h != nil {
-			held = append(held, h)
-		}
-	}
-	return held
 }
 
 // doubt writes the row, and from then on trusts no lease on the ground of what

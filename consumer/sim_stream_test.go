@@ -339,7 +339,11 @@ func (a *simAPI) holding(stream string) *simStream {
 	panic("no stream " + stream)
 }
 
+// simRead makes a call about a shard, by the key of its lease, or about the stream: "".
 func simRead[T any](ctx context.Context, a *simAPI, s *simStream, about string, do func(s *simStream) (*T, error)) (*T, error) {
+	if about == "" {
+		about = s.id // that of one alone is "", too
+	}
 	throttled := error(&types.ProvisionedThroughputExceededException{Message: aws.String("Rate exceeded")})
 	return simTravel(ctx, a.simCaller, about, &s.mu, &s.late, throttled, func() (*T, error) {
 		s.trimLocked()

@@ -178,9 +178,15 @@ func (s *streams) letGo() {
 func (s *streams) runRegistrations(ctx context.Context, running map[*registration]context.CancelFunc, wg *sync.WaitGroup) {
 	s.mu.Lock()
 	wanted := map[*registration]bool{}
-	for _, src := range s.known {
-		if src.registration != nil && src.gone == "" && !s.pastLocked(src, 0) {
-			wanted[src.registration] = true
+	for _, src := range byKey(s.known) {
+		r := src.registration
+		if r == nil || src.gone != "" || s.pastLocked(src, 0) {
+			continue
+		}
+		if wanted[r] = true; running[r] == nil {
+			runCtx, stop := context.WithCancel(ctx)
+			running[r] = stop
+			wg.Go(func() { r.run(runCtx) })
 		}
 	}
 	s.mu.Unlock()
@@ -188,13 +194,6 @@ func (s *streams) runRegistrations(ctx context.Context, running map[*registratio
 		if !wanted[r] {
 			stop()
 			delete(running, r)
-		}
-	}
-	for r := range wanted {
-		if running[r] == nil {
-			runCtx, stop := context.WithCancel(ctx)
-			running[r] = stop
-			wg.Go(func() { r.run(runCtx) })
 		}
 	}
 }

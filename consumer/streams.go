@@ -302,7 +302,7 @@ func (s *streams) doubtful(id StreamID) bool {
 func (s *streams) doubtOthers(ctx context.Context) {
 	s.mu.Lock()
 	var others []*source
-	for _, src := range s.known {
+	for _, src := range byKey(s.known) {
 		if !src.listed && src.doubtful && src.gone == "" {
 			others = append(others, src)
 		}
