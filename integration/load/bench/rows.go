@@ -235,6 +235,10 @@ var Rows = []Row{
 	{
 		Name: "agent-nullserver", Title: "agent, 1 file of lines of 200 B, null server",
 		Load: gen.Agent{Files: 1, Bytes: 128 * mb, Format: "raw"}, Server: *null,
+		Limits: []Limit{{
+			Name: "reading, cutting, aggregation, MD5, CBOR and hash by hand, plain connections",
+			Load: gen.Agent{Files: 1, Bytes: 128 * mb, Format: "raw", Hand: true},
+		}},
 		Target: Target{Rate: 1_250_000, CPU: 700 * time.Nanosecond, RSS: 40 * mb},
 	},
 	{

@@ -31,7 +31,7 @@ func Print(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) error {
 		}
 	}
 	if limits.Len() > 0 {
-		rows.WriteString("\nrow\tlimit\tours\tthe limit\tshare\tp50 / p99 of the limit\n" + limits.String())
+		rows.WriteString("\nrow\tlimit\tours\tthe limit\tshare\tCPU/record of the limit\tp50 / p99 of the limit\n" + limits.String())
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if _, err := io.WriteString(t, rows.String()); err != nil {
@@ -43,7 +43,7 @@ func Print(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) error {
 // limit is the line of limit i.
 func (o Outcome) limit(i int) []string {
 	rate, text := o.unit(i)
-	return []string{o.Title, o.Limits[i].Name, show(over(o.Ours, rate), text), show(over(o.Beside[i], rate), text), show(o.ShareOf(i), percent), pair(o.Beside[i])}
+	return []string{o.Title, o.Limits[i].Name, show(over(o.Ours, rate), text), show(over(o.Beside[i], rate), text), show(o.ShareOf(i), percent), show(over(o.Beside[i], cpuEach), duration), pair(o.Beside[i])}
 }
 
 func settings(args []string) string {

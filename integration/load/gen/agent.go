@@ -20,13 +20,16 @@ type Agent struct {
 	Idle bool
 	// Cat reads the files with cat(1) in place of the agent.
 	Cat bool
+	// Hand reads the file by [ReadByHand] in place of the agent.
+	Hand bool
 }
 
 // Run implements [Load].
 func (l Agent) Run(ctx context.Context, env *Env) (Result, error) {
 	args := []string{
 		"-duration", env.Duration.String(), "-files", fmt.Sprint(l.Files), "-bytes", fmt.Sprint(l.Bytes), "-format", l.Format,
-		"-pace", fmt.Sprint(l.Pace), fmt.Sprint("-idle=", l.Idle), fmt.Sprint("-cat=", l.Cat),
+		"-pace", fmt.Sprint(l.Pace), fmt.Sprint("-idle=", l.Idle), fmt.Sprint("-cat=", l.Cat), fmt.Sprint("-hand=", l.Hand),
+		"-shards", fmt.Sprint(env.Shards),
 	}
 	if !l.Sink {
 		srv, err := env.Start(ctx)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -66,14 +65,8 @@ func (l ProducerFloor) call(c *conn, hashKey string) call {
 		contentType := typeJSON
 		if l.CBOR {
 			contentType = typeCBOR
-			body = append(body[:0], "\xbf\x67Records\x9f\xbf\x64Data\x59"...)
-			body = binary.BigEndian.AppendUint16(body, uint16(len(blob)))
-			body = append(body, blob...)
-			body = append(append(body, "\x6fExplicitHashKey\x78"...), byte(len(hashKey)))
-			if len(hashKey) < 24 {
-				body = append(body[:len(body)-2], 0x60|byte(len(hashKey)))
-			}
-			body = append(append(body, hashKey...), "\x6cPartitionKey\x61a\xff\xff\x6aStreamName\x64load\xff"...)
+			body = appendCBORRecord(append(body[:0], cborBegin...), blob, hashKey)
+			body = append(body, cborEnd...)
 		} else {
 			body = append(body[:0], `{"Records":[{"Data":"`...)
 			body = b64.AppendEncode(body, blob)

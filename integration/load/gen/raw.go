@@ -55,9 +55,13 @@ func (c *conn) request(contentType, target string, body []byte) []byte {
 }
 
 func (c *conn) appendRequest(b []byte, contentType, target string, body []byte) []byte {
-	b = fmt.Appendf(b, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nX-Amz-Target: %s\r\nX-Amz-Date: %s\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n",
-		c.host, contentType, target, requestDate, authorization, len(body))
-	return append(b, body...)
+	return append(c.appendHead(b, contentType, target, len(body)), body...)
+}
+
+// appendHead appends what stands before a body of so many bytes.
+func (c *conn) appendHead(b []byte, contentType, target string, size int) []byte {
+	return fmt.Appendf(b, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nX-Amz-Target: %s\r\nX-Amz-Date: %s\r\nAuthorization: %s\r\nContent-Length: %d\r\n\r\n",
+		c.host, contentType, target, requestDate, authorization, size)
 }
 
 // do sends a request and returns the body of the answer, which is valid until

@@ -42,8 +42,10 @@ type job struct {
 	dir, format, endpoint, stream string
 
 	files       int
+	shards      int
 	bytes, pace int64
 	idle, cat   bool
+	hand        bool
 	duration    time.Duration
 
 	lines int64 // in all files
@@ -61,6 +63,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.Int64Var(&j.pace, "pace", 0, "bytes a second that are written meanwhile")
 	flags.BoolVar(&j.idle, "idle", false, "watch the files once they are read")
 	flags.BoolVar(&j.cat, "cat", false, "read them with cat(1)")
+	flags.BoolVar(&j.hand, "hand", false, "read the first of them by hand, with nothing that an agent does besides")
+	flags.IntVar(&j.shards, "shards", 4, "of the stream, for -hand")
 	flags.DurationVar(&j.duration, "duration", 3*time.Second, "how long to measure")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -76,6 +80,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	switch {
 	case j.cat:
 		r, err = j.again(ctx, j.runCat)
+	case j.hand:
+		r, err = j.again(ctx, j.runHand)
 	case j.idle || j.pace > 0:
 		r, err = j.watch(ctx)
 	default:
@@ -120,6 +126,14 @@ func (j *job) runCat(ctx context.Context) error {
 		return err
 	}
 	return exec.CommandContext(ctx, "cat", names...).Run()
+}
+
+func (j *job) runHand(ctx context.Context) error {
+	n, err := gen.ReadByHand(ctx, j.endpoint, filepath.Join(j.dir, name(0)), j.shards)
+	if err == nil && n != j.lines {
+		err = fmt.Errorf("%d lines were read, there are %d", n, j.lines)
+	}
+	return err
 }
 
 // runOnce reads all files from their start to their end, until all is acknowledged.
