@@ -87,6 +87,46 @@ func TestManyFilesFewOpen(t *testing.T) {
 	})
 }
 
+// With many more files than may be open, an agent that starts again soon has what was
+// written meanwhile, to the last of them and to all.
+func TestStartWithManyFilesFewOpen(t *testing.T) {
+	bubble(t, agent.FlowConfig{MaxOpenFiles: 8}, func(w *world) {
+		const files = 40
+		w.cfg.FS = slowFS{vfstest.Lazy{FS: vfs.OS}} // a scan takes 80 ms
+		name := func(i int) string { return fmt.Sprintf("app.log.%03d", i) }
+		for i := range files {
+			w.lines(name(i), 2)
+		}
+		w.start()
+		w.settle(time.Minute)
+		w.verify(0)
+		w.check(w.stop())
+
+		w.lines(name(files-1), 1)
+		w.start()
+		w.settle(1500 * time.Millisecond)
+		w.verify(0)
+		w.settle(time.Minute)
+		w.check(w.stop())
+
+		for i := range files {
+			w.lines(name(i), 1)
+		}
+		w.start()
+		w.settle(3 * time.Second)
+		w.verify(0)
+		w.stopped()
+	})
+}
+
+// slowFS takes 2 ms for a look at a file.
+type slowFS struct{ vfs.FS }
+
+func (s slowFS) Stat(name string) (fs.FileInfo, error) {
+	time.Sleep(2 * time.Millisecond)
+	return s.FS.Stat(name)
+}
+
 // limitedFS lets only so many files be open.
 type limitedFS struct {
 	vfs.FS

@@ -46,6 +46,7 @@ type sweep struct {
 	sought *names
 	again  bool // a question is left that another scan answers
 	full   bool // no more files can be opened
+	taken  int  // files that were opened and are read
 
 	// Of the live files, made when they are first asked for, since a look at all of them
 	// for each of those that are found is too much.
@@ -120,7 +121,7 @@ func (fl *flow) started() {
 // make it come sooner.
 func (fl *flow) scan() {
 	start := time.Now()
-	again := fl.sweep(start)
+	again, taken := fl.sweep(start)
 	fl.lastScan = time.Now()
 	fl.scanCost = fl.lastScan.Sub(start)
 	fl.stats.scans.Add(1)
@@ -129,15 +130,20 @@ func (fl *flow) scan() {
 	if fl.watcher == nil || fl.polled {
 		wait = min(wait, max(fl.cfg.PollInterval, 20*fl.scanCost))
 	}
-	if again {
+	switch {
+	case again && taken > 0 && !fl.scannedAll:
+		wait = min(wait, max(rescan, fl.scanCost)) // there were more files than can be open
+	case again:
 		wait = min(wait, max(rescan, 20*fl.scanCost))
 	}
 	fl.scanAt = fl.lastScan.Add(wait)
 }
 
-// sweep reports whether it left a question that another scan answers.
-func (fl *flow) sweep(now time.Time) (again bool) {
+// sweep reports whether it left a question that another scan answers, and how many
+// files there are more to read.
+func (fl *flow) sweep(now time.Time) (again bool, taken int) {
 	s := &sweep{now: now, byPath: make(map[string]tail.ID), unseen: make(map[string]bool), ids: make(map[tail.ID]bool), sought: fl.sought()}
+	before := len(fl.byID)
 	for _, g := range fl.byID {
 		g.listed = false
 	}
@@ -181,7 +187,7 @@ func (fl *flow) sweep(now time.Time) (again bool) {
 	fl.tidyProtected()
 	fl.limitOpen(0)
 	fl.scannedAll = !s.full
-	return s.again
+	return s.again, s.taken + len(fl.byID) - before
 }
 
 // sweepDir looks at the files of one directory: those that globs match, and those
@@ -451,6 +457,7 @@ func (fl *flow) wakeFile(g *file, path string, s *sweep) *candidate {
 	if same && c.size >= g.read && c.head.Has(g.prefix) && fl.marked(c, g) {
 		fl.renamed(g, path)
 		g.f = c.f
+		s.taken++
 		fl.look(g, s.now)
 		return nil
 	}
