@@ -20,7 +20,7 @@ import (
 // Config says how to measure.
 type Config struct {
 	Rounds   int           // how often each row is measured; at least 1
-	Duration time.Duration // of one measurement, without its warm-up
+	Duration time.Duration // of one measurement, without its warm-up; a row may take longer
 	Bin      string        // directory of the binaries streamd, nullserver and enginebench
 	Dir      string        // where servers keep data: its disk is what is measured
 	// StreamdArgs are further arguments of streamd.
@@ -69,7 +69,7 @@ func Run(ctx context.Context, cfg Config, rows []Row) []Outcome {
 func (cfg Config) round(ctx context.Context, o *Outcome, round int) error {
 	if o.Cap != nil {
 		cfg.progress(o.Row, round, "cap")
-		r, err := cfg.measure(ctx, o.Load, *o.Cap)
+		r, err := cfg.measure(ctx, o.Load, *o.Cap, o.Least)
 		if err != nil {
 			return fmt.Errorf("cap: %w", err)
 		}
@@ -77,21 +77,21 @@ func (cfg Config) round(ctx context.Context, o *Outcome, round int) error {
 	}
 	if o.Target.At != nil {
 		cfg.progress(o.Row, round, "yardstick")
-		r, err := cfg.measure(ctx, yardstick, *null)
+		r, err := cfg.measure(ctx, yardstick, *null, 0)
 		if err != nil {
 			return fmt.Errorf("yardstick: %w", err)
 		}
 		o.Yard = append(o.Yard, r)
 	}
 	cfg.progress(o.Row, round, "ours")
-	r, err := cfg.measure(ctx, o.Load, o.Server)
+	r, err := cfg.measure(ctx, o.Load, o.Server, o.Least)
 	if err != nil {
 		return err
 	}
 	o.Ours = append(o.Ours, r)
 	for i, limit := range o.Limits {
 		cfg.progress(o.Row, round, limit.Name)
-		r, err := cfg.measure(ctx, limit.Load, o.Server)
+		r, err := cfg.measure(ctx, limit.Load, o.Server, o.Least)
 		if err != nil {
 			return fmt.Errorf("%s: %w", limit.Name, err)
 		}
@@ -107,7 +107,7 @@ func (cfg Config) progress(row Row, round int, what string) {
 }
 
 // measure runs one load on servers that it starts, and ends them.
-func (cfg Config) measure(ctx context.Context, load gen.Load, what Server) (r gen.Result, err error) {
+func (cfg Config) measure(ctx context.Context, load gen.Load, what Server, least time.Duration) (r gen.Result, err error) {
 	dir, err := os.MkdirTemp(cfg.Dir, "streamkit-bench-")
 	if err != nil {
 		return gen.Result{}, err
@@ -119,7 +119,7 @@ func (cfg Config) measure(ctx context.Context, load gen.Load, what Server) (r ge
 			err = errors.Join(err, s.Stop(false))
 		}
 	}()
-	env := &gen.Env{Duration: cfg.Duration, Shards: what.Shards, Dir: dir}
+	env := &gen.Env{Duration: max(cfg.Duration, least), Shards: what.Shards, Dir: dir}
 	env.Engine = func(ctx context.Context, args ...string) (gen.Result, error) {
 		return engine(ctx, filepath.Join(cfg.Bin, "enginebench"), append(args, "-dir", dir)...)
 	}

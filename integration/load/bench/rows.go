@@ -20,6 +20,9 @@ type Row struct {
 	Limits []Limit // measured after Server in each round
 	Target Target
 	Long   bool // takes minutes: measured only if asked for
+	// Least is how long a measurement takes at least, whatever Config.Duration says: of
+	// what uses so little CPU time that it would not be seen.
+	Least time.Duration
 }
 
 // A Limit is what the machine gives, or a part of streamd alone: the row is said
@@ -262,6 +265,14 @@ var Rows = []Row{
 		Load: gen.Agent{Files: 1, Bytes: 64 * mb, Format: "raw"}, Server: durable, Cap: null,
 	},
 	{
+		Name: "agent-streamd-multiline", Title: "agent, records of 10 lines joined, streamd, fsynced",
+		Load: gen.Agent{Files: 1, Bytes: 64 * mb, Format: "multiline"}, Server: durable, Cap: null,
+	},
+	{
+		Name: "agent-streamd-combined", Title: "agent, combined log to JSON, streamd, fsynced",
+		Load: gen.Agent{Files: 1, Bytes: 64 * mb, Format: "combined"}, Server: durable, Cap: null,
+	},
+	{
 		Name: "agent-paced", Title: "agent, 30 MB/s written while it reads, null server",
 		Load: gen.Agent{Files: 1, Format: "raw", Pace: 30_000_000}, Server: *null,
 		Target: Target{Busy: 0.4, RSS: 100 * mb},
@@ -269,7 +280,12 @@ var Rows = []Row{
 	{
 		Name: "agent-idle", Title: "agent, 1,000 files of which none grows",
 		Load: gen.Agent{Files: 1000, Bytes: 1000 * 200, Format: "raw", Sink: true, Idle: true}, Server: *null,
-		Target: Target{Busy: 0.01, RSS: 40 * mb},
+		Target: Target{Busy: 0.01, RSS: 40 * mb}, Least: 20 * time.Second,
+	},
+	{
+		Name: "agent-restart", Title: "agent, 10,000 files known, from its start to a line written meanwhile",
+		Load: gen.Agent{Files: 10_000, Bytes: 10_000 * 200, Format: "raw", Sink: true, Restart: true}, Server: *null,
+		Target: Target{Start: time.Second},
 	},
 	{
 		Name: "get-sdk", Title: "GetRecords catch-up 200 B, SDK",

@@ -18,6 +18,9 @@ type Agent struct {
 	// it reads what is there, again and again, and with Idle waits.
 	Pace int64
 	Idle bool
+	// Restart measures the start of an agent that has read the files before: until
+	// it has the line that was written to one of them since.
+	Restart bool
 	// Cat reads the files with cat(1) in place of the agent.
 	Cat bool
 	// Hand reads the file by [ReadByHand] in place of the agent.
@@ -28,7 +31,7 @@ type Agent struct {
 func (l Agent) Run(ctx context.Context, env *Env) (Result, error) {
 	args := []string{
 		"-duration", env.Duration.String(), "-files", fmt.Sprint(l.Files), "-bytes", fmt.Sprint(l.Bytes), "-format", l.Format,
-		"-pace", fmt.Sprint(l.Pace), fmt.Sprint("-idle=", l.Idle), fmt.Sprint("-cat=", l.Cat), fmt.Sprint("-hand=", l.Hand),
+		"-pace", fmt.Sprint(l.Pace), fmt.Sprint("-idle=", l.Idle), fmt.Sprint("-cat=", l.Cat), fmt.Sprint("-hand=", l.Hand), fmt.Sprint("-restart=", l.Restart),
 		"-shards", fmt.Sprint(env.Shards),
 	}
 	if !l.Sink {

@@ -46,6 +46,7 @@ type job struct {
 	bytes, pace int64
 	idle, cat   bool
 	hand        bool
+	restart     bool
 	duration    time.Duration
 
 	lines int64 // in all files
@@ -64,6 +65,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.BoolVar(&j.idle, "idle", false, "watch the files once they are read")
 	flags.BoolVar(&j.cat, "cat", false, "read them with cat(1)")
 	flags.BoolVar(&j.hand, "hand", false, "read the first of them by hand, with nothing that an agent does besides")
+	flags.BoolVar(&j.restart, "restart", false, "measure the start of an agent that knows the files")
 	flags.IntVar(&j.shards, "shards", 4, "of the stream, for -hand")
 	flags.DurationVar(&j.duration, "duration", 3*time.Second, "how long to measure")
 	if err := flags.Parse(args); err != nil {
@@ -80,6 +82,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	switch {
 	case j.cat:
 		r, err = j.again(ctx, j.runCat)
+	case j.restart:
+		r, err = j.start(ctx)
 	case j.hand:
 		r, err = j.again(ctx, j.runHand)
 	case j.idle || j.pace > 0:
@@ -157,6 +161,52 @@ func (j *job) runOnce(ctx context.Context) error {
 		return fmt.Errorf("%d bytes were read, there are %d", s.ReadBytes, j.bytes)
 	}
 	return nil
+}
+
+// start measures how long an agent that has read the files before takes until it has
+// the line that was written since.
+func (j *job) start(ctx context.Context) (r gen.Result, err error) {
+	if err := j.runOnce(ctx); err != nil {
+		return r, err
+	}
+	f, err := os.OpenFile(filepath.Join(j.dir, name(j.files/2)), os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return r, err
+	}
+	_, err = f.Write(line(j.format))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return r, err
+	}
+	before, err := bench.SelfUsage()
+	if err != nil {
+		return r, err
+	}
+	begin := time.Now()
+	cfg, err := j.config()
+	if err != nil {
+		return r, err
+	}
+	got := make(first, 1) // there is one line
+	a, err := agent.New(cfg, func(agent.FlowConfig, int64) (agent.Sink, error) { return got, nil })
+	if err != nil {
+		return r, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan error, 1) // sent once
+	go func() { done <- a.Run(ctx) }()
+	select {
+	case n := <-got:
+		if r.StartTime = time.Since(begin); n != 1 {
+			err = fmt.Errorf("%d lines were read again", n-1)
+		}
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	cancel()
+	if err = errors.Join(err, <-done); err != nil {
+		return r, err
+	}
+	return finish(r, before)
 }
 
 // watch measures an agent that has read all there was, while nothing is written, or
@@ -290,6 +340,20 @@ func (j *job) open(f agent.FlowConfig, memory int64) (agent.Sink, error) {
 		OnFailure: producer.SkipOne, Encoding: producer.EncodingAuto, Logger: slog.New(slog.DiscardHandler),
 	})
 }
+
+// first tells how many records there are in what comes first.
+type first chan int
+
+func (f first) PutBatch(_ context.Context, r []producer.UserRecord, done func(producer.BatchResult)) error {
+	select {
+	case f <- len(r):
+	default: // nobody waits for more
+	}
+	done(producer.BatchResult{Records: len(r)})
+	return nil
+}
+func (first) Flush(context.Context) error { return nil }
+func (first) Close(context.Context) error { return nil }
 
 // null acknowledges at once.
 type null struct{}
