@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -530,12 +531,15 @@ func (n *native) parts(l Lease) {
 	case n.owns(l):
 		n.relist.Store(true) // it was lost, or could not be released, and may have come back
 	case n.c.isStopping() || l.ended():
-	case l.Owner != "":
-		n.peers.tell([]string{l.Owner}) // it can begin
-	case n.c.stats.leader.Load():
-		n.surveyNow()
 	default:
-		n.peers.released()
+		n.peers.tell([]string{l.Owner}) // it can begin, if it expects to
+		switch {
+		case slices.Contains(n.news.Load().Moves, bulletinMove{l.Key, n.c.cfg.WorkerID, l.Owner}):
+		case n.c.stats.leader.Load():
+			n.surveyNow()
+		default:
+			n.peers.released() // the leader gives the lease away, or tells the new owner that it is one
+		}
 	}
 }
 

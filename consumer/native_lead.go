@@ -57,7 +57,7 @@ func newSeenWorker(row WorkerRow, now time.Time) seenWorker {
 // leading is what the leader knows beside what it has seen.
 type leading struct {
 	moves     map[string]pendingMove
-	moved     map[string]time.Time     // when leases last moved between live workers
+	moved     map[string]time.Time     // when leases were last seen to have moved between live workers
 	strange   map[string]Lease         // leases of owners without a row, as they were last seen
 	foreign   map[string]time.Time     // workers that do not know the rules, and when they were last seen to write
 	stopped   map[string]bool          // incarnations that were seen to stop, and whose rows are gone
@@ -169,6 +169,8 @@ func (n *native) survey(ctx, work context.Context) bool {
 			told = true
 			if o.Owner == "" {
 				d.released[key] = releasedLease{b.Lease, n.table.at}
+			} else {
+				d.moved[key] = n.table.at // who gave it there did not mean it to move on
 			}
 		}
 	}

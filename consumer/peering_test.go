@@ -302,6 +302,34 @@ func TestPeersPartition(t *testing.T) {
 	}
 }
 
+// TestPeersTransfer: a lease that a worker gives to another, on request, waits for no look
+// of either, nor of the leader.
+func TestPeersTransfer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newPeerFleet(t, 12)
+		ws := f.startAll("a b c", 4, 4, 4)
+		stop := f.feed(50 * time.Millisecond)
+		time.Sleep(15 * time.Second)
+		for i, from := range ws {
+			to, shard := ws[(i+1)%len(ws)], from.Stats().Shards[0].ShardID
+			f.longest()
+			if err := from.Transfer(t.Context(), shard, to.name); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Second)
+			if gap := f.longest(); gap > 600*time.Millisecond {
+				t.Errorf("%s (leader: %v) gives %s to %s, and no shard is to be unread for long: %v", from.name, from.Stats().Leader, shard, to.name, gap)
+			}
+		}
+		stop()
+		time.Sleep(2 * time.Second)
+		for _, w := range ws {
+			w.wait()
+		}
+		f.check(true)
+	})
+}
+
 var (
 	peerSeed  = flag.Uint64("peerseed", 0, "the first history of TestPeersHistories")
 	peerSeeds = flag.Uint64("peerseeds", 2, "how many histories TestPeersHistories plays")
