@@ -219,7 +219,11 @@ func (x *contentIndex) find(fl *flow, c *candidate) *file {
 	}
 	fits := func(o *file) bool {
 		// A few bytes say little, unless they are all there was and the names agree too.
-		enough := o.prefix.Len >= tail.PrefixMin || o.read > 0 && int64(o.prefix.Len) >= o.read &&
+		all := o.read
+		if all == 0 {
+			all = max(o.size, 1) // of a line without an end
+		}
+		enough := o.prefix.Len >= tail.PrefixMin || int64(o.prefix.Len) >= all &&
 			o.reason == lossTruncated && strings.HasPrefix(c.path, o.path)
 		return enough && (c.gz != nil || c.size >= o.read) && fl.marked(c, o)
 	}

@@ -203,3 +203,29 @@ func TestMovedAtRest(t *testing.T) {
 		w.stopped()
 	})
 }
+
+// A line is begun, which is all that the agent has seen of the file, then ended, and
+// the file copied and truncated before the next look: nothing of it is lost, or counted
+// as if it were.
+func TestCopyOfALineThatWasBegun(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		w.start()
+		w.settle(time.Second)
+		w.write("app.log", "begun")
+		w.settle(2 * time.Second)
+
+		const text = "begun and ended\nanother\n"
+		w.want = append(w.want, "begun and ended\n", "another\n")
+		w.check(os.WriteFile(w.path("app.log.1"), []byte(text), 0o600))
+		w.truncate("app.log")
+		w.changed()
+		w.settle(20 * time.Second)
+		w.lines("app.log", 3)
+		w.settle(20 * time.Second)
+		w.verify(0)
+		if s := w.status(); lostBytes(s) != 0 || s.BehindBytes != 0 {
+			t.Errorf("%d bytes are counted as lost, %d are behind", lostBytes(s), s.BehindBytes)
+		}
+		w.stopped()
+	})
+}
