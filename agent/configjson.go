@@ -64,6 +64,8 @@ func blankComments(src []byte) ([]byte, error) {
 				}
 			}
 			i--
+		case len(out)-i > 2 && out[i] == 0xe2 && out[i+1] == 0x80 && out[i+2] >= 0x98 && out[i+2] <= 0x9f: // U+2018 to U+201F
+			return nil, syntaxAt(src, int64(i), `a typographic quotation mark; texts stand in straight ones, "`)
 		}
 	}
 	return out, nil
@@ -206,12 +208,34 @@ func (p *parser) explain(err error) error {
 		e.text = "a colon is missing between a key and its value"
 	case rest[0] == '\'':
 		e.text = "texts stand in double quotes"
+	case rest[0] == '"' && strings.HasSuffix(err.Error(), "in string escape code"):
+		at := badEscape(rest)
+		e.line, e.col = lineAt(p.src, int64(len(p.src)-len(rest)+at))
+		e.text = fmt.Sprintf(`%q is none of the escapes of JSON; write \\ for a backslash`, rest[at:at+2])
+	case rest[0] == '"' && strings.HasSuffix(err.Error(), "in string literal"):
+		e.text = "this text goes on to the end of the line; its closing quote is missing, or it holds a line break or a tab that must be written \\n or \\t"
 	case rest[0] == '"':
 		e.text = "a comma is missing before this line's key or value"
 	default:
 		e.text = err.Error() + "; correct it here or just before"
 	}
 	return e
+}
+
+// badEscape returns where in a text, which begins with its quote and has one, there is
+// a backslash with what may not follow it.
+func badEscape(text []byte) int {
+	i := 1
+	for ; i < len(text)-2; i++ {
+		if text[i] != '\\' {
+			continue
+		}
+		if strings.IndexByte(`"\/bfnrtu`, text[i+1]) < 0 {
+			break
+		}
+		i++
+	}
+	return i
 }
 
 // The official agent turns scalars into what a key wants: text into numbers and

@@ -322,6 +322,9 @@ func (l *loader) unknown(f field, prefix string, known []string) {
 	case flow && prefix == "":
 		l.warn(f.line, "%s: no effect here; it belongs into a flow", f.key)
 		return
+	case flow && strings.Contains(prefix, "dataProcessingOptions"):
+		l.warn(f.line, "%s%s: no effect here; it belongs into the flow, beside dataProcessingOptions", prefix, f.key)
+		return
 	case top && prefix != "":
 		l.warn(f.line, "%s%s: no effect here; it belongs to the top level", prefix, f.key)
 		return
