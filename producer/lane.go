@@ -104,15 +104,7 @@ func (l *lane) add(p *Producer, r *aggregation.Record, x *arrival, urgent bool, 
 		a.full, changed = true, true
 	}
 	if l.open == nil {
-		since := x.born
-		if x.spool != 0 {
-			since = p.now() // it has waited on disk, not for others
-		}
-		l.open = p.batches.get(since)
-		if p.cfg.DuplicateStamps && !l.auto && from == nil {
-			l.open.builder.Stamp(p.stampLocked(l))
-		}
-		l.open.ratio, l.open.limit = l.ratio, l.target
+		l.openLocked(p, x, from == nil)
 		l.open.addTo(from, r, x, l.maxCount, l.fill)
 		changed = true
 	}
@@ -131,6 +123,58 @@ func (l *lane) add(p *Producer, r *aggregation.Record, x *arrival, urgent bool, 
 	a.awake = changed && l.noteLocked()
 	l.mu.Unlock()
 	return a
+}
+
+// addRun appends records without a key, of which the first is x, as long as they have
+// none and fit into the open batch, or a new one if there is none. It returns how many
+// it took; with none the lane has another batch for the next that comes.
+func (l *lane) addRun(p *Producer, rs []UserRecord, x *arrival) (n int, a added) {
+	r := aggregation.Record{PartitionKey: outerKey, ExplicitHashKey: l.sharedEHK}
+	x.hash = l.shared
+	cost := int64(0)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.gone {
+		return 0, a
+	}
+	changed := l.open == nil
+	if changed {
+		l.openLocked(p, x, true)
+	}
+	for n < len(rs) && !a.full && keyless(&rs[n]) {
+		r.Data = rs[n].Data
+		if l.open.addTo(nil, &r, x, l.maxCount, l.fill) {
+			n++
+			x.index++
+			cost += recordCost(&r, p.batches.overhead)
+			if len(l.open.meta) < l.maxCount {
+				continue
+			}
+		}
+		l.sealLocked(&p.sizes)
+		a.full, changed = true, true
+	}
+	l.next += uint64(n)
+	l.records += int64(n)
+	l.bytes += cost
+	l.received += uint64(n)
+	a.ok = true
+	a.awake = changed && l.noteLocked()
+	return n, a
+}
+
+// openLocked begins a batch for the record x. With stamp it has one of this lane, if
+// records have stamps.
+func (l *lane) openLocked(p *Producer, x *arrival, stamp bool) {
+	since := x.born
+	if x.spool != 0 {
+		since = p.now() // it has waited on disk, not for others
+	}
+	l.open = p.batches.get(since)
+	if stamp && p.cfg.DuplicateStamps && !l.auto {
+		l.open.builder.Stamp(p.stampLocked(l))
+	}
+	l.open.ratio, l.open.limit = l.ratio, l.target
 }
 
 // sealLocked takes no more records into the open batch.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -531,4 +533,74 @@ func TestPutBatchReportsFailures(t *testing.T) {
 			t.Errorf("results %+v", got)
 		}
 	})
+}
+
+// TestPutBatchWithoutKeys: records without a key fill one aggregated record after the
+// other, in order, between others that have a key.
+func TestPutBatchWithoutKeys(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		cfg  producer.Config
+		want []int // user records in each Kinesis record, of those without a key
+	}{
+		{"by size", producer.Config{AggregationMaxSize: 100_000}, []int{9, 9, 9, 9, 4}},
+		{"by count", producer.Config{AggregationMaxCount: 15, AggregationMaxSize: 200_000}, []int{15, 15, 10}},
+		{"with stamps", producer.Config{AggregationMaxSize: 100_000, DuplicateStamps: true}, []int{9, 9, 9, 9, 4}},
+		{"alone", producer.Config{DisableAggregation: true}, slices.Repeat([]int{1}, 40)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(4)
+				p := start(t, f, tt.cfg)
+				if _, err := p.PutSync(t.Context(), record("k", "the shards are known")); err != nil {
+					t.Fatal(err)
+				}
+				batch := make([]producer.UserRecord, 0, 42)
+				for i := range 40 {
+					if i == 0 || i == 20 {
+						batch = append(batch, record("k", fmt.Sprint("keyed ", i)))
+					}
+					batch = append(batch, producer.UserRecord{Data: fmt.Appendf(nil, "%02d%s", i, strings.Repeat("x", 9_998))})
+				}
+				var got []producer.BatchResult
+				if err := p.PutBatch(t.Context(), batch, func(b producer.BatchResult) { got = append(got, b) }); err != nil {
+					t.Fatal(err)
+				}
+				clear(batch)
+				closeNow(t, p)
+				if len(got) != 1 || got[0].Records != 42 || got[0].Err() != nil {
+					t.Errorf("results %+v", got)
+				}
+				if s := p.Stats(); s.UserRecordsReceived != 43 || s.UserRecordsPut != 43 || s.UserRecordsPending != 0 || s.BufferedBytes != 0 {
+					t.Errorf("Stats %+v", s)
+				}
+				together := map[string][]string{} // by Kinesis record
+				var all []string
+				for _, r := range f.readAll() {
+					if r.discarded {
+						t.Errorf("record %.9q is outside of its shard", r.data)
+					}
+					if len(r.data) == 10_000 {
+						id := r.shard + r.seq
+						together[id] = append(together[id], r.data[:2])
+						all = append(all, r.data[:2])
+					}
+				}
+				slices.Sort(all)
+				if len(all) != 40 || len(slices.Compact(all)) != 40 {
+					t.Errorf("stored %q", all)
+				}
+				var counts []int
+				for _, rs := range slices.SortedFunc(maps.Values(together), slices.Compare) {
+					counts = append(counts, len(rs))
+					if !slices.IsSorted(rs) {
+						t.Errorf("one Kinesis record holds %q", rs)
+					}
+				}
+				if !slices.Equal(counts, tt.want) {
+					t.Errorf("Kinesis records hold %d records, want %d", counts, tt.want)
+				}
+			})
+		})
+	}
 }

@@ -294,7 +294,7 @@ func (p *Producer) putBatch(ctx context.Context, rs []UserRecord, done func(Batc
 	var cost int64
 	for i := range rs {
 		rec := asRecord(&rs[i])
-		if err := p.check(&rec); err != nil {
+		if err := p.check(&rs[i], &rec); err != nil {
 			return fmt.Errorf("record %d of the batch: %w", i, err)
 		}
 		cost += recordCost(&rec, p.batches.overhead)
@@ -328,9 +328,13 @@ func (p *Producer) putBatch(ctx context.Context, rs []UserRecord, done func(Batc
 		return nil
 	}
 	born := p.now()
-	for i := range rs {
-		rec := asRecord(&rs[i])
+	for i := 0; i < len(rs); i++ {
 		x := arrival{group: g, born: born, index: int32(i)}
+		if each == nil && keyless(&rs[i]) {
+			i += p.appendRun(rs[i:], &x) - 1
+			continue
+		}
+		rec := asRecord(&rs[i])
 		if each != nil && each[i] != nil {
 			x.group, x.call = nil, call{done: p.both(each[i], g, i), tag: rs[i].Tag}
 		}
@@ -355,12 +359,12 @@ func asRecord(r *UserRecord) aggregation.Record {
 
 func keyless(r *UserRecord) bool { return r.PartitionKey == "" && r.ExplicitHashKey == "" }
 
-// check says what is wrong with a record as it would be stored.
-func (p *Producer) check(r *aggregation.Record) error {
-	if err := p.checkSize(r); err != nil {
+// check says what is wrong with rec, which is r as it would be stored.
+func (p *Producer) check(r *UserRecord, rec *aggregation.Record) error {
+	if err := p.checkSize(rec); err != nil || keyless(r) {
 		return err
 	}
-	return checkKeys(r)
+	return checkKeys(rec)
 }
 
 func (p *Producer) checkSize(r *aggregation.Record) error {
@@ -384,7 +388,7 @@ func checkKeys(r *aggregation.Record) error {
 	return nil
 }
 
-// examine is check and hash in one, of rec, which is r as it would be stored. A
+// examine is check and hash in one. A
 // partition key whose hash key is remembered has been checked before.
 func (p *Producer) examine(r *UserRecord, rec *aggregation.Record) (hash hashkey.Key, err error) {
 	if err := p.checkSize(rec); err != nil {
