@@ -16,13 +16,16 @@ type collector struct {
 	distinct  map[string]struct{} // of lanes that may have several records in flight
 	nextSweep int64
 
-	// company is the lanes that had something full to send last, and hurry the time
-	// at which the ready ones go without more company.
+	// company is the lanes that had something full to send last. Of the ready ones,
+	// since is from when there are any, large says that all are worth company, hurry
+	// when they go without more of it, and rank is their greatest number.
 	company [sealTogether]struct {
 		lane *lane
 		at   int64
 	}
-	hurry int64
+	since, hurry int64
+	large        bool
+	rank         uint64
 }
 
 // alarm is a lane to be looked at again.
@@ -97,12 +100,13 @@ func (c *collector) look(l *lane, now int64) {
 		c.p.giveUp(l)
 		return
 	}
-	ready, at, patient := l.look(c.p, now, c.p.linger())
+	ready, at, large, patient := l.look(c.p, now, c.p.linger())
 	if ready {
-		if len(c.ready) == 0 || patient < c.hurry {
-			c.hurry = patient
+		if len(c.ready) == 0 {
+			c.since, c.hurry, c.large, c.rank = now, patient, large, 0
 		}
-		if patient > 0 {
+		c.hurry, c.large, c.rank = min(c.hurry, patient), c.large && large, max(c.rank, l.number)
+		if large {
 			c.meet(l, now)
 		}
 	}
@@ -136,17 +140,26 @@ func (c *collector) meet(l *lane, now int64) {
 // anyway, if other lanes have lately become full at that pace; unless more waits
 // behind it, or memory is short. Lanes that are nearly full by then go with it, and
 // begin anew together.
+//
+// What is behind, or is to make room, waits as well, but a moment, and only for lanes
+// in flight that are behind, too: once two have left together they land together.
 func (c *collector) gather(now int64) (at int64) {
-	if c.hurry <= now || len(c.ready) >= sealTogether || c.p.budget.short() {
+	if !c.large || len(c.ready) >= sealTogether {
 		return 0
 	}
+	linger := c.p.linger()
+	soon, patient := c.since+linger/behindPart, c.hurry > now && !c.p.budget.short()
 	for i := range c.company {
 		l := c.company[i].lane
-		if l != nil && !c.queued[l] && c.company[i].at > now-2*c.p.linger() && !l.nearlyFull(c.p) {
+		switch {
+		case l == nil || c.queued[l]:
+		case patient && c.company[i].at > now-2*linger && !l.nearlyFull(c.p):
 			return c.hurry
+		case soon > now && l.behind(c.rank):
+			at = soon
 		}
 	}
-	return 0
+	return at
 }
 
 // accompany has nearly full lanes leave with the ready ones.
@@ -168,7 +181,7 @@ func (c *collector) send(ctx context.Context, now int64) (again int64) {
 		if at := c.gather(now); at > 0 {
 			return at
 		}
-		if c.hurry > 0 {
+		if c.large {
 			c.accompany(now)
 		}
 	}

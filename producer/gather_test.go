@@ -33,6 +33,8 @@ func TestGather(t *testing.T) {
 		{"until something else leaves", []step{{0, 0, 10, false}, {2 * ms, 1, 10, false}}, []string{"500µs 1", "10.5ms 2", "12.5ms 1"}},
 		{"with one that is nearly full", []step{{0, 0, 17, false}, {2 * ms, 1, 10, false}}, []string{"500µs 1", "2.5ms 2", "12.5ms 1"}},
 		{"until more is behind it", []step{{0, 0, 10, false}, {2 * ms, 1, 10, false}, {3 * ms, 1, 9, false}}, []string{"500µs 1", "3.5ms 1", "10.5ms 2", "13.5ms 1"}},
+		{"a moment, if both are behind", []step{{0, 0, 28, false}, {ms / 10, 1, 28, false}}, []string{"500µs 1", "600µs 1", "1.6ms 2", "2.6ms 2", "10.5ms 1", "10.6ms 1"}},
+		{"a moment each time, until they meet", []step{{0, 0, 28, false}, {ms / 2, 1, 28, false}}, []string{"500µs 1", "1ms 1", "1.7ms 1", "2ms 1", "3ms 2", "10.5ms 1", "11ms 1"}},
 		{"until a flush", []step{{0, 0, 10, false}, {2 * ms, 1, 10, false}, {3 * ms, 0, 0, true}}, []string{"500µs 1", "3.5ms 2", "4.5ms 1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

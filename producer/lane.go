@@ -40,6 +40,7 @@ type lane struct {
 	ratio    float64    // of compression, in bytes for one; 0 without
 
 	busy      bool   // a set of batches is in flight, or its callbacks run
+	answered  bool   // the set that was in flight has come back; callbacks run
 	fenced    bool   // nothing may leave until the resharder says so
 	gone      bool   // the shard map has replaced it; records go elsewhere
 	noted     bool   // the collector has been told to look
@@ -220,6 +221,11 @@ func (l *lane) load() float64 {
 // those of other lanes.
 const patientSize = 64 << 10
 
+// behindPart is the part of RecordMaxBufferedTime for which a lane that is behind
+// waits for others that are. Of two in flight only one waits for the other, by their
+// numbers: so the times at which they come back draw nearer, until they leave together.
+const behindPart = 50
+
 func (p *Producer) patientSize() int {
 	if p.cfg.gathers {
 		return 1
@@ -255,16 +261,36 @@ func (l *lane) hasten(p *Producer) bool {
 }
 
 // look says whether the lane can send now, and if not, when to look again; 0
-// means when told to. If it can, patient is the time until which that need not be.
-func (l *lane) look(p *Producer, now, linger int64) (ready bool, at, patient int64) {
+// means when told to. If it can, large says whether what it sends is worth the company
+// of others, and patient until when it need not leave.
+func (l *lane) look(p *Producer, now, linger int64) (ready bool, at int64, large bool, patient int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.noted = false
 	ready, at = l.readyLocked(now, linger)
-	if ready && len(l.sealed) == 1 && !l.urgent && l.sealed[0].attempts == 0 && l.sealed[0].wireSize() >= p.patientSize() {
-		patient = l.sealed[0].since + linger
+	if ready && len(l.sealed) > 0 && !l.urgent && l.sealed[0].attempts == 0 && l.sealed[0].wireSize() >= p.patientSize() {
+		large = true
+		if len(l.sealed) == 1 {
+			patient = l.sealed[0].since + linger
+		}
 	}
-	return ready, at, patient
+	return ready, at, large, patient
+}
+
+// behind reports whether the lane will soon be free to send something full that
+// follows what is in flight: when its callbacks have run, or if it ranks above the
+// lane with the number rank.
+func (l *lane) behind(rank uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.busy && !l.fenced && !l.gone && len(l.sealed) > 0 && (l.answered || l.number > rank)
+}
+
+// answer notes that there is an answer to what is in flight.
+func (l *lane) answer() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.answered = true
 }
 
 func (l *lane) readyLocked(now, linger int64) (ready bool, at int64) {
@@ -494,6 +520,6 @@ func (l *lane) inherit(shardID, seq string) {
 
 // landLocked ends the flight of a set.
 func (l *lane) landLocked() {
-	l.busy = false
+	l.busy, l.answered = false, false
 	l.lastShard, l.lastSeq = l.setShard, l.setSeq
 }

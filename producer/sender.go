@@ -53,6 +53,11 @@ func (p *Producer) perform(ctx context.Context, items []item, bytes int64) {
 	if len(open) > 0 {
 		p.send(ctx, open)
 	}
+	for i := range items {
+		if i == 0 || items[i].lane != items[i-1].lane {
+			items[i].lane.answer()
+		}
+	}
 	p.gate.leave(bytes)
 	p.wakeUp()
 
