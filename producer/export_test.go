@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -96,4 +97,14 @@ func BufferFor(n int) (size int, again bool) {
 	class, size := bufferClass(n)
 	back, exact := bufferClass(size)
 	return size, back == class && exact == size
+}
+
+// Lookup returns which of ranges, which cover the hash space in order, a map of shards
+// finds for k.
+func Lookup(ranges []hashkey.Range, k hashkey.Key) int {
+	lanes := make([]*lane, len(ranges))
+	for i, r := range ranges {
+		lanes[i] = &lane{keys: r}
+	}
+	return slices.Index(lanes, newShardMap(lanes).lookup(k))
 }

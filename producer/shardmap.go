@@ -2,6 +2,7 @@ package producer
 
 import (
 	"context"
+	"math/bits"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,16 +27,18 @@ func newShardMap(lanes []*lane) *shardMap {
 	return m
 }
 
-// lookup returns the lane of a hash key.
+// lookup returns the lane of a hash key. The halves that it takes are counted and not
+// jumped to: hash keys are random, and a processor that guesses where to go on is
+// wrong half of the time.
 func (m *shardMap) lookup(k hashkey.Key) *lane {
-	low, high := 0, len(m.ends)-1
-	for low < high {
-		mid := int(uint(low+high) >> 1)
-		if m.ends[mid].Less(k) {
-			low = mid + 1
-		} else {
-			high = mid
-		}
+	ends, low := m.ends, 0
+	for n := len(ends); n > 1; {
+		half := n / 2
+		end := &ends[low+half-1]
+		_, less := bits.Sub64(end.Lo, k.Lo, 0)
+		_, less = bits.Sub64(end.Hi, k.Hi, less)
+		low += half & -int(less) // on, if the end is less than k
+		n -= half
 	}
 	return m.lanes[low]
 }
