@@ -209,6 +209,9 @@ func (j *job) start(ctx context.Context) (r gen.Result, err error) {
 	return finish(r, before)
 }
 
+// resting is the time after which an agent looks at files more seldom that do not grow.
+const resting = 11 * time.Second
+
 // watch measures an agent that has read all there was, while nothing is written, or
 // as much a second as the pace says.
 func (j *job) watch(ctx context.Context) (r gen.Result, err error) {
@@ -229,6 +232,13 @@ func (j *job) watch(ctx context.Context) (r gen.Result, err error) {
 	}()
 	if err := until(ctx, a, uint64(j.bytes)); err != nil {
 		return r, err
+	}
+	if j.idle {
+		select {
+		case <-time.After(resting):
+		case <-ctx.Done():
+			return r, ctx.Err()
+		}
 	}
 	before, err := bench.SelfUsage()
 	if err != nil {
