@@ -300,7 +300,7 @@ func (k *soak) change() {
 		}
 	default:
 		k.old = slices.DeleteFunc(k.old, func(path string) bool {
-			if len(k.old) < 10 || k.r.IntN(2) == 0 || !k.agent.holds(path) {
+			if len(k.old) < 10 || k.r.IntN(2) == 0 || !k.agent.holds(path) && !k.agent.drained(path) {
 				return false
 			}
 			k.must(os.Remove(path))
