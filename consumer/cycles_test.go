@@ -20,7 +20,7 @@ import (
 	"github.com/streamkit/streamkit/consumer/memlease"
 )
 
-var leaseCycles = flag.Int("lease-cycles", 2000, "how many leases TestLeasesTakenAndLost takes and loses in each mode other than ModeKCL2, which always does 10,000")
+var leaseCycles = flag.Int("lease-cycles", 2000, "how many leases TestLeasesTakenAndLost takes and loses in each mode, and of several streams; of one under ModeKCL2 it is always 10,000")
 
 // TestLeasesTakenAndLost: with records in hand each time, and in every way of delivery
 // and every mode, nothing is left behind: no goroutine, no memory, no bytes of the
@@ -31,6 +31,8 @@ func TestLeasesTakenAndLost(t *testing.T) {
 	// when it has renewed its row.
 	t.Run("kcl3", func(t *testing.T) { takeAndLose(t, consumer.ModeKCL3, 1, *leaseCycles, 10*time.Second) })
 	t.Run("native", func(t *testing.T) { takeAndLose(t, consumer.ModeNative, 1, *leaseCycles, 10*time.Second) })
+	t.Run("kcl2, of several streams", func(t *testing.T) { takeAndLose(t, consumer.ModeKCL2, 4, *leaseCycles, 2*time.Second) })
+	t.Run("kcl3, of several streams", func(t *testing.T) { takeAndLose(t, consumer.ModeKCL3, 4, *leaseCycles, 10*time.Second) })
 	t.Run("native, of several streams", func(t *testing.T) { takeAndLose(t, consumer.ModeNative, 4, *leaseCycles, 10*time.Second) })
 }
 
