@@ -224,6 +224,7 @@ func (p *Producer) tryPut(r *UserRecord, done func(Result)) error {
 	}
 	if p.spool == nil && !p.budget.tryAcquire(cost) {
 		if p.closed.Load() {
+			p.wakeUp() // some may have been taken in the same moment, and given back
 			return ErrClosed
 		}
 		return ErrBufferFull

@@ -100,6 +100,9 @@ func (p *Producer) spills(cost int64) bool {
 	}
 	if !p.budget.tryAcquire(cost) {
 		s.lanes.release(cost)
+		if p.closed.Load() {
+			p.wakeUp() // as in tryPut
+		}
 		return true
 	}
 	return false
