@@ -224,15 +224,23 @@ const sealTogether = 4
 
 // sealAll makes the bytes to send of batches, of each once: a resend must be
 // identical. A single user record is sent as it is, which is smaller and readable
-// by all, unless it has a stamp.
-func sealAll(items []*item) {
+// by all, unless it has a stamp. What leaves next is sealed with them, as far as it
+// fills the last four.
+func (p *Producer) sealAll(items []*item) {
 	var (
 		waiting  [sealTogether]*batch
 		builders [sealTogether]*aggregation.Builder
 		blobs    [sealTogether][]byte
 	)
 	n := 0
-	seal := func() {
+	add := func(b *batch) {
+		if b.sealed || b.sealRaw() {
+			return
+		}
+		waiting[n], builders[n], blobs[n] = b, &b.builder, b.room(b.builder.Size())
+		if n++; n < sealTogether {
+			return
+		}
 		aggregation.SealAll(builders[:n], blobs[:n])
 		for i, b := range waiting[:n] {
 			b.data = blobs[i]
@@ -240,16 +248,17 @@ func sealAll(items []*item) {
 		n = 0
 	}
 	for _, it := range items {
-		b := it.batch
-		if b.sealed || b.sealRaw() {
-			continue
-		}
-		waiting[n], builders[n], blobs[n] = b, &b.builder, b.room(b.builder.Size())
-		if n++; n == sealTogether {
-			seal()
+		add(it.batch)
+	}
+	for i := 0; i < len(items) && n > 0 && p.packer == nil; i++ {
+		for _, b := range items[i].lane.ahead(sealTogether-n, p.patientSize()) {
+			add(b)
 		}
 	}
-	seal()
+	aggregation.SealAll(builders[:n], blobs[:n])
+	for i, b := range waiting[:n] {
+		b.data = blobs[i]
+	}
 }
 
 // sealRaw begins to seal, and reports whether that was all: the batch is sent
@@ -272,6 +281,14 @@ func (b *batch) sealRaw() bool {
 func (b *batch) unseal() {
 	if b.aggregated {
 		b.sealed, b.data, b.buf = false, nil, nil
+	}
+}
+
+// unsealAhead is unseal of a batch that has not left yet.
+func (b *batch) unsealAhead() {
+	if b.sealed && b.aggregated && b.attempts == 0 && b.buf != nil {
+		putBuffer(b.buf)
+		b.unseal()
 	}
 }
 

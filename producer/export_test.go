@@ -108,3 +108,17 @@ func Lookup(ranges []hashkey.Range, k hashkey.Key) int {
 	}
 	return slices.Index(lanes, newShardMap(lanes).lookup(k))
 }
+
+// SealedAhead counts the batches that wait in lanes and have the bytes to send.
+func (p *Producer) SealedAhead() (n int) {
+	for _, l := range p.shards.Load().lanes {
+		l.mu.Lock()
+		for _, b := range l.sealed {
+			if b.sealed {
+				n++
+			}
+		}
+		l.mu.Unlock()
+	}
+	return n
+}

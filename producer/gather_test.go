@@ -1,6 +1,7 @@
 package producer_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -78,4 +79,44 @@ func TestGather(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSealAhead: what fills the last four of an MD5 is what leaves next, and gives its
+// memory back when the stream fails and that has to wait.
+func TestSealAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(1)
+		f.latency = func() time.Duration { return 10 * time.Millisecond }
+		p := start(t, f, producer.Config{AggregationMaxSize: 100_000})
+		var ahead []int // as requests end
+		f.mu.Lock()
+		f.onRequest = func(in *kinesis.PutRecordsInput) error {
+			if len(in.Records[0].Data) < 50_000 {
+				return nil
+			}
+			ahead = append(ahead, p.SealedAhead())
+			if len(ahead) == 2 {
+				return errors.New("connection reset")
+			}
+			return nil
+		}
+		f.mu.Unlock()
+		stored := 0
+		for i := range 60 { // ten fill an aggregated record
+			r := producer.UserRecord{PartitionKey: "key", Data: fmt.Appendf(make([]byte, 10_000), "%d", i)}
+			err := p.Put(t.Context(), r, func(r producer.Result) {
+				if r.Err == nil {
+					stored++
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		closeNow(t, p)
+		// Seven aggregated records, of which the second comes twice; the last is small.
+		if want := []int{3, 2, 3, 2, 1, 0, 0, 0}; !slices.Equal(ahead, want) || stored != 60 {
+			t.Errorf("%d of 60 stored, and %d sealed ahead at each request, want %d", stored, ahead, want)
+		}
+	})
 }

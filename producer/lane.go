@@ -391,6 +391,25 @@ func (l *lane) take(p *Producer, items []item, now, linger int64, room room, dis
 	return items, true
 }
 
+// ahead returns the first of the full batches behind what is in flight, at most so
+// many and of at least so many bytes each, to be sealed by who has the lane in flight:
+// until it has landed they change for nobody else.
+func (l *lane) ahead(most, size int) []*batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.busy || l.several {
+		return nil
+	}
+	n := 0
+	for n < min(most, len(l.sealed)) {
+		if b := l.sealed[n]; b.sealed || len(b.meta) == 1 || b.wireSize() < size {
+			break
+		}
+		n++
+	}
+	return slices.Clone(l.sealed[:n])
+}
+
 // room is what is left in a request.
 type room struct {
 	entries, bytes int

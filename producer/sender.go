@@ -124,7 +124,7 @@ func (p *Producer) expire(items []item) []item {
 
 // send makes one PutRecords call and gives each item its verdict.
 func (p *Producer) send(ctx context.Context, items []*item) {
-	sealAll(items)
+	p.sealAll(items)
 	entries := make([]types.PutRecordsRequestEntry, len(items))
 	for i, it := range items {
 		b := it.batch
@@ -356,6 +356,9 @@ func (p *Producer) settle(l *lane, items []item) {
 	case failures:
 		// What waits may wait for long.
 		for _, b := range l.sealed {
+			if p.packer == nil {
+				b.unsealAhead()
+			}
 			b.compact()
 		}
 		l.notBefore = now + int64(laneBackoff.Wait(l.failures, p.rand))
