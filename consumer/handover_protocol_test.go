@@ -452,9 +452,12 @@ func TestHandOverProtocol(t *testing.T) {
 	} {
 		t.Run(tt.name+tt.rules.broken, func(t *testing.T) {
 			tt.rules.workers = cmp.Or(tt.rules.workers, hoWorkers)
-			if tt.rules.counter = cmp.Or(tt.rules.counter, 3); *npFull && tt.want == "" {
+			tt.rules.counter = cmp.Or(tt.rules.counter, 3)
+			switch {
+			case tt.want != "":
+			case *npFull:
 				tt.rules.counter = cmp.Or(tt.rules.long, tt.rules.counter+1)
-			} else if raceEnabled { // several times slower
+			case raceEnabled: // several times slower
 				tt.rules.counter = min(tt.rules.counter, 5-tt.rules.workers)
 			}
 			way, worlds := tt.rules.explore()
