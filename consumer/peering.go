@@ -33,8 +33,10 @@ const (
 	verifyWithin = 150 * time.Millisecond
 
 	// claimApart is the time between the tries of workers to replace a leader
-	// that their peers call dead, in the order of their age.
+	// that their peers call dead, in the order of their age; from the fifth on
+	// they try together, as some of the older ones may be dead as well.
 	claimApart = 250 * time.Millisecond
+	claimTurns = 4
 
 	// drainWithin is how long a stop waits for what this worker's last hints tell: that
 	// its leases are free, which others would find out a fifth of the failover time
@@ -414,17 +416,22 @@ func (p *peering) bury(v peers.Verdict) {
 	}
 }
 
-// rankLocked returns how many workers that live are older than this one.
+// rankLocked returns how many workers that live are older than this one. A leader that
+// is new sees the rows of all that have died before, and tells of them for a while.
 func (p *peering) rankLocked() int {
 	mine, _ := strconv.ParseInt(p.n.row.property(propStart), 10, 64) // always there
+	out := map[string]bool{}
+	for _, w := range p.n.news.Load().Workers {
+		out[w.Incarnation] = w.Silent || w.Stopping
+	}
 	rank := 0
 	for inc, k := range p.known {
 		_, dead := p.dead[inc]
-		if !dead && k.member.Addr != "" && cmp.Or(cmp.Compare(k.start, mine), cmp.Compare(k.member.ID, p.c.cfg.WorkerID)) < 0 {
+		if !dead && !out[inc] && k.member.Addr != "" && cmp.Or(cmp.Compare(k.start, mine), cmp.Compare(k.member.ID, p.c.cfg.WorkerID)) < 0 {
 			rank++
 		}
 	}
-	return rank
+	return min(rank, claimTurns)
 }
 
 // lost reports whether the process is dead by a verdict of its peers that may

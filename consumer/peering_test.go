@@ -251,6 +251,40 @@ func TestPeersCrash(t *testing.T) {
 	}
 }
 
+// TestPeersCrashOfLeaders: who replaces a leader does not wait for workers that were dead
+// before, of which rows are left.
+func TestPeersCrashOfLeaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newPeerFleet(t, 8)
+		ws := f.startAll("a b", 4, 4)
+		stop := f.feed(100 * time.Millisecond)
+		for i := range 9 {
+			time.Sleep(10 * time.Second)
+			f.longest()
+			at := slices.IndexFunc(ws, func(w *nativeWorker) bool { return w.Stats().Leader })
+			gone := ws[at]
+			f.crash(gone, false)
+			t.Cleanup(func() {
+				gone.view.cut.Store(false)
+				gone.stop()
+				<-gone.done
+			})
+			time.Sleep(6 * time.Second)
+			if gap := f.longest(); gap > time.Second {
+				t.Errorf("the shards of leader %d to die were not read for %v", i+1, gap)
+			}
+			ws = append(slices.Delete(ws, at, at+1), f.start(fmt.Sprint("w", i)))
+			f.until(20*time.Second, "two share", f.shared(4, 4))
+		}
+		stop()
+		time.Sleep(2 * time.Second)
+		for _, w := range ws {
+			w.wait()
+		}
+		f.check(true)
+	})
+}
+
 // TestPeersPartition cuts a worker off from its peers for a while, with or
 // without its way to the table.
 func TestPeersPartition(t *testing.T) {
