@@ -223,7 +223,7 @@ func (p *peering) meet(ctx context.Context) {
 				continue
 			}
 		}
-		if k.member.Addr != "" && !dead {
+		if k.member.Addr != "" && !dead && !w.Silent { // of rows of the dead there may be many
 			list = append(list, k.member)
 		}
 	}

@@ -258,7 +258,7 @@ func TestPeersCrashOfLeaders(t *testing.T) {
 		f := newPeerFleet(t, 8)
 		ws := f.startAll("a b", 4, 4)
 		stop := f.feed(100 * time.Millisecond)
-		for i := range 9 {
+		for i := range 24 {
 			time.Sleep(10 * time.Second)
 			f.longest()
 			at := slices.IndexFunc(ws, func(w *nativeWorker) bool { return w.Stats().Leader })
