@@ -233,19 +233,21 @@ func (p *Producer) sealAll(items []*item) {
 		blobs    [sealTogether][]byte
 	)
 	n := 0
-	add := func(b *batch) {
-		if b.sealed || b.sealRaw() {
-			return
-		}
-		waiting[n], builders[n], blobs[n] = b, &b.builder, b.room(b.builder.Size())
-		if n++; n < sealTogether {
-			return
-		}
+	seal := func() {
 		aggregation.SealAll(builders[:n], blobs[:n])
 		for i, b := range waiting[:n] {
 			b.data = blobs[i]
 		}
 		n = 0
+	}
+	add := func(b *batch) {
+		if b.sealed || b.sealRaw() {
+			return
+		}
+		waiting[n], builders[n], blobs[n] = b, &b.builder, b.room(b.builder.Size())
+		if n++; n == sealTogether {
+			seal()
+		}
 	}
 	for _, it := range items {
 		add(it.batch)
@@ -255,10 +257,7 @@ func (p *Producer) sealAll(items []*item) {
 			add(b)
 		}
 	}
-	aggregation.SealAll(builders[:n], blobs[:n])
-	for i, b := range waiting[:n] {
-		b.data = blobs[i]
-	}
+	seal()
 }
 
 // sealRaw begins to seal, and reports whether that was all: the batch is sent
