@@ -168,10 +168,10 @@ func (n *native) attend(ctx, work context.Context) {
 	n.row.set(map[string]string{propStopping: "1"})
 	n.farewell.Go(func() {
 		last := context.WithoutCancel(ctx)
+		_ = n.row.beatNow(last) // first: who leads next must not give it leases; the next beat tells it as well
 		if err := n.lock.release(last); err != nil {
 			n.c.log.Warn("leader's lock not released; others wait until it expires", errAttr(err))
 		}
-		_ = n.row.beatNow(last) // likewise
 		n.peers.released()
 	})
 }

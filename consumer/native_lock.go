@@ -103,18 +103,27 @@ func (l *leaderClaim) write(ctx context.Context, data []byte, call func(context.
 	return ok, err
 }
 
-// release gives the lock up.
-func (l *leaderClaim) release(ctx context.Context) error {
-	if l.mine == nil {
-		return nil
-	}
+// release gives the lock up. A stop cuts off the write that is under way, so what is
+// stored tells whether it was done.
+func (l *leaderClaim) release(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, l.attempt)
 	defer cancel()
-	// The row stays: with what is in it, it tells whose table this is. A lock that
-	// lasts no time is free.
-	mine := *l.mine
-	next := LeaderLock{Owner: l.me, Version: rand.Text(), Duration: time.Millisecond, Data: mine.Data}
+	for range 2 {
+		if l.pending != nil || err != nil {
+			if err := l.look(ctx); err != nil {
+				return err
+			}
+		}
+		if l.mine == nil {
+			return nil // it is free, or another has it
+		}
+		// The row stays: with what is in it, it tells whose table this is. A lock that
+		// lasts no time is free.
+		next := LeaderLock{Owner: l.me, Version: rand.Text(), Duration: time.Millisecond, Data: l.mine.Data}
+		if _, err = l.store.RenewLeader(ctx, *l.mine, next); err == nil {
+			break
+		}
+	}
 	l.mine = nil
-	_, err := l.store.RenewLeader(ctx, mine, next)
 	return err
 }

@@ -1,9 +1,11 @@
 package consumer_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +84,38 @@ func TestNativePlannedStop(t *testing.T) {
 			})
 		})
 	}
+}
+
+// partingView notes whether the row of its worker told that it stops when the leader's
+// lock was given up.
+type partingView struct {
+	consumer.CoordinationStore
+	unknown, released atomic.Int64
+}
+
+func (s *partingView) RenewLeader(ctx context.Context, before, after consumer.LeaderLock) (bool, error) {
+	if after.Duration <= time.Millisecond {
+		s.released.Add(1)
+		if row, _, err := s.GetWorker(ctx, after.Owner); err != nil || row.Properties["g_stop"] == "" {
+			s.unknown.Add(1)
+		}
+	}
+	return s.CoordinationStore.RenewLeader(ctx, before, after)
+}
+
+// TestNativeLeaderStops has a leader stop: whoever leads next must know that it stops,
+// or it would give it leases, which nobody would read.
+func TestNativeLeaderStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newNativeFleet(t, 4)
+		view := &partingView{CoordinationStore: f.table}
+		w := f.startOn("a", consumer.Config{}, view)
+		f.until(3*time.Second, "one worker reads all", f.shared(4))
+		w.wait()
+		if view.released.Load() != 1 || view.unknown.Load() != 0 {
+			t.Errorf("the lock was given up %d times, %d of them before the row told of the stop", view.released.Load(), view.unknown.Load())
+		}
+	})
 }
 
 func TestNativeCrash(t *testing.T) {
