@@ -109,7 +109,8 @@ func TestSetOutOfOrder(t *testing.T) {
 func TestRegressionBehindStaleList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(2)
-		p := start(t, f, producer.Config{ShardRefreshInterval: time.Minute})
+		h := &recorder{}
+		p := start(t, f, producer.Config{ShardRefreshInterval: time.Minute, Hooks: []producer.Hook{h}})
 		parents := f.listing()
 		f.merge(0)
 		put := func(key string) {
@@ -135,6 +136,10 @@ func TestRegressionBehindStaleList(t *testing.T) {
 		closeNow(t, p)
 		if st := p.Stats(); st.SequenceRegressions != 1 || st.WrongShard != 1 {
 			t.Errorf("Stats: %+v", st)
+		}
+		if len(h.regress) != 1 || h.regress[0].Stream != "stream" || h.regress[0].ShardID != "shardId-000000000002" ||
+			h.regress[0].SequenceNumber == "" || h.regress[0].SequenceNumber != h.regress[0].After || h.regress[0].UserRecords != 1 {
+			t.Errorf("the hook is told of %+v", h.regress)
 		}
 	})
 }

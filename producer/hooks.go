@@ -13,7 +13,7 @@ import (
 
 // A Hook is told what happens inside a producer, for tracing, metrics or logs. It
 // implements one or more of [PutHook], [BatchHook], [RequestHook], [RetryHook],
-// [ThrottleHook], [ShardMapHook] and [DoneHook].
+// [ThrottleHook], [ShardMapHook], [StreamErrorHook], [RegressionHook] and [DoneHook].
 //
 // Hooks are called where the work is done, at the same time from several
 // goroutines, never under a lock. What is given to them is theirs to read during
@@ -122,6 +122,39 @@ type ShardInfo struct {
 	StartingHashKey, EndingHashKey string // decimal; both belong to the range
 }
 
+// StreamErrorHook is a [Hook] that sees when somebody must act.
+type StreamErrorHook interface {
+	// OnStreamError is called once when the stream begins to refuse all requests of a
+	// kind, as it does without permission, without its key, or when it is not there,
+	// and once more when it takes them again. Records are kept meanwhile, until
+	// RecordTTL.
+	OnStreamError(StreamErrorInfo)
+}
+
+// StreamErrorInfo describes the refusal of all requests, or its end.
+type StreamErrorInfo struct {
+	Stream    string // as given to New
+	Operation string // PutRecords or ListShards
+	Err       error  // of the first request that was refused; nil if they succeed again
+	Failed    int    // requests that had failed when they succeed again, for whatever reason; else 0
+}
+
+// RegressionHook is a [Hook] that sees when an order was not kept.
+type RegressionHook interface {
+	// OnSequenceRegression is called for what Stats.SequenceRegressions counts: a
+	// Kinesis record was stored before one of its shard that was acknowledged earlier.
+	OnSequenceRegression(RegressionInfo)
+}
+
+// RegressionInfo describes a Kinesis record that was stored out of order.
+type RegressionInfo struct {
+	Stream         string // as given to New
+	ShardID        string // that stored it
+	SequenceNumber string
+	After          string // sequence number, no less, of the one acknowledged earlier
+	UserRecords    int    // that it holds
+}
+
 // DoneHook is a [Hook] that sees the fate of user records, Kinesis record by
 // Kinesis record.
 type DoneHook interface {
@@ -150,6 +183,8 @@ type hooks struct {
 	retry    []RetryHook
 	throttle []ThrottleHook
 	shardMap []ShardMapHook
+	errors   []StreamErrorHook
+	regress  []RegressionHook
 	done     []DoneHook
 }
 
@@ -168,7 +203,8 @@ func sortHooks(all []Hook) (h hooks, err error) {
 	for i, one := range all {
 		known := slices.Contains([]bool{
 			register(&h.put, one), register(&h.batch, one), register(&h.request, one), register(&h.retry, one),
-			register(&h.throttle, one), register(&h.shardMap, one), register(&h.done, one),
+			register(&h.throttle, one), register(&h.shardMap, one), register(&h.errors, one), register(&h.regress, one),
+			register(&h.done, one),
 		}, true)
 		if !known {
 			err = errors.Join(err, fmt.Errorf("hook %d of Hooks is a %T, which implements none of the interfaces that Hook names", i, one))
@@ -303,6 +339,22 @@ func (p *Producer) onShardMap(old []*lane, shards []shard) {
 	}
 	for _, h := range p.hooks.shardMap {
 		p.guard(func() { h.OnShardMap(before, after) })
+	}
+}
+
+// onStreamError tells the hooks that requests are refused, or no longer.
+func (p *Producer) onStreamError(info StreamErrorInfo) {
+	for _, h := range p.hooks.errors {
+		p.guard(func() { h.OnStreamError(info) })
+	}
+}
+
+// onRegression tells the hooks of an item that was stored before another one, whose
+// number is after.
+func (p *Producer) onRegression(it *item, after string) {
+	info := RegressionInfo{Stream: p.stream, ShardID: it.shardID, SequenceNumber: it.seq, After: after, UserRecords: len(it.batch.meta)}
+	for _, h := range p.hooks.regress {
+		p.guard(func() { h.OnSequenceRegression(info) })
 	}
 }
 

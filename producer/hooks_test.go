@@ -29,6 +29,8 @@ type recorder struct {
 	retries  []producer.RetryInfo
 	throttle []producer.RetryInfo
 	maps     [][2][]producer.ShardInfo
+	errors   []producer.StreamErrorInfo
+	regress  []producer.RegressionInfo
 	done     []producer.DoneInfo
 }
 
@@ -82,6 +84,18 @@ func (h *recorder) OnShardMap(before, after []producer.ShardInfo) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.maps = append(h.maps, [2][]producer.ShardInfo{before, after})
+}
+
+func (h *recorder) OnStreamError(e producer.StreamErrorInfo) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.errors = append(h.errors, e)
+}
+
+func (h *recorder) OnSequenceRegression(r producer.RegressionInfo) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.regress = append(h.regress, r)
 }
 
 func (h *recorder) OnDone(d producer.DoneInfo) {
@@ -195,6 +209,60 @@ func TestHooksSeeReshardsAndFailures(t *testing.T) {
 		}
 		if len(h.done) != 2 || !errors.Is(h.done[1].Err, producer.ErrExpired) || h.done[1].SequenceNumber != "" || h.done[1].Attempts < 2 {
 			t.Errorf("done: %+v", h.done)
+		}
+	})
+}
+
+// TestStreamErrors: who must act is told once, also if requests have failed for
+// another reason before, and when it is over.
+func TestStreamErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(4)
+		denied, n := true, 0
+		f.onList = func() error {
+			if denied {
+				return apiError("AccessDeniedException")
+			}
+			return nil
+		}
+		f.onRequest = func(*kinesis.PutRecordsInput) error {
+			switch n++; {
+			case n <= 2:
+				return errors.New("connection reset")
+			case n <= 6:
+				return apiError("KMSDisabledException")
+			}
+			return nil
+		}
+		h, logs := &recorder{}, &strings.Builder{}
+		p := start(t, f, producer.Config{Hooks: []producer.Hook{h}, RecordTTL: -1, Logger: textLogger(logs)})
+		for i := range 40 {
+			put(t, p, record(fmt.Sprint(i), "d"), nil)
+		}
+		time.Sleep(time.Minute)
+		if len(h.errors) != 1 || h.errors[0].Operation != "ListShards" || h.errors[0].Err == nil {
+			t.Fatalf("without a list of shards: %+v", h.errors)
+		}
+		f.mu.Lock()
+		denied = false
+		f.mu.Unlock()
+		closeNow(t, p)
+		if len(h.errors) != 4 {
+			t.Fatalf("%d calls: %+v", len(h.errors), h.errors)
+		}
+		list, refused, taken := h.errors[1], h.errors[2], h.errors[3]
+		if list.Operation != "ListShards" || list.Err != nil || list.Failed < 2 {
+			t.Errorf("the end of the first: %+v", list)
+		}
+		if refused.Operation != "PutRecords" || !strings.Contains(fmt.Sprint(refused.Err), "KMSDisabled") || refused.Failed != 0 || refused.Stream != "stream" {
+			t.Errorf("the second: %+v", refused)
+		}
+		if taken.Operation != "PutRecords" || taken.Err != nil || taken.Failed != 6 {
+			t.Errorf("the end of the second: %+v", taken)
+		}
+		// Two refusals, and a warning of what came before the second.
+		if e, w := strings.Count(logs.String(), "level=ERROR"), strings.Count(logs.String(), "level=WARN"); e != 2 || w != 1 {
+			t.Errorf("%d errors and %d warnings in the log:\n%s", e, w, logs)
 		}
 	})
 }

@@ -513,16 +513,16 @@ func (l *lane) forget() {
 }
 
 // acknowledge notes the sequence number of a stored Kinesis record. It reports
-// whether that is no greater than those before it in the same shard. The ones
-// of a set in flight have no order among them.
-func (l *lane) acknowledge(shardID, seq string) (regressed bool) {
+// whether that is no greater than those before it in the same shard, whose greatest
+// is after. The ones of a set in flight have no order among them.
+func (l *lane) acknowledge(shardID, seq string) (after string, regressed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	regressed = shardID == l.lastShard && seqno.Compare(seq, l.lastSeq) <= 0
 	if shardID != l.setShard || seqno.Compare(seq, l.setSeq) > 0 {
 		l.setShard, l.setSeq = shardID, seq
 	}
-	return regressed
+	return l.lastSeq, regressed
 }
 
 // inherit takes over the last acknowledgement of a lane that this one replaces. Of

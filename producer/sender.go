@@ -394,8 +394,9 @@ func (p *Producer) finish(it *item) {
 		p.stats.kinesisRecordsPut.Add(1)
 		p.stats.kinesisBytesPut.Add(uint64(len(b.data)))
 		it.lane.limit.accepted(p.now(), 1, len(b.data)+len(b.partitionKey))
-		if it.lane.acknowledge(it.shardID, it.seq) {
+		if after, regressed := it.lane.acknowledge(it.shardID, it.seq); regressed {
 			p.stats.regressions.Add(1)
+			p.onRegression(it, after)
 		}
 	} else if !it.unsent {
 		if it.abandoned {

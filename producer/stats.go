@@ -149,7 +149,8 @@ func (p *Producer) Stats() Stats {
 	return s
 }
 
-// troubles logs a fault that repeats once, and then its end with a count.
+// troubles logs a fault that repeats once, and then its end with a count. One that
+// becomes worse, so that somebody must act, is logged once more.
 type troubles struct {
 	what string
 
@@ -157,21 +158,26 @@ type troubles struct {
 	mu     sync.Mutex  // guards all below
 	count  int
 	last   error // nil if the last request succeeded
+	// refused: one of them was refused as all will be, until somebody acts.
+	refused bool
 }
 
 func (t *troubles) begin(p *Producer, err error) {
+	refuses := p.requestAction(err) == actPause
 	t.mu.Lock()
 	t.count++
 	t.last = err
-	first := t.count == 1
+	first, worse := t.count == 1, refuses && !t.refused
+	t.refused = t.refused || refuses
 	t.active.Store(true)
 	t.mu.Unlock()
-	if !first {
+	if !first && !worse {
 		return
 	}
 	attrs := []any{slog.String("request", t.what), slog.String("stream", p.stream), slog.Any("err", err)}
-	if p.requestAction(err) == actPause {
+	if refuses {
 		p.log.Error("stream refuses all requests; records are kept until they expire, and it is probed now and then; check that the stream and its key exist, and the permissions kinesis:PutRecords and kinesis:ListShards", attrs...)
+		p.onStreamError(StreamErrorInfo{Stream: p.stream, Operation: t.what, Err: err})
 		return
 	}
 	p.log.Warn("requests fail and are retried", attrs...)
@@ -189,11 +195,14 @@ func (t *troubles) end(p *Producer) {
 		return
 	}
 	t.mu.Lock()
-	count := t.count
-	t.count, t.last = 0, nil
+	count, refused := t.count, t.refused
+	t.count, t.last, t.refused = 0, nil, false
 	t.active.Store(false)
 	t.mu.Unlock()
 	if count > 0 {
 		p.log.Info("requests succeed again", slog.String("request", t.what), slog.String("stream", p.stream), slog.Int("failed", count))
+	}
+	if refused {
+		p.onStreamError(StreamErrorInfo{Stream: p.stream, Operation: t.what, Failed: count})
 	}
 }
