@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -194,6 +195,7 @@ func TestRun(t *testing.T) {
 		{Name: "badlimit", Load: gen.Idle{}, Server: memory, Limits: []bench.Limit{{Name: "x", Load: failing{errors.New("broken")}}}},
 		{Name: "none", Load: failing{gen.ErrNotServed}, Server: memory, Cap: null},
 		{Name: "bad", Load: failing{errors.New("broken")}, Server: memory},
+		{Name: "producer", Title: "producer", Load: gen.Producer{Callers: 1, Size: 100, Keys: 10}, Server: *null},
 	}
 	var steps []string
 	cfg := bench.Config{
@@ -201,7 +203,7 @@ func TestRun(t *testing.T) {
 		Progress: func(row bench.Row, _ int, what string) { steps = append(steps, row.Name+" "+what) },
 	}
 	out := bench.Run(t.Context(), cfg, rows)
-	for i, want := range []string{"met", "missed: ", "-", "-", "-", "-", "-", "-", "-", "failed: x: broken", "not served", "failed: broken"} {
+	for i, want := range []string{"met", "missed: ", "-", "-", "-", "-", "-", "-", "-", "failed: x: broken", "not served", "failed: broken", "-"} {
 		if got := out[i].Verdict(); got != want && !(strings.HasSuffix(want, " ") && strings.HasPrefix(got, want)) {
 			t.Errorf("%s: %s, want %s", rows[i].Name, got, want)
 		}
@@ -246,7 +248,7 @@ func TestRun(t *testing.T) {
 	if err := errors.Join(bench.Print(&table, cfg, machine, out), bench.WriteJSON(&doc, cfg, machine, out)); err != nil {
 		t.Fatal(err)
 	}
-	if text := table.String(); strings.Count(text, "\n") != 4+len(rows)+2+6 || !strings.Contains(text, "streamd --tls off") {
+	if text := table.String(); strings.Count(text, "\n") != 4+len(rows)+2+6+3 || !regexp.MustCompile(`(?m)^producer  .* B .*  6 B$`).MatchString(text) || !strings.Contains(text, "streamd --tls off") {
 		t.Errorf("printed\n%s", text)
 	}
 	var read struct {

@@ -201,6 +201,10 @@ var Rows = []Row{
 		Load: gen.Producer{Encoding: producer.EncodingCBOR, Callers: 2, Size: 100}, Server: *null,
 	},
 	{
+		Name: "producer-hotkey", Title: "producer, 100 B of one key, CBOR, null server",
+		Load: gen.Producer{Encoding: producer.EncodingCBOR, Callers: 2, Size: 100, Keys: 1}, Server: *null,
+	},
+	{
 		Name: "producer-1k", Title: "producer, 1 KB keyed, CBOR, null server",
 		Load: gen.Producer{Encoding: producer.EncodingCBOR, Callers: 2, Size: 1000, Keys: 1000}, Server: *null,
 		Limits: []Limit{floorOf(true, 1000)},

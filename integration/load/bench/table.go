@@ -10,8 +10,9 @@ import (
 	"github.com/streamkit/streamkit/integration/load/gen"
 )
 
-// Print writes the table, and one of the limits of its rows if they have any.
-// Medians are followed by min..max.
+// Print writes the table, and one of the limits of its rows if they have any, and one of
+// the bytes that records take in the stream where that was measured. Medians are
+// followed by min..max.
 func Print(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) error {
 	var head, rows strings.Builder
 	fmt.Fprintf(&head, "machine: %s\n", machine)
@@ -32,6 +33,15 @@ func Print(w io.Writer, cfg Config, machine Machine, outcomes []Outcome) error {
 	}
 	if limits.Len() > 0 {
 		rows.WriteString("\nrow\tlimit\tours\tthe limit\tshare\tCPU/record of the limit\tp50 / p99 of the limit\n" + limits.String())
+	}
+	var sizes strings.Builder
+	for _, o := range outcomes {
+		if s := over(o.Ours, overhead); s.Max > 0 {
+			sizes.WriteString(o.Title + "\t" + show(s, fewBytes) + "\t" + show(over(o.Ours, optimum), fewBytes) + "\n")
+		}
+	}
+	if sizes.Len() > 0 {
+		rows.WriteString("\nrow\tin the stream beyond a record's data\tleast of the format\n" + sizes.String())
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if _, err := io.WriteString(t, rows.String()); err != nil {

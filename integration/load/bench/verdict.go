@@ -171,10 +171,13 @@ func p50(r gen.Result) float64       { return float64(r.P50) }
 func p99(r gen.Result) float64       { return float64(r.P99) }
 func startTime(r gen.Result) float64 { return float64(r.StartTime) }
 func rss(r gen.Result) float64       { return float64(r.RSS) }
+func overhead(r gen.Result) float64  { return r.Overhead }
+func optimum(r gen.Result) float64   { return r.Optimum }
 
 func nullPuts(v float64) string  { return fmt.Sprintf("%.3g null PutRecords", v) }
 func percent(v float64) string   { return fmt.Sprintf("%.3g%%", v*100) }
 func megabytes(v float64) string { return fmt.Sprintf("%.0f MB", v/mb) }
+func fewBytes(v float64) string  { return fmt.Sprintf("%.3g B", v) }
 
 func amount(v float64) string {
 	switch {

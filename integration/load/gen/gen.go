@@ -78,6 +78,10 @@ type Result struct {
 	P50       time.Duration `json:"p50_ns"`
 	P99       time.Duration `json:"p99_ns"`
 	StartTime time.Duration `json:"start_ns"` // from launch to the first answer
+	// Overhead is the bytes that a record takes in the stream beyond its data, and
+	// Optimum the least that its format allows.
+	Overhead float64 `json:"overhead_bytes,omitempty"`
+	Optimum  float64 `json:"optimum_bytes,omitempty"`
 }
 
 // Rate returns records a second.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/streamkit/streamkit/integration/load/gen"
 	"github.com/streamkit/streamkit/integration/load/nullserver"
+	"github.com/streamkit/streamkit/producer"
 	"github.com/streamkit/streamkit/streamd/streamdtest"
 )
 
@@ -103,6 +104,30 @@ func TestLoads(t *testing.T) {
 				t.Fatal(err)
 			}
 			if r.Count <= 0 || r.Count%tt.unit != 0 || r.Elapsed < 60*time.Millisecond || r.CPU <= 0 || r.RSS != 1 || r.P50 > r.P99 {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+// TestProducer: what a record takes beyond its data is said beside what it needs.
+func TestProducer(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		load    gen.Producer
+		optimum float64
+	}{
+		{"keyed", gen.Producer{Callers: 2, Size: 100, Keys: 50}, 6},
+		{"hot key", gen.Producer{Encoding: producer.EncodingCBOR, Callers: 1, Size: 100, Keys: 1}, 6},
+		{"keyless", gen.Producer{Callers: 2, Size: 100}, 8},
+		{"large", gen.Producer{Callers: 1, Size: 1000, Keys: 50}, 8},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r, err := tt.load.Run(t.Context(), env(t, nullserver.New(nullserver.Config{Shards: 2})))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Count <= 0 || r.Bytes < r.Count*int64(tt.load.Size) || r.Optimum != tt.optimum || r.Overhead < r.Optimum {
 				t.Errorf("%+v", r)
 			}
 		})

@@ -2,6 +2,7 @@ package gen
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -74,7 +75,7 @@ func (l Producer) Run(ctx context.Context, env *Env) (result Result, err error) 
 		})
 	}
 	var stored uint64
-	result, err = measure(ctx, env, srv, func(bool) { stored = p.Stats().UserRecordsPut - stored }, func() bool { return p.Stats().UserRecordsPut > 0 })
+	result, err = measure(ctx, env, srv, func(bool) { stored = p.Stats().UserRecordsPut - stored }, func() bool { return p.Stats().UserRecordsPut > stored })
 	over.Store(true)
 	callers.Wait()
 	if err == nil && ctx.Err() != nil {
@@ -84,12 +85,32 @@ func (l Producer) Run(ctx context.Context, env *Env) (result Result, err error) 
 		return Result{}, err
 	}
 	result.Count = int64(stored)
+	if err := p.Flush(ctx); err != nil {
+		return Result{}, err
+	}
+	s := p.Stats() // of the warm-up too: no batch is counted by half
+	result.Overhead = float64(s.KinesisRecordsDataPut)/float64(s.UserRecordsPut) - float64(l.Size)
+	result.Optimum = optimum(l.Size, l.Keys == 0)
 	size := l.Size
 	if l.Keys > 0 {
 		size += KeySize
 	}
 	result.Bytes = result.Count * int64(size)
 	return result, nil
+}
+
+// optimum returns the bytes beyond its data of a user record in an aggregated record, if
+// all that records can share were stored once for ever: its tag and length, the index of
+// its partition key, and of its hash key if it has no key of its own, and the tag and
+// length of the data.
+func optimum(size int, keyless bool) float64 {
+	var b [binary.MaxVarintLen64]byte
+	length := func(n int) int { return binary.PutUvarint(b[:], uint64(n)) }
+	inner := 2 + 1 + length(size)
+	if keyless {
+		inner += 2
+	}
+	return float64(1 + length(inner+size) + inner)
 }
 
 func (l Producer) records() (keys []string, data [][]byte) {
