@@ -170,9 +170,10 @@ type DoneInfo struct {
 	ShardID        string // that stored them, or for which they were meant
 	SequenceNumber string // empty if they were given up
 	UserRecords    int
-	DataBytes      int   // of the user records, without keys
-	Attempts       int   // most requests that carried one of them
-	Err            error // nil once stored
+	DataBytes      int           // of the user records, without keys
+	Age            time.Duration // since the oldest of them was put
+	Attempts       int           // most requests that carried one of them
+	Err            error         // nil once stored
 }
 
 // hooks are those of a producer, by what they implement.
@@ -361,7 +362,7 @@ func (p *Producer) onRegression(it *item, after string) {
 // onDone tells the hooks of a finished batch.
 func (p *Producer) onDone(it *item) {
 	b := it.batch
-	info := DoneInfo{Stream: p.stream, ShardID: it.lane.shardID, UserRecords: len(b.meta), DataBytes: b.dataBytes()}
+	info := DoneInfo{Stream: p.stream, ShardID: it.lane.shardID, UserRecords: len(b.meta), DataBytes: b.dataBytes(), Age: time.Duration(p.now() - b.oldest)}
 	if it.verdict == stored {
 		info.ShardID, info.SequenceNumber = it.shardID, it.seq
 	} else {

@@ -181,7 +181,7 @@ func TestHooks(t *testing.T) {
 		if len(h.retries) != 1 || h.retries[0].Attempts != 1 || h.retries[0].Err == nil || len(h.throttle) != 1 || h.throttle[0].UserRecords != 2 || !errors.Is(h.throttle[0].Err, producer.ErrThrottled) {
 			t.Errorf("retries: %+v, throttled: %+v", h.retries, h.throttle)
 		}
-		if len(h.done) != 1 || h.done[0].UserRecords != 2 || h.done[0].DataBytes != len("onethree") || h.done[0].Attempts != 3 || h.done[0].SequenceNumber == "" || h.done[0].Err != nil {
+		if len(h.done) != 1 || h.done[0].UserRecords != 2 || h.done[0].DataBytes != len("onethree") || h.done[0].Attempts != 3 || h.done[0].Age < 10*time.Millisecond || h.done[0].SequenceNumber == "" || h.done[0].Err != nil {
 			t.Errorf("done: %+v", h.done)
 		}
 		if len(h.maps) != 1 || len(h.maps[0][0]) != 0 || len(h.maps[0][1]) != 1 || h.maps[0][1][0].EndingHashKey != "340282366920938463463374607431768211455" {

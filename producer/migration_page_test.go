@@ -57,6 +57,7 @@ func TestMigrationPage(t *testing.T) {
 
 	descs := make(chan *prometheus.Desc, 100) // more than there are
 	producerprom.NewCollector("s", nil).Describe(descs)
+	producerprom.NewHistograms("s").Describe(descs)
 	close(descs)
 	metrics := map[string]bool{}
 	for d := range descs {

@@ -2,7 +2,8 @@
 //
 //	registry.MustRegister(producerprom.NewCollector("orders", p))
 //
-// All metrics begin with kinesis_producer_ and have the label stream.
+// All metrics begin with kinesis_producer_ and have the label stream. [Histograms] has
+// those of times and sizes.
 package producerprom
 
 import (
