@@ -25,7 +25,7 @@ func (fl *flow) admit(c *candidate, s *sweep) {
 		}
 	}
 	if s.originals != nil {
-		s.originals[g.start] = append(s.originals[g.start], g)
+		s.original(g)
 	}
 	g.readNow.Store(g.read)
 	g.update(func(e *position.Entry) {

@@ -176,7 +176,7 @@ func TestUnreadableFile(t *testing.T) {
 	bubble(t, agent.FlowConfig{}, func(w *world) {
 		var denied atomic.Bool
 		denied.Store(true)
-		w.cfg.FS = deniedFS{FS: vfstest.Lazy{FS: vfs.OS}, path: w.path("app.log.secret"), denied: &denied}
+		w.cfg.FS = deniedFS{FS: vfstest.Lazy{FS: vfs.OS}, path: w.path("app.log.secret"), op: "stat", denied: &denied}
 		w.lines("app.log.secret", 10)
 		secret := w.want
 		w.want = nil
@@ -204,14 +204,29 @@ func TestUnreadableFile(t *testing.T) {
 type deniedFS struct {
 	vfs.FS
 	path   string
+	op     string // stat or open
 	denied *atomic.Bool
 }
 
+func (d deniedFS) check(op, name string) error {
+	if op == d.op && name == d.path && d.denied.Load() {
+		return &fs.PathError{Op: op, Path: name, Err: syscall.EIO}
+	}
+	return nil
+}
+
 func (d deniedFS) Stat(name string) (fs.FileInfo, error) {
-	if name == d.path && d.denied.Load() {
-		return nil, &fs.PathError{Op: "stat", Path: name, Err: syscall.EIO}
+	if err := d.check("stat", name); err != nil {
+		return nil, err
 	}
 	return d.FS.Stat(name)
+}
+
+func (d deniedFS) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	if err := d.check("open", name); err != nil {
+		return nil, err
+	}
+	return d.FS.OpenFile(name, flag, perm)
 }
 
 // On a network file system nothing depends on inodes and open handles.

@@ -65,12 +65,21 @@
 // read from its start. Another inode with the content of a generation that has
 // just lost its own is its copy, as copytruncate makes it, or the file moved from
 // another file system: reading goes on in it. A file that begins as a live one
-// does, under a longer name, is left alone until it is clear which of these it is,
-// for RotateWait at most after its last growth.
+// does, under a longer name, is left alone until it is clear which of these it is:
+// for RotateWait at most after its last growth, or, while the other can neither be read
+// nor looked at, for twelve times as long.
 //
-// Two cases remain where records arrive twice: a copy that is made within the
-// agent's very first look at a directory, and the copy of a file of less than 64
-// bytes that is truncated much later. None is known where they are lost silently:
+// Cases remain where records arrive twice without a crash, all of a file that is copied
+// and then truncated:
+//   - it is truncated later than RotateWait after the copy was whole, or the copying took
+//     twelve times as long;
+//   - it is closed when that happens, on a network file system or because others take all
+//     of MaxOpenFiles, and cannot be opened for twelve times RotateWait;
+//   - it and its copy are found by one look, and the name of the copy is not one that
+//     rotation makes of a name, by adding to its end or before its extension;
+//   - it has less than 64 bytes, and is truncated later than the copy is found.
+//
+// None is known where they are lost silently:
 // a file that is truncated and filled again with the same first 1024 bytes and
 // the same 64 bytes before the reading position cannot be told from one that
 // grew, by this or any other tailer.

@@ -48,6 +48,7 @@ type file struct {
 	progress  time.Time // when something of it was read since it was deleted
 	queued    bool      // in flow.ready
 	listed    bool      // found by the last scan
+	unseen    bool      // it has changed since it was closed, and could not be opened
 	misses    int       // scans in a row that did not find it
 	rotated   bool      // another file has its name, or it has none
 	rotatedAt time.Time

@@ -57,7 +57,7 @@ type flow struct {
 	hungry     time.Time
 	fresh      bool // no position was known at the start, and no scan has been made
 	scanned    bool
-	scannedAll bool // the last scan left no question
+	scannedAll bool // the last scan could open all that it wanted to
 	scanAt     time.Time
 	lastScan   time.Time
 	scanCost   time.Duration

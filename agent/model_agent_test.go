@@ -77,6 +77,7 @@ func (p *program) hide(name string) {
 	defer p.files.mu.Unlock()
 	if len(p.files.hidden) > 0 {
 		p.note("all files may be read again")
+		p.seenAgain()
 		for path := range p.files.hidden {
 			p.tell(agent.WatchEvent{Written: []string{path}})
 		}
@@ -85,6 +86,15 @@ func (p *program) hide(name string) {
 	}
 	p.note("%s: may not be read", name)
 	p.files.hidden[p.path(name)] = true
+	p.hiddenAt = time.Now()
+}
+
+// seenAgain notes what may have happened while a file could not be read: for so long the
+// agent does not wait to see whether a file that it had closed was truncated.
+func (p *program) seenAgain() {
+	if len(p.files.hidden) > 0 && !p.allOpen() && time.Since(p.hiddenAt) >= 12*modelRotateWait {
+		p.again = true
+	}
 }
 
 // hang lets the sink keep its acknowledgements, or give those that it kept.

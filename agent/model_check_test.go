@@ -30,6 +30,7 @@ func lostBytes(s agent.FlowStatus) uint64 {
 // finish lets the agent read all there is, and checks what arrived.
 func (p *program) finish() {
 	p.files.mu.Lock()
+	p.seenAgain()
 	clear(p.files.hidden)
 	p.files.mu.Unlock()
 	for name, c := range p.at {

@@ -177,19 +177,34 @@ func (p *program) copyTruncate(name string) {
 	if !p.known() {
 		return
 	}
+	p.copy(name, 0)
+	if p.rng.IntN(3) == 0 {
+		p.note("%s: refill", name)
+		p.add(name, 1+p.rng.IntN(400))
+	}
+}
+
+// copy copies name to name.1, and truncates it after a time.
+func (p *program) copy(name string, wait time.Duration) {
 	p.note("%s: copy and truncate", name)
 	p.few = p.few || !p.running
 	p.complete(name)
 	p.shift(name)
 	to := name + ".1"
 	p.copyFile(name, to)
-	p.at[to] = &content{lines: c.lines}
+	p.at[to] = &content{lines: p.at[name].lines}
+	time.Sleep(wait)
 	p.truncate(name)
 	p.at[name] = &content{}
-	if p.rng.IntN(3) == 0 {
-		p.note("%s: refill", name)
-		p.add(name, 1+p.rng.IntN(400))
+}
+
+// copySlowly is copyTruncate of what the agent may not have seen, with a pause before
+// the file is truncated.
+func (p *program) copySlowly(name string) {
+	if c := p.at[name]; c == nil || c.size() < 200 || p.isHidden() || !p.known() {
+		return
 	}
+	p.copy(name, time.Duration(p.rng.Int64N(int64(modelRotateWait/10*9))))
 }
 
 // truncateAway truncates a file of which there is no copy.

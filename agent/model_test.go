@@ -25,7 +25,7 @@ var (
 )
 
 // regressions are seeds that have found a fault, each of a kind of its own.
-var regressions = []uint64{452, 676, 3172, 3396, 4381, 6457, 10652, 21432, 23382}
+var regressions = []uint64{452, 676, 3172, 3396, 4381, 6457, 10652, 21432, 23382, 700648, 702999}
 
 // TestFilePrograms does at random what happens to log files, to streams and to
 // agents, and checks that
@@ -79,6 +79,7 @@ type program struct {
 	files openFiles
 
 	running  bool
+	hiddenAt time.Time           // when a file was last hidden
 	held     bool                // the sink keeps its acknowledgements
 	at       map[string]*content // by name
 	refs     map[string]int      // line: how many files hold it
@@ -142,6 +143,8 @@ func runProgram(t *testing.T, seed uint64) {
 		d := positionsOnDisk(p.world)
 		p.files.FS, p.power, p.kills = d, &d, true
 		p.cfg.FS = p.files
+	case 6, 7:
+		p.more = []op{{6, p.copySlowly}}
 	}
 	refuses := seed%7 == 0
 	p.sink.early = seed%3 != 1

@@ -296,10 +296,11 @@ func (fl *flow) resume(o *file, c *candidate, now time.Time) {
 }
 
 // closeWindows ends the search for the orphans whose time is over and counts what
-// they had not read. It reports whether others still wait.
+// they had not read. It reports whether others still wait, as all do while there are
+// files that cannot be opened yet: what is sought may be in one of them.
 func (fl *flow) closeWindows(now time.Time) (waiting bool) {
 	for o := range fl.seeking {
-		if now.Before(o.window) {
+		if now.Before(o.window) || !fl.scannedAll {
 			waiting = true
 			continue
 		}
@@ -327,10 +328,12 @@ func (fl *flow) giveUp(o *file) {
 
 // suspicious reports whether c may be a copy in the making of a live file. It is
 // then left alone until it is clear: the original is truncated and c adopted, or
-// c stopped growing for RotateWait and is a file of its own.
+// c stopped growing for RotateWait, the original shows that it was not truncated, and
+// c is a file of its own.
 func (fl *flow) suspicious(c *candidate, sw *sweep) bool {
 	var g *file
-	if !fl.once && fl.scanned {
+	// At a first start at the ends of files, all are left where they are.
+	if !fl.once && (!fl.fresh || fl.cfg.StartOfFile) {
 		g = fl.originalOf(c, sw)
 	}
 	now := sw.now
@@ -346,7 +349,8 @@ func (fl *flow) suspicious(c *candidate, sw *sweep) bool {
 	if c.size != s.size {
 		s.size, s.grew = c.size, now
 	}
-	if (g.deleted || now.Sub(s.grew) < fl.cfg.RotateWait) && now.Sub(s.since) < 12*fl.cfg.RotateWait {
+	hidden := g.f == nil && (g.unseen || !g.listed && sw.blind(g.path))
+	if (g.deleted || hidden || now.Sub(s.grew) < fl.cfg.RotateWait) && now.Sub(s.since) < 12*fl.cfg.RotateWait {
 		return true
 	}
 	delete(fl.suspects, c.id)
@@ -357,14 +361,22 @@ func (fl *flow) suspicious(c *candidate, sw *sweep) bool {
 // of their first bytes.
 func (s *sweep) mayBeCopied(fl *flow) map[tail.Print][]*file {
 	if s.originals == nil {
-		s.originals = make(map[tail.Print][]*file)
+		s.originals, s.unread = make(map[tail.Print][]*file), make(map[string]*file)
 		for _, g := range fl.byID {
-			if g.start != (tail.Print{}) {
-				s.originals[g.start] = append(s.originals[g.start], g)
-			}
+			s.original(g)
 		}
 	}
 	return s.originals
+}
+
+func (s *sweep) original(g *file) {
+	if g.start == (tail.Print{}) {
+		return
+	}
+	s.originals[g.start] = append(s.originals[g.start], g)
+	if g.read == 0 {
+		s.unread[g.path] = g
+	}
 }
 
 // originalOf returns the live file that c seems to be a copy of.
@@ -373,8 +385,9 @@ func (fl *flow) originalOf(c *candidate, s *sweep) *file {
 	if !ok {
 		return nil
 	}
-	for _, g := range s.mayBeCopied(fl)[start] {
-		if fl.byID[g.id] != g || g.f == nil || g.read == 0 || g.rotated && !g.deleted {
+	alike := s.mayBeCopied(fl)[start]
+	for _, g := range alike {
+		if fl.byID[g.id] != g || g.read == 0 || g.rotated && !g.deleted {
 			continue
 		}
 		name := len(filepath.Base(g.path))
@@ -387,7 +400,7 @@ func (fl *flow) originalOf(c *candidate, s *sweep) *file {
 		// The hash tells even when the original has other content by now; the content
 		// itself is needed while the copy is shorter than what the hash covers.
 		same := g.prefix.Len >= tail.PrefixMin && c.head.Has(g.prefix)
-		if !same && c.size < int64(g.prefix.Len) && fl.head.Read(g.f, g.size) == nil {
+		if !same && c.size < int64(g.prefix.Len) && fl.headOf(g, s) {
 			var n int
 			n, same = c.head.Shares(&fl.head)
 			same = same && n >= tail.PrefixMin
@@ -396,5 +409,50 @@ func (fl *flow) originalOf(c *candidate, s *sweep) *file {
 			return g
 		}
 	}
+	if len(alike) == 0 {
+		return nil
+	}
+	// Found within the same look, both have all of their bytes still to be read. Many
+	// files may begin alike, so the name must be one that rotation makes of the other's.
+	ext := filepath.Ext(c.path)
+	for n := len(c.path) - 1; c.path[n] != filepath.Separator; n-- {
+		for _, name := range []string{c.path[:n], c.path[:n] + ext} {
+			if g := s.unread[name]; g != nil && fl.byID[g.id] == g && g.id != c.id && fl.beginsAs(g, c) {
+				return g
+			}
+		}
+	}
 	return nil
+}
+
+// headOf reads how g begins, which may be closed, into fl.head. It reports whether it
+// could.
+func (fl *flow) headOf(g *file, s *sweep) bool {
+	if g.f != nil {
+		return fl.head.Read(g.f, g.size) == nil
+	}
+	if !fl.mayOpen(s) {
+		return false
+	}
+	c, err := fl.open(g.path)
+	if err != nil {
+		return false
+	}
+	defer fl.drop(c)
+	fl.head = c.head
+	return c.id == g.id
+}
+
+// beginsAs reports whether g, which is open, begins with all that c has.
+func (fl *flow) beginsAs(g *file, c *candidate) bool {
+	if g.f == nil || c.size > g.size || fl.head.Read(g.f, g.size) != nil {
+		return false
+	}
+	var end [tail.MarkerMax]byte
+	if b, err := tail.Before(c.f, c.size, &end); err == nil {
+		same, err := tail.Marked(g.f, c.size, tail.PrintOf(b))
+		_, begins := c.head.Shares(&fl.head)
+		return err == nil && same && begins
+	}
+	return false
 }

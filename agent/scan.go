@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -52,6 +53,7 @@ type sweep struct {
 	// for each of those that are found is too much.
 	leftAt    map[string][]*file
 	originals map[tail.Print][]*file
+	unread    map[string]*file // those of originals of which nothing is read yet, by path
 }
 
 // A sighting is a file that must be opened, once all are known that need not be:
@@ -162,6 +164,8 @@ func (fl *flow) sweep(now time.Time) (again bool, taken int) {
 		fl.sweepLater(s, at)
 	}
 	s.found = fl.adopt(s)
+	// What a copy is made of comes before it.
+	slices.SortStableFunc(s.found, func(a, b *candidate) int { return cmp.Compare(len(a.path), len(b.path)) })
 	for _, c := range s.found {
 		switch {
 		case c.sibling:
@@ -174,7 +178,7 @@ func (fl *flow) sweep(now time.Time) (again bool, taken int) {
 		}
 	}
 	fl.started()
-	fl.scanned = true
+	fl.scanned, fl.scannedAll = true, !s.full
 	if fl.vanished(s) {
 		s.again = true
 	}
@@ -186,7 +190,6 @@ func (fl *flow) sweep(now time.Time) (again bool, taken int) {
 	}
 	fl.tidyProtected()
 	fl.limitOpen(0)
-	fl.scannedAll = !s.full
 	return s.again, s.taken + len(fl.byID) - before
 }
 
@@ -258,7 +261,7 @@ func (fl *flow) sweepLater(s *sweep, at sighting) {
 	}
 	c, err := fl.open(path)
 	if vfs.Passing(err) {
-		s.again = true
+		s.again, s.full = true, true
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -405,7 +408,7 @@ func (fl *flow) present(g *file, path string, fi fs.FileInfo, s *sweep) {
 		}
 		return
 	}
-	g.listed, g.misses = true, 0
+	g.listed, g.unseen, g.misses = true, false, 0
 	if tail.Compressed(path) {
 		return
 	}
@@ -418,6 +421,7 @@ func (fl *flow) present(g *file, path string, fi fs.FileInfo, s *sweep) {
 		fl.detach(g, lossTruncated, s.now)
 		s.later = append(s.later, sighting{path: path, fi: fi, ours: true})
 	case g.f == nil && (path != g.path || fi.Size() != g.size || fi.ModTime().UnixNano() != g.mtime):
+		g.unseen = true
 		s.later = append(s.later, sighting{path: path, g: g})
 	case g.f != nil && (fi.Size() != g.size || fi.ModTime().UnixNano() != g.mtime):
 		fl.look(g, s.now) // before a copy of what it was is taken for a file of its own
@@ -456,7 +460,7 @@ func (fl *flow) wakeFile(g *file, path string, s *sweep) *candidate {
 	}
 	if same && c.size >= g.read && c.head.Has(g.prefix) && fl.marked(c, g) {
 		fl.renamed(g, path)
-		g.f = c.f
+		g.f, g.unseen = c.f, false
 		s.taken++
 		fl.look(g, s.now)
 		return nil
@@ -599,8 +603,8 @@ func (fl *flow) forget(g *file, now time.Time) {
 	if deleted {
 		return
 	}
-	if !g.ended && g.read < g.size {
-		// Closed for others, it went before its rest was read.
+	if !g.ended && (g.read < g.size || len(fl.suspects) > 0) {
+		// Closed for others, it went before its rest was read, or to where a suspect is.
 		g.window, g.reason = now.Add(fl.cfg.RotateWait), lossMissing
 	}
 	fl.orphan(g)

@@ -1,0 +1,156 @@
+package agent_test
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/streamkit/streamkit/agent"
+	"github.com/streamkit/streamkit/internal/vfs"
+	"github.com/streamkit/streamkit/internal/vfs/vfstest"
+)
+
+// Copies of logs, as copytruncate makes them, at moments at which it is hard to tell
+// what they are. None of their lines may arrive twice.
+
+// A file that is closed because it is read, as on a network file system, may be copied
+// like one that is open.
+func TestCopyOfAClosedFile(t *testing.T) {
+	network := func(w *world) { w.cfg.NetworkFS = func(string) string { return "nfs" } }
+	t.Run("slowly", func(t *testing.T) {
+		bubble(t, agent.FlowConfig{}, func(w *world) {
+			network(w)
+			w.lines("app.log", 100)
+			w.start()
+			w.settle(2 * time.Second)
+			whole, err := os.ReadFile(w.path("app.log"))
+			w.check(err)
+			for _, part := range [][]byte{whole[:500], whole[500:5000], whole[5000:]} {
+				w.write("app.log.1", string(part))
+				w.settle(3 * time.Second)
+			}
+			w.truncate("app.log")
+			w.lines("app.log", 5)
+			w.settle(20 * time.Second)
+			w.verify(0)
+			w.stopped()
+		})
+	})
+	for _, op := range []string{"stat", "open"} {
+		t.Run("no "+op, func(t *testing.T) {
+			bubble(t, agent.FlowConfig{}, func(w *world) {
+				network(w)
+				var denied atomic.Bool
+				w.cfg.FS = deniedFS{FS: vfstest.Lazy{FS: vfs.OS}, path: w.path("app.log"), op: op, denied: &denied}
+				w.lines("app.log", 20)
+				w.start()
+				w.settle(2 * time.Second)
+				denied.Store(true)
+				w.copyFile("app.log", "app.log.1")
+				w.truncate("app.log")
+				w.lines("app.log", 50) // it is longer than it was
+				w.settle(30 * time.Second)
+				denied.Store(false)
+				w.settle(30 * time.Second)
+				w.verify(0)
+				w.stopped()
+			})
+		})
+	}
+	t.Run("to another file system", func(t *testing.T) {
+		bubble(t, agent.FlowConfig{}, func(w *world) {
+			network(w)
+			w.lines("app.log", 20)
+			w.start()
+			w.settle(2 * time.Second)
+			w.copyFile("app.log", "app.log.1")
+			w.settle(time.Second)
+			w.remove("app.log")
+			w.settle(time.Second)
+			w.lines("app.log", 5)
+			w.settle(20 * time.Second)
+			w.verify(0)
+			w.stopped()
+		})
+	})
+}
+
+// A copy that cannot be opened yet, since other files take all that may be open, is
+// looked for until it can.
+func TestCopyThatIsOpenedLate(t *testing.T) {
+	bubble(t, agent.FlowConfig{MaxOpenFiles: 2}, func(w *world) {
+		w.cfg.MaxMemoryBytes = 4 << 20
+		w.lines("app.log", 100)
+		w.start()
+		w.settle(2 * time.Second)
+		w.sink.keep()
+		for _, name := range []string{"app.log.a", "app.log.b"} {
+			w.lines(name, 50_000) // both together more than the budget holds
+		}
+		w.settle(2 * time.Second)
+		w.lines("app.log", 10)
+		w.copyFile("app.log", "app.log.1")
+		w.truncate("app.log")
+		w.lines("app.log", 5)
+		w.settle(time.Minute)
+		if s := w.status(); s.OpenFiles != 2 || s.BehindBytes == 0 {
+			t.Fatalf("%d files are open, %d bytes behind; want the two long ones that wait", s.OpenFiles, s.BehindBytes)
+		}
+		w.sink.release()
+		w.settle(time.Minute)
+		w.verify(0)
+		if s := w.status(); lostBytes(s) != 0 || s.BehindBytes != 0 {
+			t.Errorf("lost bytes %v, %d behind", s.LostBytes, s.BehindBytes)
+		}
+		w.stopped()
+	})
+}
+
+// A file and its copy may be found by one look, before the one is truncated.
+func TestCopyWithinTheFirstLook(t *testing.T) {
+	for _, to := range []string{"app.log.1", "app-20260101.log"} {
+		for _, when := range []string{"first start", "while running", "restart"} {
+			t.Run(fmt.Sprint(to, " ", when), func(t *testing.T) {
+				bubble(t, agent.FlowConfig{FilePattern: "app*"}, func(w *world) {
+					w.lines("app-other.log", 10)
+					switch when {
+					case "while running":
+						w.start()
+						w.settle(2 * time.Second)
+					case "restart":
+						w.lines("app.log", 10)
+						w.start()
+						w.settle(2 * time.Second)
+						w.check(w.stop())
+					}
+					w.lines("app.log", 100)
+					w.copyFile("app.log", to)
+					if when != "while running" {
+						w.start()
+					}
+					w.settle(1500 * time.Millisecond)
+					w.truncate("app.log")
+					w.lines("app.log", 10)
+					w.settle(20 * time.Second)
+					w.verify(0)
+					w.stopped()
+				})
+			})
+		}
+	}
+	t.Run("no copy", func(t *testing.T) {
+		bubble(t, agent.FlowConfig{}, func(w *world) {
+			w.lines("app.log", 100)
+			w.copyFile("app.log", "app.log.twin")
+			w.start()
+			w.settle(20 * time.Second)
+			for _, line := range w.want {
+				w.repeated[line]++
+			}
+			w.verify(0)
+			w.stopped()
+		})
+	})
+}
