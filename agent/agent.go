@@ -87,7 +87,7 @@ func New(config *Config, open OpenSink) (*Agent, error) {
 		a.log.Warn("cut the torn end of the checkpoint file; some records may be sent twice",
 			slog.String("path", cfg.CheckpointFile), slog.Int64("bytes", n))
 	}
-	store.Expire(time.Now().Add(-cfg.CheckpointTimeToLive))
+	a.expire()
 	a.memory = tail.NewBudget[producer.UserRecord](cfg.readMemory())
 	for _, fc := range cfg.Flows {
 		sink, err := open(fc, cfg.sinkMemory())
@@ -201,11 +201,21 @@ func (a *Agent) persistLoop(stop <-chan struct{}) {
 		case <-again.C:
 			soon = a.soon
 		case <-expire.C:
-			a.store.Expire(time.Now().Add(-a.config().CheckpointTimeToLive))
+			a.expire()
 		case <-stop:
 			return
 		}
 	}
+}
+
+// expire forgets the positions of finished files that have been gone for long. Those of
+// files that are there are needed: without them they would be read again by a next start.
+func (a *Agent) expire() {
+	cfg := a.config()
+	a.store.Expire(cfg.CheckpointTimeToLive, func(e position.Entry) bool {
+		fi, err := cfg.FS.Stat(e.Path)
+		return err == nil && tail.IDOf(e.Path, fi) == e.ID
+	})
 }
 
 // logStatus writes a line for each flow.

@@ -41,7 +41,7 @@ type Config struct {
 	CheckpointFile string
 
 	// CheckpointTimeToLive (checkpointTimeToLiveDays) is how long the position of a
-	// finished or vanished file is kept. Default 7 days.
+	// finished file is kept once the file is gone. Default 7 days.
 	CheckpointTimeToLive time.Duration
 
 	// ShutdownTimeout (shutdownTimeoutMillis) bounds the wait for what is in flight

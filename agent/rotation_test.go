@@ -3,6 +3,7 @@ package agent_test
 import (
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/streamkit/streamkit/agent"
@@ -53,6 +54,39 @@ func TestDeleteUnread(t *testing.T) {
 		if err := w.stop(); err != nil {
 			t.Errorf("Run: %v", err)
 		}
+	})
+}
+
+// The position of a rotated file is kept as long as the file is, however long that is:
+// the next start does not read it again.
+func TestRotatedFileThatStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, agent.FlowConfig{PollInterval: time.Hour, ScanInterval: time.Hour}) // seldom, since the days are long
+		w.watcher = &fakeWatcher{c: make(chan agent.WatchEvent, 1)}
+		w.cfg.CheckpointTimeToLive = 24 * time.Hour
+		w.lines("app.log", 10)
+		w.start()
+		w.settle(time.Minute)
+		w.rename("app.log", "app.log.1")
+		w.lines("app.log", 10)
+		w.settle(27 * time.Hour)
+		w.stopped()
+		w.start()
+		w.settle(time.Minute)
+		w.stopped()
+		w.settle(27 * time.Hour) // it is there, though nobody has looked for so long
+		w.start()
+		w.settle(time.Minute)
+		w.verify(0)
+		if n := len(w.a.Checkpoints()); n != 2 {
+			t.Errorf("the positions of %d files are kept, want 2", n)
+		}
+		w.remove("app.log.1")
+		w.settle(27 * time.Hour)
+		if n := len(w.a.Checkpoints()); n != 1 {
+			t.Errorf("the positions of %d files are kept when one is gone, want 1", n)
+		}
+		w.stopped()
 	})
 }
 

@@ -125,16 +125,35 @@ func (s *Store) Delete(flow string, uid uint64) {
 	}
 }
 
-// Expire removes the entries of done or lost generations that nobody updated since
-// before.
-func (s *Store) Expire(before time.Time) {
+// Expire removes the entries of done or lost generations that nobody updated within
+// the time to live. Those whose files are there, as far as there knows, are updated
+// before that, so that they are kept.
+func (s *Store) Expire(ttl time.Duration, there func(Entry) bool) {
+	now := time.Now()
+	renew, remove := now.Add(-ttl/2).Unix(), now.Add(-ttl).Unix()
+	var old []Entry
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for k, e := range s.entries {
-		if (e.Done || e.Lost) && e.Updated < before.Unix() {
-			delete(s.entries, k)
+	for _, e := range s.entries {
+		if (e.Done || e.Lost) && e.Updated < renew {
+			old = append(old, e)
+		}
+	}
+	s.mu.Unlock()
+	for _, e := range old {
+		found := there(e) // a look at the disk
+		if !found && e.Updated >= remove {
+			continue
+		}
+		k := key{e.Flow, e.UID}
+		s.mu.Lock()
+		if s.entries[k] == e { // nobody has changed it meanwhile
+			if delete(s.entries, k); found {
+				e.Updated = now.Unix()
+				s.entries[k] = e
+			}
 			s.dirty[k] = struct{}{}
 		}
+		s.mu.Unlock()
 	}
 }
 

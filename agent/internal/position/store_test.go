@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,19 +58,41 @@ func TestReopen(t *testing.T) {
 	}
 }
 
-func TestExpireKeepsLiveFiles(t *testing.T) {
+func TestExpire(t *testing.T) {
+	const ttl = 100 * time.Second
+	now := time.Now().Unix()
 	s := open(t, vfs.OS, filepath.Join(t.TempDir(), "positions"))
-	live := entry(1)
-	live.Done, live.Lost = false, false
-	s.Put(live)
-	s.Put(entry(2))
-	s.Expire(time.Unix(1000, 0))
-	if n := len(s.Flow(live.Flow)); n != 2 {
-		t.Fatalf("%d entries before their time, want 2", n)
+	put := func(uid uint64, age int64, done bool) {
+		e := entry(uid)
+		e.Done, e.Lost, e.Updated = done, false, now-age
+		s.Put(e)
 	}
-	s.Expire(time.Unix(1001, 0))
-	if got := s.Flow(live.Flow); len(got) != 1 || got[0].UID != 1 {
-		t.Errorf("after their time: %+v, want the live one", got)
+	put(1, 1000, false)
+	put(2, 90, true)   // gone, and kept for its time
+	put(3, 110, true)  // gone
+	put(4, 60, true)   // there
+	put(5, 1000, true) // there, after a long pause
+	put(6, 40, true)
+	var asked []uint64
+	s.Expire(ttl, func(e position.Entry) bool {
+		asked = append(asked, e.UID)
+		return e.UID == 4 || e.UID == 5
+	})
+	ages := make(map[uint64]int64)
+	for _, e := range s.Flow(entry(1).Flow) {
+		ages[e.UID] = now - e.Updated
+	}
+	for uid, want := range map[uint64]int64{1: 1000, 2: 90, 4: 0, 5: 0, 6: 40} {
+		if age, ok := ages[uid]; !ok || age > want || age < want-10 {
+			t.Errorf("entry %d: was updated %d s ago, found %v; want %d", uid, age, ok, want)
+		}
+	}
+	if _, ok := ages[3]; ok {
+		t.Error("what is gone is kept after its time")
+	}
+	slices.Sort(asked)
+	if want := []uint64{2, 3, 4, 5}; !slices.Equal(asked, want) {
+		t.Errorf("files were looked for of %v, want %v", asked, want)
 	}
 }
 
