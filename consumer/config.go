@@ -245,9 +245,12 @@ type Config struct {
 	KinesisRequestTimeout time.Duration
 
 	// MaxBufferedBytes bounds the memory of records that were read and not
-	// acknowledged, over all shards. Default 268435456 (KCL: 8 MiB a shard and
-	// one response more); at least 1048576. A response is never cut, so the
-	// bound can be exceeded by one response.
+	// acknowledged, over all shards. A quarter of it is for shards that have nothing
+	// in memory. If others hold all, a shard that has waited for a second reads 64 KiB
+	// or one record over the bound: processors that fail or hang do not keep other
+	// shards from being read. A response is never cut, so the bound can be exceeded
+	// by one of each shard that is just being read. Default 268435456 (KCL: 8 MiB a
+	// shard and one response more); at least 1048576.
 	MaxBufferedBytes int64
 
 	// MaxUnacked bounds the user records of a shard that are delivered and not

@@ -353,13 +353,14 @@ func (c *Consumer) start(work context.Context, l Lease, sent time.Time) {
 	ctx, cancel := context.WithCancelCause(work)
 	src := c.streams.of(l.Key)
 	h := &holding{
-		c: c, key: l.Key, source: src, token: l.Counter,
-		tracker:   newTracker(c.budget.release, c.cfg.ExplicitCheckpoints, c.acksOnly || c.cfg.KeyConcurrency > 1),
+		c: c, key: l.Key, source: src, token: l.Counter, memory: memory,
+		tracker:   newTracker(memory.release, c.cfg.ExplicitCheckpoints, c.acksOnly || c.cfg.KeyConcurrency > 1),
 		end:       cancel,
 		lose:      func() { cancel(ErrLeaseLost) },
 		poke:      make(chan struct{}, 1),
 		over:      make(chan struct{}),
 		stopping:  make(chan struct{}),
+	memory := c.budget.share()
 		gone:      make(chan struct{}),
 		abandoned: make(chan struct{}, 1),
 		committed: time.Now(),

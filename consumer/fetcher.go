@@ -112,15 +112,16 @@ type poller struct {
 	shard   string
 	limit   int32
 	timeout time.Duration
-	budget  *budget
+	memory  *share
 	stats   *fetchStats
 
 	place *place
 
-	iterator *string
-	pace     pace
-	due      time.Time
-	estimate int64
+	iterator  *string
+	pace      pace
+	due       time.Time
+	estimate  int64 // bytes of the next response
+	perRecord int64 // bytes of a record of the last one that had any; 0 before
 }
 
 // fetch implements fetcher.
@@ -133,12 +134,16 @@ func (p *poller) fetch(ctx context.Context) (page, error) {
 			return page{}, err
 		}
 	}
-	reserved, err := p.budget.acquire(ctx, p.estimate)
+	reserved, lean, err := p.memory.acquire(ctx, p.estimate)
 	if err != nil {
 		return page{}, err
 	}
-	defer func() { p.budget.release(reserved) }() // of a read that failed, be it by a panic
-	out, err := p.read(ctx)
+	defer func() { p.memory.release(reserved) }() // of a read that failed, be it by a panic
+	limit := p.limit
+	if lean {
+		limit = p.fit(reserved)
+	}
+	out, err := p.read(ctx, limit)
 	if err != nil {
 		return page{}, err
 	}
@@ -149,7 +154,7 @@ func (p *poller) fetch(ctx context.Context) (page, error) {
 		children: out.ChildShards,
 		bytes:    bytesOf(out.Records),
 	}
-	p.budget.charge(pg.bytes - reserved)
+	p.memory.charge(pg.bytes - reserved)
 	reserved = 0
 	// A response is seldom much larger than the last one; one that is exceeds
 	// the bound by the difference, once.
@@ -157,6 +162,7 @@ func (p *poller) fetch(ctx context.Context) (page, error) {
 	p.iterator = out.NextShardIterator
 	if n := len(out.Records); n > 0 {
 		p.place.received = aws.ToString(out.Records[n-1].SequenceNumber)
+		p.perRecord = pg.bytes / int64(n)
 	} else {
 		p.stats.empty.Add(1)
 	}
@@ -164,13 +170,21 @@ func (p *poller) fetch(ctx context.Context) (page, error) {
 	return pg, nil
 }
 
-func (p *poller) read(ctx context.Context) (*kinesis.GetRecordsOutput, error) {
+// fit returns how many records to ask for if they should take no more than n bytes.
+func (p *poller) fit(n int64) int32 {
+	if p.perRecord == 0 {
+		return 1 // which tells what they take
+	}
+	return int32(max(1, min(int64(p.limit), n/p.perRecord)))
+}
+
+func (p *poller) read(ctx context.Context, limit int32) (*kinesis.GetRecordsOutput, error) {
 	callCtx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	p.pace.read(time.Now())
 	p.stats.reads.Add(1)
 	out, err := p.api.GetRecords(callCtx, &kinesis.GetRecordsInput{
-		ShardIterator: p.iterator, Limit: &p.limit, StreamARN: p.ref.arn,
+		ShardIterator: p.iterator, Limit: &limit, StreamARN: p.ref.arn,
 	}, noRetries)
 	if err != nil {
 		return nil, p.failed(ctx, fmt.Errorf("read shard %q: %w", p.shard, err))

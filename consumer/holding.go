@@ -29,6 +29,7 @@ type holding struct {
 	source  *source
 	token   int64 // the lease's counter when it was taken
 	tracker *tracker
+	memory  *share // of the consumer's budget
 	meter   meter
 	end     func(error)                // ends the shard consumer's context with a cause
 	lose    func()                     // ends the shard consumer's context with ErrLeaseLost

@@ -57,7 +57,7 @@ func (c *Consumer) newFetcher(h *holding, start Checkpoint) fetcher {
 	poll := &poller{
 		api: c.api, ref: h.source.ref, shard: h.shardID(),
 		limit: int32(c.cfg.MaxRecords), timeout: c.cfg.KinesisRequestTimeout,
-		budget: c.budget, stats: &c.stats.fetch, place: at,
+		memory: h.memory, stats: &c.stats.fetch, place: at,
 		pace:     newPace(c.cfg.IdleTimeBetweenReads),
 		estimate: firstEstimate,
 	}
@@ -66,7 +66,7 @@ func (c *Consumer) newFetcher(h *holding, start Checkpoint) fetcher {
 	}
 	sub := &subscriber{
 		open: c.subscribe, reg: h.source.registration, shard: h.shardID(), timeout: c.cfg.KinesisRequestTimeout,
-		budget: c.budget, stats: &c.stats.fetch, place: at, subscribed: &h.subscribed,
+		memory: h.memory, stats: &c.stats.fetch, place: at, subscribed: &h.subscribed,
 	}
 	if c.cfg.RetrievalMode == RetrievalFanOut {
 		return sub

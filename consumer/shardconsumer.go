@@ -198,7 +198,7 @@ func (s *shardConsumer) live(ctx context.Context, start Checkpoint) (outcome, []
 	ended, children := s.process(ctx, portions)
 	stopReading()
 	for p := range portions { // closed as read returns
-		s.c.budget.release(p.bytes)
+		s.h.memory.release(p.bytes)
 	}
 
 	if ended && s.h.tracker.settle(ctx) && s.persist(ctx, "ShardEnded", func() error { return s.endShard(ctx) }) {
@@ -269,7 +269,7 @@ func (s *shardConsumer) process(ctx context.Context, portions <-chan *portion) (
 			p = next
 		}
 		if s.h.isStopping() || ctx.Err() != nil {
-			s.c.budget.release(p.bytes)
+			s.h.memory.release(p.bytes)
 			return false, nil
 		}
 		t.add(p)
@@ -335,7 +335,7 @@ func (s *shardConsumer) read(ctx context.Context, start Checkpoint, out chan<- *
 		return
 	}
 	var held int64 // charged to the budget, for what was not handed on
-	defer func() { s.c.budget.release(held) }()
+	defer func() { s.h.memory.release(held) }()
 	var failures streak
 	for {
 		if !s.resumed(ctx, nil) { // memory is for shards whose records are wanted
@@ -354,7 +354,7 @@ func (s *shardConsumer) read(ctx context.Context, start Checkpoint, out chan<- *
 				s.c.log.Info("reads succeed again", lease(s.h.key), slog.Int("failed", n))
 			}
 			p = dec.batch(pg.records, pg.next)
-			s.c.budget.charge(dec.expanded)
+			s.h.memory.charge(dec.expanded)
 			held += dec.expanded
 			p.bytes, p.behind = held, pg.behind
 			if t := s.h.trail.Load(); t != nil {

@@ -55,7 +55,7 @@ type subscriber struct {
 	reg     *registration
 	shard   string
 	timeout time.Duration
-	budget  *budget
+	memory  *share
 	stats   *fetchStats
 	place   *place
 
@@ -99,11 +99,11 @@ func (s *subscriber) fetch(ctx context.Context) (page, error) {
 		children: event.ChildShards,
 	}
 	pg.ended = pg.next == ""
-	taken, err := s.budget.acquire(ctx, pg.bytes)
+	taken, _, err := s.memory.acquire(ctx, pg.bytes)
 	if err != nil {
 		return page{}, err
 	}
-	s.budget.charge(pg.bytes - taken)
+	s.memory.charge(pg.bytes - taken)
 	if n := len(event.Records); n == 0 {
 		s.stats.emptyEvents.Add(1)
 	} else if pg.ended {
