@@ -39,6 +39,7 @@ type Consumer struct {
 	kick   chan struct{} // capacity 1: look at the leases now
 	stats  counters
 	rules  rules
+	awake  *wakefulness
 
 	started  atomic.Bool
 	looked   atomic.Pointer[look] // the last look at the leases; nil before Run
@@ -142,6 +143,7 @@ func newConsumer(api API, leases LeaseStore, app string, newProcessor func(*Shar
 		newProcessor: newProcessor, cfg: cfg,
 		log:         cfg.Logger.With(slog.String("app", app)).With(attrs...).With(slog.String("worker", cfg.WorkerID)),
 		incarnation: rand.Text(),
+		awake:       newWakefulness(cfg.FailoverTime),
 		listen:      new(net.ListenConfig).Listen,
 		blocks:      blocks,
 		budget:      newBudget(cfg.MaxBufferedBytes),
@@ -207,6 +209,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	c.stopRun = cancel
 	c.mu.Unlock()
 	c.looked.Store(&look{at: time.Now()})
+	c.wake() // the first look
 	if err := c.prepare(ctx); err != nil {
 		c.rules.leave(ctx)
 		if ctx.Err() != nil {
@@ -218,6 +221,11 @@ func (c *Consumer) Run(ctx context.Context) error {
 	// Work outlives ctx by up to ShutdownTimeout.
 	work, abort := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer abort(nil)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watch, unwatch := context.WithCancel(context.WithoutCancel(ctx))
+	defer unwatch()
+	watching.Go(func() { c.watchSleep(watch) })
 	var registering sync.WaitGroup
 	defer registering.Wait()
 	if only := c.streams.only; only == nil {
@@ -352,6 +360,7 @@ func (c *Consumer) prepare(ctx context.Context) error {
 func (c *Consumer) start(work context.Context, l Lease, sent time.Time) {
 	ctx, cancel := context.WithCancelCause(work)
 	src := c.streams.of(l.Key)
+	memory := c.budget.share()
 	h := &holding{
 		c: c, key: l.Key, source: src, token: l.Counter, memory: memory,
 		tracker:   newTracker(memory.release, c.cfg.ExplicitCheckpoints, c.acksOnly || c.cfg.KeyConcurrency > 1),
@@ -360,7 +369,6 @@ func (c *Consumer) start(work context.Context, l Lease, sent time.Time) {
 		poke:      make(chan struct{}, 1),
 		over:      make(chan struct{}),
 		stopping:  make(chan struct{}),
-	memory := c.budget.share()
 		gone:      make(chan struct{}),
 		abandoned: make(chan struct{}, 1),
 		committed: time.Now(),

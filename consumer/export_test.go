@@ -75,3 +75,10 @@ func (c *Consumer) SetPeerNetwork(
 ) {
 	c.listen, c.dial = listen, dial
 }
+
+// SetWall gives the worker another wall clock. It is for before Run.
+func (c *Consumer) SetWall(wall func() time.Time) { c.awake.wall = wall }
+
+// Lapsed reports whether a worker of ModeNative has ever had to take it that others
+// thought it dead. It is for a worker that has had a lease.
+func (c *Consumer) Lapsed() bool { return c.follows().(*native).row.lapsed() }

@@ -35,6 +35,7 @@ type holding struct {
 	lose    func()                     // ends the shard consumer's context with ErrLeaseLost
 	expiry  *time.Timer                // calls expire at the end of trust, or sooner
 	taken   atomic.Bool                // another has it, which is counted
+	expired atomic.Bool                // the trust has ended, which is counted
 	ended   atomic.Bool                // the shard consumer has ended
 	next    atomic.Pointer[Assignment] // who gets the lease with the last write; nil if it is anybody's
 	poke    chan struct{}              // capacity 1: write now
@@ -93,7 +94,11 @@ func (h *holding) shardID() string {
 
 // trustedUntil returns the end of the trust in the lease.
 func (h *holding) trustedUntil() time.Time {
-	return h.c.rules.trustedUntil(*h.written.Load())
+	written := *h.written.Load()
+	if !h.c.awake.since(written) {
+		return written // that is over
+	}
+	return h.c.rules.trustedUntil(written)
 }
 
 // expire ends the shard consumer, unless the end of trust has moved.
@@ -103,7 +108,9 @@ func (h *holding) expire() {
 	case left > 0:
 		h.expiry.Reset(left)
 	default:
-		h.c.stats.leasesExpired.Add(1)
+		if !h.expired.Swap(true) {
+			h.c.stats.leasesExpired.Add(1)
+		}
 		h.lose()
 	}
 }

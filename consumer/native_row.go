@@ -90,7 +90,7 @@ func (r *ownRow) property(name string) string {
 // known was so at the given time.
 func (r *ownRow) trustedUntil(known time.Time) time.Time {
 	t := r.trust.Load()
-	if known.Before(t.since) {
+	if known.Before(t.since) || !r.c.awake.since(t.beat) {
 		return known // that is over
 	}
 	return t.beat.Add(r.times.trust)
@@ -142,7 +142,7 @@ func (r *ownRow) beatNow(ctx context.Context) error {
 	if known.IsZero() {
 		known = r.first // it may have been done though it seemed to fail
 	}
-	if now.After(known.Add(r.times.trust)) {
+	if now.After(known.Add(r.times.trust)) || !r.c.awake.since(known) {
 		// Whoever was to judge this worker by its row may have done so. What it
 		// then takes, it takes by the counters of before this moment.
 		t.since, t.lapses = now, t.lapses+1

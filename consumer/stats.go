@@ -27,7 +27,7 @@ type counters struct {
 	marksEvicted                                 atomic.Int64
 	leasesAssigned, assignments, handOvers       atomic.Int64
 	beats, beatErrors, foreignWorkers            atomic.Int64
-	peerPauses, peerDeaths                       atomic.Int64
+	peerPauses, peerDeaths, sleeps               atomic.Int64
 	streamsDeleted                               atomic.Int64
 	leader                                       atomic.Bool
 }
@@ -78,6 +78,7 @@ type Stats struct {
 	LeasesStolen       int64 // taken from a worker that had too many
 	LeasesLost         int64 // taken by another worker
 	LeasesExpired      int64 // given up because renewals did not succeed in time
+	Sleeps             int64 // times that the machine was found to have slept, or its clock to be set forward, and all leases were given up
 	LeasesReleased     int64 // given up at the stop
 	LeasesAssigned     int64 // given to this worker by the leader
 	Assignments        int64 // of leases to workers, by this worker as the leader
@@ -178,7 +179,7 @@ func (c *Consumer) Stats() Stats {
 		LeasesTakenFree: s.leasesTakenFree.Load(), LeasesTakenExpired: s.leasesTakenExpired.Load(),
 		LeasesStolen: s.leasesStolen.Load(), LeasesLost: s.leasesLost.Load(), LeasesExpired: s.leasesExpired.Load(),
 		LeasesAssigned: s.leasesAssigned.Load(), Assignments: s.assignments.Load(), HandOvers: s.handOvers.Load(),
-		Beats: s.beats.Load(), BeatErrors: s.beatErrors.Load(), PeerPauses: s.peerPauses.Load(), PeerDeaths: s.peerDeaths.Load(), ForeignWorkers: s.foreignWorkers.Load(), Leader: s.leader.Load(),
+		Beats: s.beats.Load(), BeatErrors: s.beatErrors.Load(), PeerPauses: s.peerPauses.Load(), PeerDeaths: s.peerDeaths.Load(), Sleeps: s.sleeps.Load(), ForeignWorkers: s.foreignWorkers.Load(), Leader: s.leader.Load(),
 		LeasesReleased: s.leasesReleased.Load(), LeasesCreated: s.leasesCreated.Load(), LeasesDeleted: s.leasesDeleted.Load(),
 		Renewals: s.renewals.Load(), Checkpoints: s.checkpoints.Load(), LeaseWriteErrors: s.leaseWriteErrors.Load(),
 		LostReplies: s.lostReplies.Load(), ListErrors: s.listErrors.Load(), PrepareErrors: s.prepareErrors.Load(), InvalidLeases: s.invalidLeases.Load(), ShardsEnded: s.shardsEnded.Load(),

@@ -34,8 +34,9 @@ func (s *shardConsumer) deliver(ctx context.Context, b *Batch) error {
 }
 
 // admitted waits until the processor may be called with records of p: with lanes the
-// worker has a slot, which the call then holds, peers do not keep it from working, and
-// all the while nobody has paused the shard. It reports false if there is no time left.
+// worker has a slot, which the call then holds, peers do not keep it from working, the
+// lease is trusted, and all the while nobody has paused the shard. It reports false if
+// there is no time left.
 func (s *shardConsumer) admitted(ctx context.Context, p *portion) bool {
 	for {
 		if !s.resumed(ctx, s.h.stopping) {
@@ -49,7 +50,12 @@ func (s *shardConsumer) admitted(ctx context.Context, p *portion) bool {
 			}
 		}
 		n, ok := s.c.follows().(*native)
-		over := ok && !n.peers.wait(ctx, s.h.stopping) || ctx.Err() != nil
+		over := ok && !n.peers.wait(ctx, s.h.stopping)
+		s.c.wake()
+		if !time.Now().Before(s.h.trustedUntil()) {
+			s.h.expire() // the timer is late
+		}
+		over = over || ctx.Err() != nil
 		if !over && s.c.gate(s.h.key) == nil {
 			if s.lanes == nil || s.lanes.enter(p) {
 				return true

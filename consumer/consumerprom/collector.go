@@ -137,6 +137,7 @@ func NewCollector(app, stream string, source Source, cfg Config) *Collector {
 	counter("lease_hand_overs_total", "Leases given to another worker with the last write.", func(s *consumer.Stats) int64 { return s.HandOvers })
 	counter("lease_assignments_total", "Leases given to workers by this one as the leader.", func(s *consumer.Stats) int64 { return s.Assignments })
 	counter("beats_total", "Writes of the row by which the worker shows that it lives.", func(s *consumer.Stats) int64 { return s.Beats })
+	counter("sleeps_total", "Times that the machine was found to have slept, or its clock to be set forward, and all leases were given up.", func(s *consumer.Stats) int64 { return s.Sleeps })
 	counter("peer_pauses_total", "Times that no peer has answered, and the worker has verified its leases.", func(s *consumer.Stats) int64 { return s.PeerPauses })
 	counter("peer_deaths_total", "Workers that this one has watched and found dead.", func(s *consumer.Stats) int64 { return s.PeerDeaths })
 	counter("beat_errors_total", "Failed writes of that row.", func(s *consumer.Stats) int64 { return s.BeatErrors })
