@@ -52,15 +52,19 @@ func (w *wakefulness) since(t time.Time) bool {
 
 // wake gives up all leases if the machine has slept: others may have them.
 func (c *Consumer) wake() {
-	c.awake.look(func(slept time.Duration) {
+	var slept time.Duration
+	var held []*holding
+	c.awake.look(func(d time.Duration) {
 		c.stats.sleeps.Add(1)
-		held := c.holdings()
-		c.log.Warn("the machine has slept, or its clock was set forward; leases are given up, as others may have them by now",
-			slog.Duration("for", slept), slog.Int("leases", len(held)))
+		slept, held = d, c.holdings()
 		for _, h := range held {
 			h.expire()
 		}
 	})
+	if slept > 0 { // not while others wait
+		c.log.Warn("the machine has slept, or its clock was set forward; leases are given up, as others may have them by now",
+			slog.Duration("for", slept), slog.Int("leases", len(held)))
+	}
 }
 
 // watchSleep looks again and again, until ctx ends.
