@@ -190,8 +190,8 @@ type Config struct {
 	// CheckpointInterval is the time between two checkpoints of a shard on
 	// which records were acknowledged. What was acknowledged since the last
 	// one is delivered again after a crash. Renewals carry the checkpoint as
-	// well, so it is never longer than 0.45 of FailoverTime. Default 5s; at
-	// least 10ms.
+	// well, so it is never longer than 0.45 of FailoverTime, but under ModeNative,
+	// which renews no leases. Default 5s; at least 10ms.
 	CheckpointInterval time.Duration
 
 	// ExplicitCheckpoints leaves it to the processors to say what is
