@@ -48,6 +48,7 @@ const (
 	timeout      // no answer comes
 	reset        // the connection breaks
 	short        // an answer with an entry too few
+	blank        // an answer whose entries say nothing
 )
 
 type fakeShard struct {
@@ -225,6 +226,8 @@ func (f *fakeStream) PutRecords(ctx context.Context, in *kinesis.PutRecordsInput
 		return nil, fmt.Errorf("connection reset")
 	case short:
 		out.Records = out.Records[1:]
+	case blank:
+		clear(out.Records)
 	case answer:
 	}
 	if err := pause(ctx, f.delay()/2); err != nil {

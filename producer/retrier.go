@@ -38,6 +38,10 @@ var (
 // request. Anything may have been stored.
 var errEntryCount = errors.New("answer has another number of records than the request")
 
+// errNoNumber is the fault of an entry of an answer that has neither an error nor a
+// sequence number. It may have been stored.
+var errNoNumber = errors.New("answer has neither an error nor a sequence number for a record")
+
 // noSDKRetry turns the SDK's own retries off. They would reorder records,
 // exceed RecordTTL and hide attempts from the results.
 func noSDKRetry(o *kinesis.Options) { o.Retryer = aws.NopRetryer{} }

@@ -222,7 +222,7 @@ func TestRequestFaults(t *testing.T) {
 // TestAmbiguousFaults: the request was served, and the producer does not learn
 // it. It must send the same bytes again.
 func TestAmbiguousFaults(t *testing.T) {
-	for name, what := range map[string]fate{"timeout": timeout, "reset": reset, "entry missing": short} {
+	for name, what := range map[string]fate{"timeout": timeout, "reset": reset, "entry missing": short, "entry blank": blank} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFake(1)
@@ -241,6 +241,13 @@ func TestAmbiguousFaults(t *testing.T) {
 				closeNow(t, p)
 				if errs := s.errors(); len(errs) != 2 || errs[0] != nil || errs[1] != nil || s.results[0].Attempts != 3 {
 					t.Errorf("results %+v", s.results)
+				}
+				counted := uint64(0)
+				for _, n := range p.Stats().ErrorsByCode {
+					counted += n
+				}
+				if counted != 2 {
+					t.Errorf("%d errors counted, want 2: %v", counted, p.Stats().ErrorsByCode)
 				}
 				entries := f.shards[0].entries
 				if len(entries) != 3 || string(entries[0].data) != string(entries[1].data) || string(entries[1].data) != string(entries[2].data) {

@@ -249,7 +249,8 @@ func (p *Producer) judge(it *item, e *types.PutRecordsResultEntry) {
 	it.shardID, it.seq = aws.ToString(e.ShardId), aws.ToString(e.SequenceNumber)
 	switch {
 	case it.seq == "":
-		it.verdict, it.err = retry, errEntryCount
+		p.stats.countError(errNoNumber)
+		it.verdict, it.err = retry, errNoNumber
 		it.batch.unsure, it.unclear = true, true
 	case it.shardID == it.lane.shardID || !it.batch.aggregated || it.lane.auto:
 		// A record of its own is never discarded by a reader.
