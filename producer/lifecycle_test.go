@@ -146,6 +146,9 @@ func TestBackPressure(t *testing.T) {
 		if err := p.Put(ctx, record("k", data), nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != time.Second {
 			t.Errorf("Put = %v after %v", err, time.Since(begin))
 		}
+		if s := p.Stats(); s.PutsBlocked != 0 || s.PutBlockedTime != time.Second {
+			t.Errorf("after one Put that waited: %d blocked, for %v", s.PutsBlocked, s.PutBlockedTime)
+		}
 		// Those who wait are served in order, also when a smaller one would
 		// fit first.
 		var order []string
@@ -168,12 +171,15 @@ func TestBackPressure(t *testing.T) {
 		if err := p.TryPut(record("k", ""), nil); !errors.Is(err, producer.ErrBufferFull) {
 			t.Errorf("TryPut overtakes: %v", err)
 		}
+		if n := p.Stats().PutsBlocked; n != 3 {
+			t.Errorf("%d Puts blocked, want 3", n)
+		}
 		f.mu.Lock()
 		stuck = false
 		f.mu.Unlock()
 		waiters.Wait()
 		closeNow(t, p)
-		if s := p.Stats(); s.UserRecordsPut != 13 || s.BufferedBytes != 0 {
+		if s := p.Stats(); s.UserRecordsPut != 13 || s.BufferedBytes != 0 || s.PutsBlocked != 0 || s.PutBlockedTime <= time.Second {
 			t.Errorf("Stats: %+v", s)
 		}
 		if len(order) != 3 {

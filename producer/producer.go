@@ -448,6 +448,7 @@ func (p *Producer) acquire(ctx context.Context, cost int64) error {
 	if p.budget.tryAcquire(cost) {
 		return nil
 	}
+	defer p.block()()
 	p.wakeUp() // what gathers need not wait for more
 	err := p.budget.acquire(ctx, cost, p.closing)
 	if err != nil {

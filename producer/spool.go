@@ -223,6 +223,7 @@ func (p *Producer) spoolAll(ctx context.Context, es []spool.Entry, c spooled, at
 
 func (p *Producer) spoolPolicy(ctx context.Context, es []spool.Entry, c spooled, attach, wait bool) error {
 	s := p.spool
+	blocked := false
 	for {
 		if err := p.ended(); err != nil {
 			return err
@@ -243,6 +244,10 @@ func (p *Producer) spoolPolicy(ctx context.Context, es []spool.Entry, c spooled,
 			return err
 		case !wait:
 			return ErrBufferFull
+		}
+		if !blocked {
+			blocked = true
+			defer p.block()()
 		}
 		retry := time.NewTimer(spoolRetry)
 		select {
@@ -278,6 +283,7 @@ func (s *spooler) acquireCall(ctx context.Context, p *Producer, wait bool) error
 		}
 		return ErrBufferFull
 	}
+	defer p.block()()
 	if err := s.calls.acquire(ctx, spoolCallCost, p.closing); err != nil {
 		return err
 	}
