@@ -1,12 +1,15 @@
 package producer_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 
 	"github.com/streamkit/streamkit/internal/hashkey"
 	"github.com/streamkit/streamkit/producer"
@@ -202,4 +205,45 @@ func TestGuardThroughReshard(t *testing.T) {
 			t.Errorf("after %v: %q, Stats %+v", time.Since(s.begin), s.history.problems, p.Stats())
 		}
 	})
+}
+
+// TestExpiryOfTheFirstRecord: a record that is put after a while, when nothing else is
+// on its way and the shards are not known, or not any more, expires as all do.
+func TestExpiryOfTheFirstRecord(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		known bool // the shards were, until the stream was deleted
+	}{{name: "shards unknown"}, {name: "stream deleted", known: true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(2)
+				if !tt.known {
+					f.onList = func() error { return apiError("AccessDeniedException") }
+				}
+				p := start(t, f, producer.Config{RecordTTL: 5 * time.Second})
+				if tt.known {
+					loadMap(t, p, newLedger())
+					f.mu.Lock()
+					f.onList = func() error { return apiError("ResourceNotFoundException") }
+					f.onRequest = func(*kinesis.PutRecordsInput) error { return apiError("ResourceNotFoundException") }
+					f.mu.Unlock()
+					put(t, p, record("k", "refused"), nil)
+				}
+				time.Sleep(10 * time.Second)
+				var at time.Duration
+				begin := time.Now()
+				put(t, p, record("k", "x"), func(r producer.Result) {
+					at = time.Since(begin)
+					if !errors.Is(r.Err, producer.ErrExpired) {
+						t.Errorf("result %v", r.Err)
+					}
+				})
+				time.Sleep(time.Minute)
+				if at < 5*time.Second || at > 7*time.Second {
+					t.Errorf("the record was reported after %v, want from 5 s to 7 s", at)
+				}
+				closeNow(t, p)
+			})
+		})
+	}
 }

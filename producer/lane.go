@@ -188,9 +188,10 @@ func (l *lane) sealLocked(s *sizer) {
 }
 
 // noteLocked reports whether the collector must be told to look, and takes
-// note that it will be. A busy or fenced lane is looked at when that ends.
+// note that it will be. A busy lane is looked at when that ends. So is a fenced one,
+// but its records may expire before: the collector must know that there are any.
 func (l *lane) noteLocked() bool {
-	if l.noted || l.busy || l.fenced {
+	if l.noted || l.busy {
 		return false
 	}
 	l.noted = true
@@ -203,6 +204,12 @@ func (l *lane) unfenceLocked() {
 	if l.landed == "" {
 		l.fenced = false
 	}
+}
+
+func (l *lane) isFenced() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.fenced
 }
 
 // load returns how long what waits or is in flight will take, by the limit of
