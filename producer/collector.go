@@ -255,11 +255,11 @@ func (c *collector) collect(now int64) (items []item, full bool) {
 }
 
 // sweep fails expired records that no attempt would find: those of lanes that
-// are fenced, back off, or wait for a paused stream. It returns when to sweep
-// again.
+// are fenced, back off, or wait for a paused stream; under FailIfPaused all of the
+// latter. It returns when to sweep again.
 func (c *collector) sweep(now int64) (again int64) {
 	p := c.p
-	if p.cfg.RecordTTL < 0 || p.budget.used.Load() == 0 {
+	if p.cfg.RecordTTL < 0 && !p.cfg.FailIfPaused || p.budget.used.Load() == 0 {
 		c.nextSweep = 0
 		return 0
 	}
@@ -269,6 +269,15 @@ func (c *collector) sweep(now int64) (again int64) {
 	if now >= c.nextSweep {
 		c.nextSweep = now + sweepInterval
 		for _, l := range p.shards.Load().lanes {
+			if p.cfg.FailIfPaused {
+				if err := p.refusing(l, now); err != nil {
+					p.failAll(l, err)
+					continue
+				}
+			}
+			if p.cfg.RecordTTL < 0 {
+				continue
+			}
 			if items := l.takeExpired(now - int64(p.cfg.RecordTTL)); len(items) > 0 {
 				p.wg.Go(func() { p.settle(l, p.expire(items)) })
 			}

@@ -102,6 +102,13 @@ type Config struct {
 	// down.
 	FailIfThrottled bool
 
+	// FailIfPaused fails records with [ErrPaused], within a second, while the stream
+	// refuses all requests for a reason that does not pass by itself: it is not there,
+	// permission is missing, or its key is disabled. Some of the records put then are
+	// still sent, to notice when that is over. Default false: records wait until
+	// RecordTTL. Not with a Spool, which keeps them.
+	FailIfPaused bool
+
 	// RateLimit is the most that goes to one shard, in percent of the 1000
 	// records and 1 MiB a second that a shard takes. Below it, the producer
 	// adapts: it sends less when the shard refuses records, and slowly more
@@ -260,6 +267,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.MaxBufferedBytes < 2*int64(c.MaxUserRecordSize) {
 		errs = append(errs, fmt.Errorf("MaxBufferedBytes %d is less than twice MaxUserRecordSize %d", c.MaxBufferedBytes, c.MaxUserRecordSize))
+	}
+	if c.FailIfPaused && c.Spool.enabled() {
+		errs = append(errs, errors.New("FailIfPaused fails what a Spool would keep: unset one of them"))
 	}
 	if c.Spool.enabled() {
 		c.Spool.MaxBytes = cmp.Or(c.Spool.MaxBytes, 1<<30)

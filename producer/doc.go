@@ -65,7 +65,7 @@
 // disabled, permission is missing, credentials have run out) the producer pauses:
 // one request at a time probes it, every 30 seconds in the end, or more often
 // where the cause is known to pass. Stats.PausedBy says why; records wait until
-// RecordTTL.
+// RecordTTL, or fail at once with Config.FailIfPaused if the cause does not pass.
 //
 // A stream that is not found may come back with other shards of the same names.
 // Therefore nothing is sent until its shards are known anew.

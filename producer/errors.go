@@ -30,6 +30,10 @@ var (
 	// FailIfThrottled.
 	ErrThrottled = errors.New("producer: throttled")
 
+	// ErrPaused is wrapped by the cause of a failure under FailIfPaused, beside the
+	// stream's own error.
+	ErrPaused = errors.New("producer: stream refuses all requests")
+
 	// ErrEarlierFailed is the cause of the failure of a record because an earlier
 	// one of its partition key failed, under FailKeyed.
 	ErrEarlierFailed = errors.New("producer: earlier record of the key failed")

@@ -1,8 +1,10 @@
 package producer_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -172,5 +174,92 @@ func takeRecord(t *testing.T, r types.Record, take func(data string)) {
 	}
 	if !ok {
 		take(string(r.Data))
+	}
+}
+
+// TestFailIfPaused: while nobody has acted records fail at once, with the cause, and
+// few are sent; those put afterwards are stored. What passes by itself fails nothing.
+func TestFailIfPaused(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		code   string
+		list   bool          // of ListShards, from the start; else of PutRecords
+		linger time.Duration // longer than the time between two sweeps
+		fails  bool
+	}{
+		{name: "denied", code: "AccessDeniedException", fails: true},
+		{name: "denied, long linger", code: "AccessDeniedException", linger: 3 * time.Second, fails: true},
+		{name: "no stream", code: "ResourceNotFoundException", fails: true},
+		{name: "key disabled", code: "KMSDisabledException", fails: true},
+		{name: "list denied", code: "AccessDeniedException", list: true, fails: true},
+		{name: "being changed", code: "ResourceInUseException"},
+		{name: "credentials expired", code: "ExpiredTokenException"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake(4)
+				refused := true
+				refuse := func() error {
+					if refused {
+						return apiError(tt.code)
+					}
+					return nil
+				}
+				if tt.list || tt.code == "ResourceNotFoundException" {
+					f.onList = refuse
+				}
+				if !tt.list {
+					f.onRequest = func(*kinesis.PutRecordsInput) error { return refuse() }
+				}
+				p := start(t, f, producer.Config{RecordTTL: -1, FailIfPaused: true, RecordMaxBufferedTime: tt.linger})
+				var slowest time.Duration
+				failed := 0
+				write := func(n int, done func(age time.Duration, err error)) {
+					for i := range n {
+						begin := time.Now()
+						put(t, p, record(fmt.Sprint("k", i%20), "x"), func(r producer.Result) { done(time.Since(begin), r.Err) })
+						time.Sleep(100 * time.Millisecond)
+					}
+				}
+				var mu sync.Mutex
+				write(1200, func(age time.Duration, err error) {
+					mu.Lock()
+					defer mu.Unlock()
+					if err == nil {
+						return
+					}
+					failed++
+					slowest = max(slowest, age)
+					if !errors.Is(err, producer.ErrPaused) && !errors.Is(err, producer.ErrEarlierFailed) || errors.Is(err, producer.ErrPaused) && !strings.Contains(err.Error(), tt.code) {
+						t.Errorf("result %v", err)
+					}
+				})
+				mu.Lock()
+				if st := p.Stats(); tt.fails && (failed < 1150 || slowest > tt.linger+1100*time.Millisecond || st.Requests > 40) || !tt.fails && failed > 0 {
+					t.Errorf("%d of 1200 records failed in two minutes, the slowest after %v, in %d requests", failed, slowest, st.Requests)
+				}
+				mu.Unlock()
+				f.mu.Lock()
+				refused = false
+				f.mu.Unlock()
+				write(400, func(time.Duration, error) {}) // a probe is due in 30 s at the latest
+				stored := 0
+				write(100, func(_ time.Duration, err error) {
+					mu.Lock()
+					defer mu.Unlock()
+					if err == nil {
+						stored++
+					}
+				})
+				closeNow(t, p)
+				if st := p.Stats(); stored != 100 || st.UserRecordsPending != 0 || st.BufferedBytes != 0 || st.Paused || st.UserRecordsPut+st.UserRecordsFailed != 1700 || !tt.fails && st.UserRecordsFailed > 0 {
+					t.Errorf("%d of 100 records stored afterwards, Stats: %+v", stored, st)
+				}
+			})
+		})
+	}
+	_, err := producer.New(newFake(1), "stream", producer.Config{FailIfPaused: true, Spool: producer.SpoolConfig{Dir: "d"}})
+	if err == nil || !strings.Contains(err.Error(), "FailIfPaused") {
+		t.Errorf("New with a spool = %v", err)
 	}
 }

@@ -221,6 +221,13 @@ func (g *gate) enter(now int64) (ok bool, at int64) {
 	return true, 0
 }
 
+// shut reports whether the stream is paused and no probe is due yet.
+func (g *gate) shut(now int64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.pauses > 0 && now < g.pausedUntil
+}
+
 func (g *gate) leave(bytes int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

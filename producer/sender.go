@@ -212,6 +212,9 @@ func (p *Producer) failRequest(ctx context.Context, items []*item, err error) {
 		switch act {
 		case actRetry, actRenew, actSlow, actPause:
 			it.verdict = retry
+			if act == actPause && p.cfg.FailIfPaused {
+				it.verdict, it.err = failed, fmt.Errorf("%w: %w", ErrPaused, err)
+			}
 		case actThrottle:
 			it.verdict = throttled
 		case actFail:
@@ -453,6 +456,33 @@ func (p *Producer) countUnsent(it *item) {
 	p.stats.unsentRecords.Add(int64(n))
 	p.stats.unsentBytes.Add(it.batch.cost - it.batch.spooledCost())
 	p.stats.recordsFailed.Add(uint64(n))
+}
+
+// refusing returns why what a lane holds fails under FailIfPaused, or nil.
+func (p *Producer) refusing(l *lane, now int64) error {
+	var err error
+	switch {
+	case p.gate.shut(now):
+		err = p.troubles.cause()
+	case l.isFenced():
+		err = p.listTroubles.cause()
+	}
+	if err == nil || p.requestAction(err) != actPause {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrPaused, err)
+}
+
+// failAll fails all that a lane holds and has not in flight.
+func (p *Producer) failAll(l *lane, err error) {
+	items := l.takeAll()
+	if len(items) == 0 {
+		return
+	}
+	for i := range items {
+		items[i].verdict, items[i].err = failed, err
+	}
+	p.wg.Go(func() { p.settle(l, items) })
 }
 
 // giveUp fails all that a lane holds and has not in flight.

@@ -19,6 +19,7 @@ type simHistory struct {
 	// Set before the history begins.
 	fails       bool          // records may fail
 	refusals    bool          // a record that is throttled fails
+	paused      bool          // records fail while the stream refuses everything
 	onDisk      bool          // records may wait on disk
 	keyed       bool          // and with one that fails the later ones of its key
 	unkept      bool          // the order of keys is not promised
@@ -177,7 +178,7 @@ func (h *simHistory) inTurn(f *simFate, before []string) {
 		// One of a batch is reported with the last of it.
 		refused := f.batch && h.refusals && slices.ContainsFunc(f.sends, func(s *simSend) bool { return s.told == toldRefused })
 		part := f.batch && h.inRangeOnly && slices.ContainsFunc(f.sends, func(s *simSend) bool { return s.told == toldStored })
-		return f.reports > 0 || f.done != nil || expired || refused || part || f.batch && h.keyed && h.follows(k, f)
+		return f.reports > 0 || f.done != nil || expired || refused || part || f.batch && h.paused || f.batch && h.keyed && h.follows(k, f)
 	}
 	for k.settled < len(k.fates) && settled(k.fates[k.settled]) {
 		k.settled++

@@ -42,6 +42,9 @@ func drawOrder(seed uint64, pl *simPlan) {
 			Mode: []producer.SpoolMode{producer.SpoolOnPressure, producer.SpoolAlways}[r.IntN(2)], Fsync: r.IntN(2) == 0,
 		}
 		pl.cfg = producer.SpoolOn(pl.cfg, vfstest.NewDisk())
+	case mode == 7:
+		pl.cfg.FailIfPaused = true
+		pl.outages = max(pl.outages, 1)
 	case mode == 5:
 		pl.cfg.ReorderGuard = 7 * time.Second // longer than anything is late
 	}
@@ -113,16 +116,17 @@ func (s *simService) turn() {
 // about names what is special about a history.
 func (pl *simPlan) about() (names []string) {
 	for name, is := range map[string]bool{
-		"no aggregation": pl.cfg.DisableAggregation,
-		"stamps":         pl.cfg.DuplicateStamps,
-		"compression":    pl.cfg.Compression != producer.CompressionNone,
-		"no order":       pl.cfg.Order == producer.Unordered,
-		"strict order":   pl.cfg.Order == producer.Strict,
-		"AUTO":           pl.modes.auto || pl.modes.turns,
-		"in range":       pl.cfg.AckInRange,
-		"guard":          pl.cfg.ReorderGuard > 0,
-		"spool":          pl.cfg.Spool.Dir != "",
-		"recreation":     pl.recreate,
+		"no aggregation":  pl.cfg.DisableAggregation,
+		"stamps":          pl.cfg.DuplicateStamps,
+		"compression":     pl.cfg.Compression != producer.CompressionNone,
+		"no order":        pl.cfg.Order == producer.Unordered,
+		"strict order":    pl.cfg.Order == producer.Strict,
+		"AUTO":            pl.modes.auto || pl.modes.turns,
+		"in range":        pl.cfg.AckInRange,
+		"guard":           pl.cfg.ReorderGuard > 0,
+		"spool":           pl.cfg.Spool.Dir != "",
+		"fails if paused": pl.cfg.FailIfPaused,
+		"recreation":      pl.recreate,
 	} {
 		if is {
 			names = append(names, name)

@@ -117,7 +117,7 @@ func drawPlan(r *rand.Rand) simPlan {
 
 // fails says whether records may fail that the service would take.
 func (pl *simPlan) fails() bool {
-	return pl.cfg.RecordTTL > 0 || pl.cfg.FailIfThrottled || pl.close != ""
+	return pl.cfg.RecordTTL > 0 || pl.cfg.FailIfThrottled || pl.cfg.FailIfPaused || pl.close != ""
 }
 
 // simRun is one history under way.
@@ -146,7 +146,7 @@ func simulate(seed uint64) (*simRun, producer.Stats, []string) {
 	s.faults, s.page, s.rate, s.burst = pl.faults, pl.page, pl.rate, pl.rate
 	h := s.history
 	x.history = h
-	h.refusals = pl.cfg.FailIfThrottled
+	h.refusals, h.paused = pl.cfg.FailIfThrottled, pl.cfg.FailIfPaused
 	h.fails, h.ttl, h.oldShards = pl.fails(), pl.cfg.RecordTTL, pl.faults.stale > 0 || pl.recreate || pl.page > 0
 	h.reshapes = pl.poison || pl.fails() || pl.modes.auto || pl.modes.turns
 	h.unkept, h.poison = pl.unkept(), pl.poison
