@@ -19,25 +19,37 @@ import (
 // like one that is open.
 func TestCopyOfAClosedFile(t *testing.T) {
 	network := func(w *world) { w.cfg.NetworkFS = func(string) string { return "nfs" } }
-	t.Run("slowly", func(t *testing.T) {
-		bubble(t, agent.FlowConfig{}, func(w *world) {
-			network(w)
-			w.lines("app.log", 100)
-			w.start()
-			w.settle(2 * time.Second)
-			whole, err := os.ReadFile(w.path("app.log"))
-			w.check(err)
-			for _, part := range [][]byte{whole[:500], whole[500:5000], whole[5000:]} {
-				w.write("app.log.1", string(part))
-				w.settle(3 * time.Second)
-			}
-			w.truncate("app.log")
-			w.lines("app.log", 5)
-			w.settle(20 * time.Second)
-			w.verify(0)
-			w.stopped()
+	for _, why := range []string{"network", "not opened since the start"} {
+		t.Run("slowly, "+why, func(t *testing.T) {
+			bubble(t, agent.FlowConfig{}, func(w *world) {
+				w.lines("app.log", 100)
+				if why == "network" {
+					network(w)
+				} else {
+					w.cfg.Flows[0].PollInterval, w.cfg.Flows[0].ScanInterval = time.Hour, time.Second
+					w.start()
+					w.settle(2 * time.Second)
+					w.check(w.stop())
+				}
+				w.start()
+				w.settle(2 * time.Second)
+				if s := w.status(); s.OpenFiles != 0 {
+					t.Fatalf("%d files are open", s.OpenFiles)
+				}
+				whole, err := os.ReadFile(w.path("app.log"))
+				w.check(err)
+				for _, part := range [][]byte{whole[:500], whole[500:5000], whole[5000:]} {
+					w.write("app.log.1", string(part))
+					w.settle(3 * time.Second)
+				}
+				w.truncate("app.log")
+				w.lines("app.log", 5)
+				w.settle(20 * time.Second)
+				w.verify(0)
+				w.stopped()
+			})
 		})
-	})
+	}
 	for _, op := range []string{"stat", "open"} {
 		t.Run("no "+op, func(t *testing.T) {
 			bubble(t, agent.FlowConfig{}, func(w *world) {

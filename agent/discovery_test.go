@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -342,6 +343,73 @@ func TestFlowsShareMemory(t *testing.T) {
 		w.verify(0)
 		hung.release()
 		w.settle(5 * time.Second)
+		w.stopped()
+	})
+}
+
+// slowOpenFS takes a millisecond to open a file of a directory.
+type slowOpenFS struct {
+	vfs.FS
+	dir string
+}
+
+func (s slowOpenFS) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	if filepath.Dir(name) == s.dir {
+		time.Sleep(time.Millisecond)
+	}
+	return s.FS.OpenFile(name, flag, perm)
+}
+
+// What was written meanwhile is read at the start before the files are opened in which
+// nothing is new, and those are soon after, so that what happens to them is seen.
+func TestFirstLineAfterRestart(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		const files = 1000
+		w.cfg.FS = slowOpenFS{vfstest.Lazy{FS: vfs.OS}, w.dir}
+		name := func(i int) string { return fmt.Sprint("app.log.", i) }
+		for i := range files {
+			w.lines(name(i), 2)
+		}
+		w.start()
+		w.settle(10 * time.Second)
+		w.stopped()
+		w.lines(name(700), 1)
+		w.lines("app.log.new", 1)
+		w.start()
+		w.settle(50 * time.Millisecond)
+		w.verify(0)
+		w.settle(2 * time.Second)
+		if s := w.status(); s.OpenFiles != files+1 || s.ReadBytes > 400 {
+			t.Errorf("%d files are open of %d, %d bytes were read", s.OpenFiles, files+1, s.ReadBytes)
+		}
+		w.lines(name(5), 1)
+		w.remove(name(5))
+		w.settle(20 * time.Second)
+		w.verify(0)
+		w.stopped()
+	})
+}
+
+// A file whose size and time are those of before may have other content all the same
+// where times are whole seconds.
+func TestRestartWithCoarseTimes(t *testing.T) {
+	// Without a poll the files are not opened later either, as those beyond MaxOpenFiles.
+	bubble(t, agent.FlowConfig{PollInterval: time.Hour, ScanInterval: time.Second}, func(w *world) {
+		at := time.Now()
+		w.lines("app.log", 5)
+		w.check(os.Chtimes(w.path("app.log"), at, at))
+		w.start()
+		w.settle(500 * time.Millisecond)
+		w.stopped()
+		old, err := os.ReadFile(w.path("app.log"))
+		w.check(err)
+		line := strings.Repeat("y", len(old)-1) + "\n"
+		w.want = append(w.want, line)
+		w.check(os.WriteFile(w.path("app.log"), []byte(line), 0o600))
+		w.check(os.Chtimes(w.path("app.log"), at, at))
+		w.start()
+		w.settle(5 * time.Second)
+		w.verify(0)
 		w.stopped()
 	})
 }

@@ -60,7 +60,9 @@
 // # Which file is which
 //
 // A file that is found is compared with what is known. The inode with the same
-// content is the same file, whatever its name. The same inode with other content
+// content is the same file, whatever its name; at a start, so is the inode with the same
+// path, size and time of change of a file that was delivered to its end, which is not
+// opened to be compared before there is time for that. The same inode with other content
 // is a file that was truncated or an inode that was given again: a new generation,
 // read from its start. Another inode with the content of a generation that has
 // just lost its own is its copy, as copytruncate makes it, or the file moved from

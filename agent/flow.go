@@ -20,6 +20,7 @@ const (
 	rescan       = 100 * time.Millisecond // a scan that left a question is repeated
 	scanAfter    = 50 * time.Millisecond  // at least between two scans
 	maxOrphans   = 4096
+	openEvery    = 400 * time.Microsecond // so often a file that need not be read is opened after a start
 	starvedFlush = 100 * time.Millisecond
 )
 
@@ -45,7 +46,8 @@ type flow struct {
 	byID     map[tail.ID]*file
 	uids     map[uint64]struct{} // of all generations that are known
 	suspects map[tail.ID]*suspect
-	ready    queue // to be read, in turns
+	ready    queue   // to be read, in turns
+	shut     []*file // known from before, unchanged, and not opened yet
 
 	orphans    map[*file]struct{}
 	orphanByID map[tail.ID][]*file

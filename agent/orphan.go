@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"path/filepath"
@@ -295,6 +296,61 @@ func (fl *flow) resume(o *file, c *candidate, now time.Time) {
 	fl.look(o, now)
 }
 
+// asLeft returns the orphan that the file at path is, without a look into it: nothing of
+// it has changed since the store knew that all of it was delivered. nil: it is to be
+// looked at.
+func (fl *flow) asLeft(id tail.ID, path string, fi fs.FileInfo) *file {
+	if fl.scanned || fl.remote(path) || tail.Compressed(path) {
+		return nil
+	}
+	mtime := fi.ModTime()
+	for _, o := range fl.orphanByID[id] {
+		if o.path != path || o.size != fi.Size() || o.mtime != mtime.UnixNano() || o.read != o.size || o.blank() {
+			continue
+		}
+		// Where times are whole seconds, a change within the one of the last look shows in none.
+		fine := mtime.Nanosecond() != 0 || o.entry.Updated > mtime.Unix()+1
+		if unlinked := fl.keeper != nil && fl.keeper.names[o] == "" && !o.ended; fine && !unlinked {
+			return o
+		}
+	}
+	return nil
+}
+
+// resumeClosed makes a live generation of the orphan o again, whose file is as it was.
+// That can wait to be opened until those have been that are not.
+func (fl *flow) resumeClosed(o *file, now time.Time) {
+	fl.removeOrphan(o)
+	o.listed, o.window, o.rotatedAt = true, time.Time{}, now
+	if o.grew = time.Unix(0, o.mtime); o.grew.After(now) {
+		o.grew = now
+	}
+	o.readNow.Store(o.read)
+	fl.enlist(o)
+	if !o.ended && !fl.once {
+		fl.shut = append(fl.shut, o)
+	}
+}
+
+// openShut opens some of the files that were as they were at the start, so that what
+// happens to them later is seen.
+func (fl *flow) openShut(now time.Time) {
+	s := &sweep{now: now}
+	n := min(len(fl.shut), 1+int(fl.cfg.PollInterval/openEvery))
+	for _, g := range fl.shut[:n] {
+		if g.f != nil || g.ended || fl.byID[g.id] != g || !g.listed || int(fl.stats.openFiles.Load()) >= fl.cfg.MaxOpenFiles {
+			continue
+		}
+		if c := fl.wakeFile(g, g.path, s); c != nil {
+			fl.drop(c)
+			fl.scanSoon(0)
+		}
+	}
+	if fl.shut = fl.shut[n:]; len(fl.shut) == 0 {
+		fl.shut = nil
+	}
+}
+
 // closeWindows ends the search for the orphans whose time is over and counts what
 // they had not read. It reports whether others still wait, as all do while there are
 // files that cannot be opened yet: what is sought may be in one of them.
@@ -361,7 +417,7 @@ func (fl *flow) suspicious(c *candidate, sw *sweep) bool {
 // of their first bytes.
 func (s *sweep) mayBeCopied(fl *flow) map[tail.Print][]*file {
 	if s.originals == nil {
-		s.originals, s.unread = make(map[tail.Print][]*file), make(map[string]*file)
+		s.originals, s.prefixes, s.byName = make(map[tail.Print][]*file), make(map[int]bool), make(map[string]*file)
 		for _, g := range fl.byID {
 			s.original(g)
 		}
@@ -370,12 +426,19 @@ func (s *sweep) mayBeCopied(fl *flow) map[tail.Print][]*file {
 }
 
 func (s *sweep) original(g *file) {
-	if g.start == (tail.Print{}) {
+	begin, opened := g.start, true
+	if begin == (tail.Print{}) {
+		begin, opened = g.prefix, false
+	}
+	if begin.Len < tail.PrefixMin {
 		return
 	}
-	s.originals[g.start] = append(s.originals[g.start], g)
-	if g.read == 0 {
-		s.unread[g.path] = g
+	s.originals[begin] = append(s.originals[begin], g)
+	if g.read == 0 || !opened {
+		s.byName[g.path] = g
+	}
+	if !opened {
+		s.prefixes[begin.Len] = true
 	}
 }
 
@@ -385,7 +448,13 @@ func (fl *flow) originalOf(c *candidate, s *sweep) *file {
 	if !ok {
 		return nil
 	}
-	alike := s.mayBeCopied(fl)[start]
+	originals := s.mayBeCopied(fl)
+	alike := originals[start]
+	for n := range s.prefixes {
+		if begin, ok := c.head.First(n); ok && n > tail.PrefixMin {
+			alike = append(slices.Clip(alike), originals[begin]...)
+		}
+	}
 	for _, g := range alike {
 		if fl.byID[g.id] != g || g.read == 0 || g.rotated && !g.deleted {
 			continue
@@ -409,15 +478,16 @@ func (fl *flow) originalOf(c *candidate, s *sweep) *file {
 			return g
 		}
 	}
-	if len(alike) == 0 {
+	if len(alike) == 0 && len(s.prefixes) == 0 {
 		return nil
 	}
-	// Found within the same look, both have all of their bytes still to be read. Many
-	// files may begin alike, so the name must be one that rotation makes of the other's.
+	// Found within the same look, both have all of their bytes still to be read; of a file
+	// that has not been opened the copy may be shorter than what is known. Many files may
+	// begin alike, so the name must be one that rotation makes of the other's.
 	ext := filepath.Ext(c.path)
 	for n := len(c.path) - 1; c.path[n] != filepath.Separator; n-- {
 		for _, name := range []string{c.path[:n], c.path[:n] + ext} {
-			if g := s.unread[name]; g != nil && fl.byID[g.id] == g && g.id != c.id && fl.beginsAs(g, c) {
+			if g := s.byName[name]; g != nil && fl.byID[g.id] == g && g.id != c.id && fl.beginsAs(g, c, s) {
 				return g
 			}
 		}
@@ -443,16 +513,19 @@ func (fl *flow) headOf(g *file, s *sweep) bool {
 	return c.id == g.id
 }
 
-// beginsAs reports whether g, which is open, begins with all that c has.
-func (fl *flow) beginsAs(g *file, c *candidate) bool {
-	if g.f == nil || c.size > g.size || fl.head.Read(g.f, g.size) != nil {
+// beginsAs reports whether g begins with all that c has.
+func (fl *flow) beginsAs(g *file, c *candidate, s *sweep) bool {
+	if c.size > g.size || !fl.headOf(g, s) {
 		return false
 	}
-	var end [tail.MarkerMax]byte
-	if b, err := tail.Before(c.f, c.size, &end); err == nil {
-		same, err := tail.Marked(g.f, c.size, tail.PrintOf(b))
-		_, begins := c.head.Shares(&fl.head)
-		return err == nil && same && begins
+	if _, begins := c.head.Shares(&fl.head); !begins || c.size <= tail.PrefixMax {
+		return begins
 	}
-	return false
+	var end [tail.MarkerMax]byte
+	b, err := tail.Before(c.f, c.size, &end)
+	if err != nil || g.f == nil {
+		return false
+	}
+	same, err := tail.Marked(g.f, c.size, tail.PrintOf(b))
+	return err == nil && same
 }

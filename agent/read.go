@@ -42,6 +42,10 @@ func (fl *flow) pollFiles() time.Duration {
 			fl.look(g, now)
 		}
 	}
+	if len(fl.shut) > 0 {
+		next = fl.cfg.PollInterval
+		fl.openShut(now)
+	}
 	fl.closeWindows(now)
 	if fl.starved && now.Sub(fl.hungry) > starvedFlush {
 		// What holds the memory may sit in batches that wait for their age.

@@ -44,16 +44,17 @@ type sweep struct {
 	found  []*candidate
 	ids    map[tail.ID]bool // of found
 	later  []sighting
-	sought *names
-	again  bool // a question is left that another scan answers
-	full   bool // no more files can be opened
-	taken  int  // files that were opened and are read
+	others []string // paths of what is not the flow's and may be what orphans look for
+	again  bool     // a question is left that another scan answers
+	full   bool     // no more files can be opened
+	taken  int      // files that were opened and are read
 
 	// Of the live files, made when they are first asked for, since a look at all of them
 	// for each of those that are found is too much.
 	leftAt    map[string][]*file
-	originals map[tail.Print][]*file
-	unread    map[string]*file // those of originals of which nothing is read yet, by path
+	originals map[tail.Print][]*file // by start, or by prefix if no more is known
+	prefixes  map[int]bool           // the lengths of those prefixes
+	byName    map[string]*file       // those that only a name like theirs shows a copy of, by path
 }
 
 // A sighting is a file that must be opened, once all are known that need not be:
@@ -144,7 +145,7 @@ func (fl *flow) scan() {
 // sweep reports whether it left a question that another scan answers, and how many
 // files there are more to read.
 func (fl *flow) sweep(now time.Time) (again bool, taken int) {
-	s := &sweep{now: now, byPath: make(map[string]tail.ID), unseen: make(map[string]bool), ids: make(map[tail.ID]bool), sought: fl.sought()}
+	s := &sweep{now: now, byPath: make(map[string]tail.ID), unseen: make(map[string]bool), ids: make(map[tail.ID]bool)}
 	before := len(fl.byID)
 	for _, g := range fl.byID {
 		g.listed = false
@@ -159,6 +160,7 @@ func (fl *flow) sweep(now time.Time) (again bool, taken int) {
 	for _, path := range fl.rotatedDirs() {
 		fl.sweepDir(s, path, nil)
 	}
+	fl.sweepOthers(s)
 	fl.sweepProtected(s)
 	for _, at := range s.later {
 		fl.sweepLater(s, at)
@@ -193,8 +195,8 @@ func (fl *flow) sweep(now time.Time) (again bool, taken int) {
 	return s.again, s.taken + len(fl.byID) - before
 }
 
-// sweepDir looks at the files of one directory: those that globs match, and those
-// with the names that orphans look for.
+// sweepDir looks at the files of one directory: those that globs match. The others are
+// noted if there are orphans that look for a file.
 func (fl *flow) sweepDir(s *sweep, dir string, globs []*tail.Glob) {
 	entries, err := fl.fs.ReadDir(dir)
 	if err != nil {
@@ -208,22 +210,39 @@ func (fl *flow) sweepDir(s *sweep, dir string, globs []*tail.Glob) {
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		ours := slices.ContainsFunc(globs, func(g *tail.Glob) bool { return g.Match(e.Name()) }) && !fl.cfg.leftOut(path)
-		if !ours && !s.sought.like(e.Name()) {
-			continue
-		}
-		fi, err := fl.fs.Stat(path)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			s.unseen[path], fl.denied[path] = true, true
-			fl.trouble(path, "cannot stat", err)
-		case !fi.Mode().IsRegular():
-			if ours {
-				fl.trouble(path, "not a regular file", nil)
-			}
-		default:
-			fl.sweepFile(s, path, fi, ours)
+		case ours:
+			fl.sweepPath(s, path, true)
+		case len(fl.seeking) > 0:
+			s.others = append(s.others, path)
 		}
+	}
+}
+
+// sweepOthers looks at the files with the names that orphans look for, once it is known
+// which of these there are.
+func (fl *flow) sweepOthers(s *sweep) {
+	sought := fl.sought()
+	for _, path := range s.others {
+		if sought.like(filepath.Base(path)) {
+			fl.sweepPath(s, path, false)
+		}
+	}
+}
+
+func (fl *flow) sweepPath(s *sweep, path string, ours bool) {
+	fi, err := fl.fs.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		s.unseen[path], fl.denied[path] = true, true
+		fl.trouble(path, "cannot stat", err)
+	case !fi.Mode().IsRegular():
+		if ours {
+			fl.trouble(path, "not a regular file", nil)
+		}
+	default:
+		fl.sweepFile(s, path, fi, ours)
 	}
 }
 
@@ -235,6 +254,11 @@ func (fl *flow) sweepFile(s *sweep, path string, fi fs.FileInfo, ours bool) {
 	}
 	if s.ids[id] { // a hard link
 		s.byPath[path] = id
+		return
+	}
+	if o := fl.asLeft(id, path, fi); o != nil && ours {
+		s.byPath[path] = id
+		fl.resumeClosed(o, s.now)
 		return
 	}
 	if ours && fl.cfg.IgnoreOlder > 0 && s.now.Sub(fi.ModTime()) > fl.cfg.IgnoreOlder && len(fl.seeking) == 0 && len(fl.orphanByID[id]) == 0 {
@@ -461,6 +485,9 @@ func (fl *flow) wakeFile(g *file, path string, s *sweep) *candidate {
 	if same && c.size >= g.read && c.head.Has(g.prefix) && fl.marked(c, g) {
 		fl.renamed(g, path)
 		g.f, g.unseen = c.f, false
+		if start, ok := c.head.First(tail.PrefixMin); ok {
+			g.start = start
+		}
 		s.taken++
 		fl.look(g, s.now)
 		return nil
