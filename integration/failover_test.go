@@ -385,11 +385,11 @@ func timeFleet(t *testing.T, s *server, mode string) {
 	t.Logf("put into a child, until processed:        %v", children)
 }
 
-// timeNewcomer has a second worker join one that has 64 shards, and then counts
-// the calls of the lease table while nothing happens.
+// timeNewcomer starts a worker of a new application on 64 shards, has a second one join
+// it, and then counts the calls of the lease table while nothing happens.
 func timeNewcomer(t *testing.T, s *server, mode string) {
 	const shards = 64
-	var took times
+	var took, began, opened times // of the second; until the first has processed a record, and one of each shard
 	again, stored := 0, 0
 	for round := range *failoverRounds {
 		stream := fmt.Sprintf("wide-%s-%d", strings.ReplaceAll(mode, "+", "-"), round)
@@ -397,9 +397,12 @@ func timeNewcomer(t *testing.T, s *server, mode string) {
 		f := newFleet(t, s, stream)
 		load := startTicker(t, s, stream, shards)
 		w := f.watch()
+		since := time.Now()
 		first := startIn(f, mode, "first")
 		f.awaitOwners(time.Minute, map[string]int{"first": shards})
-		since := time.Now()
+		fresh := takenOver(t, w, f.shardsOf("first"), "", since)
+		began, opened = append(began, slices.Min(fresh)), append(opened, slices.Max(fresh))
+		since = time.Now()
 		second := startIn(f, mode, "second")
 		var owners map[string]int
 		eventually(t, 2*time.Minute, "leases shared out", func() error {
@@ -412,9 +415,9 @@ func timeNewcomer(t *testing.T, s *server, mode string) {
 		took = append(took, time.Since(since))
 		if round == 0 {
 			before := leaseCalls(t, s)
-			began := time.Now()
+			counting := time.Now()
 			pause(t.Context(), time.Duration(min(30, 3**failoverRounds))*time.Second)
-			hours := time.Since(began).Hours()
+			hours := time.Since(counting).Hours()
 			after := leaseCalls(t, s)
 			for op, n := range after {
 				if n -= before[op]; n > 0 {
@@ -450,6 +453,8 @@ func timeNewcomer(t *testing.T, s *server, mode string) {
 		t.Errorf("%d records were processed twice though leases were handed over", again)
 	}
 	t.Logf("mode %s, %d records, %d processed twice", mode, stored, again)
+	t.Logf("a process of a new application, from its launch until a record is processed:    %v", began)
+	t.Logf("the same, until one of each of %d shards is:                                    %v", shards, opened)
 	t.Logf("a second process, until %d leases are balanced: %v", shards, took)
 }
 
