@@ -397,3 +397,40 @@ func TestSpoolTakesTheRest(t *testing.T) {
 		})
 	}
 }
+
+// While the stream refuses everything, records go to the disk though memory is free: a
+// process that is killed then loses only those that came before the refusal.
+func TestSpoolTakesWhatAPausedStreamDoesNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(2)
+		f.onRequest = func(*kinesis.PutRecordsInput) error { return apiError("AccessDeniedException") }
+		disk := vfstest.NewDisk()
+		api := &mortal{fakeStream: f}
+		p := spoolTo(t, api, disk, producer.Config{})
+		put := func(n int) {
+			for i := range n {
+				if err := p.Put(t.Context(), record(fmt.Sprint("key-", i), payload(fmt.Sprint("key-", i), 1)), nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		put(3)
+		if s := p.Stats(); s.SpoolAppended != 0 {
+			t.Fatalf("before the first answer: %+v", s)
+		}
+		time.Sleep(time.Second)
+		put(100)
+		if s := p.Stats(); !s.Paused || s.SpoolAppended != 100 {
+			t.Errorf("while it is refused: %+v", s)
+		}
+		api.dead.Store(true)
+		next := disk.TakeOver()
+		_ = p.Abort(t.Context())
+		f.onRequest = nil
+		p = spoolTo(t, f, next, producer.Config{})
+		closeNow(t, p)
+		if s := p.Stats(); s.SpoolReplayed != 100 || s.UserRecordsPut != 100 || len(f.readAll()) != 100 {
+			t.Errorf("after the restart: %d records stored, %+v", len(f.readAll()), s)
+		}
+	})
+}
