@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"github.com/streamkit/streamkit/internal/hashkey"
 	"github.com/streamkit/streamkit/producer"
 )
 
@@ -325,6 +326,36 @@ func TestPausedStreamIsProbed(t *testing.T) {
 		closeNow(t, p)
 		if errs := s.errors(); len(errs) != 100 || slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
 			t.Errorf("%d results", len(errs))
+		}
+	})
+}
+
+// TestRefusedTogether: requests that are under way together, and refused together, are
+// one refusal, after which the first probe leaves within a second.
+func TestRefusedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(16)
+		p := start(t, f, producer.Seeded(producer.Config{RecordTTL: -1, CollectionMaxCount: 1}, 1))
+		loadMap(t, p, newLedger())
+		refused := 0
+		f.mu.Lock()
+		f.latency = func() time.Duration { return 100 * time.Millisecond }
+		f.onRequest = func(*kinesis.PutRecordsInput) error {
+			if refused < 16 {
+				refused++
+				return apiError("AccessDeniedException")
+			}
+			return nil
+		}
+		f.mu.Unlock()
+		begin := time.Now()
+		for _, r := range hashkey.Uniform(16) {
+			put(t, p, record(keysIn(r, 1)[0], "data"), nil)
+		}
+		closeNow(t, p)
+		// Two round trips of requests, the pause, and those of the others.
+		if took := time.Since(begin); refused != 16 || took > 1500*time.Millisecond {
+			t.Errorf("%d requests were refused, and all was stored after %v", refused, took)
 		}
 	})
 }

@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+
 	"github.com/streamkit/streamkit/producer"
 )
 
@@ -113,6 +115,48 @@ func TestServerThatHangs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// weighed is a fake that knows how many bytes are under way to it.
+type weighed struct {
+	*fakeStream
+	wmu       sync.Mutex // guards all below
+	now, most int
+}
+
+func (w *weighed) PutRecords(ctx context.Context, in *kinesis.PutRecordsInput, opts ...func(*kinesis.Options)) (*kinesis.PutRecordsOutput, error) {
+	n := 0
+	for i := range in.Records {
+		n += len(in.Records[i].Data)
+	}
+	add := func(n int) {
+		w.wmu.Lock()
+		defer w.wmu.Unlock()
+		w.now += n
+		w.most = max(w.most, w.now)
+	}
+	add(n)
+	defer add(-n)
+	return w.fakeStream.PutRecords(ctx, in, opts...)
+}
+
+// TestBytesInFlight: however many shards have full aggregated records, an eighth of the
+// memory is under way at most, and not much less.
+func TestBytesInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &weighed{fakeStream: newFake(64)}
+		w.latency = func() time.Duration { return 100 * time.Millisecond }
+		const budget = 8 << 20
+		p := start(t, w, producer.Config{RecordTTL: -1, MaxBufferedBytes: budget, CollectionMaxSize: 200_000})
+		data := strings.Repeat("x", 1000)
+		for i := range 30_000 {
+			put(t, p, record(fmt.Sprint("key-", i%5000), data), nil)
+		}
+		closeNow(t, p)
+		if w.most > budget/8 || w.most < budget/10 {
+			t.Errorf("%d bytes were in flight, of %d", w.most, budget)
+		}
+	})
 }
 
 // heap returns the bytes in use.
