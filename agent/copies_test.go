@@ -89,6 +89,35 @@ func TestCopyOfAClosedFile(t *testing.T) {
 	})
 }
 
+// The look that an event brings about may find a copy that has been created and not
+// written, and a file may have so little that its copy cannot be told by it.
+func TestCopyFromItsFirstByte(t *testing.T) {
+	for _, lines := range []int{1, 100} {
+		t.Run(fmt.Sprint(lines), func(t *testing.T) {
+			bubble(t, agent.FlowConfig{}, func(w *world) {
+				w.lines("app.log", lines)
+				w.start()
+				w.settle(2 * time.Second)
+				whole, err := os.ReadFile(w.path("app.log"))
+				w.check(err)
+				for _, part := range [][]byte{nil, whole[:10], whole[10:30], whole[30:]} {
+					w.write("app.log.1", string(part))
+					w.settle(300 * time.Millisecond)
+				}
+				w.settle(time.Second)
+				w.truncate("app.log")
+				w.lines("app.log", 5)
+				w.settle(20 * time.Second)
+				w.verify(0)
+				w.lines("app.log.2", 1) // shares some bytes with app.log, and is no copy
+				w.settle(time.Second)
+				w.verify(0)
+				w.stopped()
+			})
+		})
+	}
+}
+
 // A copy that cannot be opened yet, since other files take all that may be open, is
 // looked for until it can.
 func TestCopyThatIsOpenedLate(t *testing.T) {

@@ -77,9 +77,9 @@
 //     twelve times as long;
 //   - it is closed when that happens, on a network file system or because others take all
 //     of MaxOpenFiles, and cannot be opened for twelve times RotateWait;
-//   - it and its copy are found by one look, and the name of the copy is not one that
-//     rotation makes of a name, by adding to its end or before its extension;
-//   - it has less than 64 bytes, and is truncated later than the copy is found.
+//   - it has less than 64 bytes, or nothing of it has been read, or the copy is found while
+//     it has less than 64 bytes, and the name of the copy is not one that rotation makes of
+//     a name, by adding to its end or before its extension.
 //
 // None is known where they are lost silently:
 // a file that is truncated and filled again with the same first 1024 bytes and

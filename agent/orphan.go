@@ -426,37 +426,34 @@ func (s *sweep) mayBeCopied(fl *flow) map[tail.Print][]*file {
 }
 
 func (s *sweep) original(g *file) {
-	begin, opened := g.start, true
-	if begin == (tail.Print{}) {
-		begin, opened = g.prefix, false
-	}
-	if begin.Len < tail.PrefixMin {
-		return
-	}
-	s.originals[begin] = append(s.originals[begin], g)
-	if g.read == 0 || !opened {
+	if !g.rotated {
 		s.byName[g.path] = g
 	}
-	if !opened {
+	begin := g.start
+	if begin == (tail.Print{}) { // not opened yet, or short
+		if begin = g.prefix; begin.Len < tail.PrefixMin {
+			return
+		}
 		s.prefixes[begin.Len] = true
 	}
+	s.originals[begin] = append(s.originals[begin], g)
 }
 
 // originalOf returns the live file that c seems to be a copy of.
 func (fl *flow) originalOf(c *candidate, s *sweep) *file {
-	start, ok := c.head.First(tail.PrefixMin)
-	if !ok {
-		return nil
-	}
 	originals := s.mayBeCopied(fl)
-	alike := originals[start]
-	for n := range s.prefixes {
-		if begin, ok := c.head.First(n); ok && n > tail.PrefixMin {
-			alike = append(slices.Clip(alike), originals[begin]...)
+	start, enough := c.head.First(tail.PrefixMin)
+	var alike []*file
+	if enough {
+		alike = originals[start]
+		for n := range s.prefixes {
+			if begin, ok := c.head.First(n); ok && n > tail.PrefixMin {
+				alike = append(slices.Clip(alike), originals[begin]...)
+			}
 		}
 	}
 	for _, g := range alike {
-		if fl.byID[g.id] != g || g.read == 0 || g.rotated && !g.deleted {
+		if g.read == 0 || g.rotated && !g.deleted || fl.byID[g.id] != g {
 			continue
 		}
 		name := len(filepath.Base(g.path))
@@ -478,12 +475,13 @@ func (fl *flow) originalOf(c *candidate, s *sweep) *file {
 			return g
 		}
 	}
-	if len(alike) == 0 && len(s.prefixes) == 0 {
+	if enough && len(alike) == 0 && len(s.prefixes) == 0 {
 		return nil
 	}
-	// Found within the same look, both have all of their bytes still to be read; of a file
-	// that has not been opened the copy may be shorter than what is known. Many files may
-	// begin alike, so the name must be one that rotation makes of the other's.
+	// A copy that has just been made is empty. One that was found by the same look as its
+	// original has all to be read, as that has. And of a file that has not been opened the
+	// copy may be shorter than what is known. Many files may begin alike, or not at all, so
+	// the name must be one that rotation makes of the other's.
 	ext := filepath.Ext(c.path)
 	for n := len(c.path) - 1; c.path[n] != filepath.Separator; n-- {
 		for _, name := range []string{c.path[:n], c.path[:n] + ext} {

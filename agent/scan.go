@@ -54,7 +54,7 @@ type sweep struct {
 	leftAt    map[string][]*file
 	originals map[tail.Print][]*file // by start, or by prefix if no more is known
 	prefixes  map[int]bool           // the lengths of those prefixes
-	byName    map[string]*file       // those that only a name like theirs shows a copy of, by path
+	byName    map[string]*file       // by path
 }
 
 // A sighting is a file that must be opened, once all are known that need not be:
