@@ -3,20 +3,20 @@ package consumer_test
 import (
 	"flag"
 	"fmt"
-	"slices"
 	"testing"
 )
 
-// The rules of ModeNative, explored exhaustively: one lease, a worker that beats and
+// The clocks of ModeNative, explored exhaustively: one lease, a worker that beats and
 // may be late with everything, and a leader that reads its row, lists the lease, takes it,
-// and gives it back. Requests land late or never, answers get lost.
+// and gives it back. Requests land late or never, answers get lost. More workers and more
+// leases, without clocks, are in TestNativeFleetProtocol.
 
 const (
 	npTrust = 2 // ticks for which the worker trusts, from before a beat was sent
 	npDead  = 3 // ticks for which the leader has to see the row unchanged
 )
 
-var npFull = flag.Bool("native-protocol", false, "explore the rules of ModeNative with one more beat, and with a counter of up to 6, and those of hand-overs with a counter of up to 6 and, beside the official library, one more write, for minutes")
+var npFull = flag.Bool("native-protocol", false, "explore the rules of ModeNative with one more beat, with a counter of up to 6, and with one more fault, and those of hand-overs beside the official library with two more writes, for minutes")
 
 // npBreak breaks one rule.
 type npBreak struct {
@@ -187,36 +187,26 @@ func (b *npBreak) next(s npState, yield func(name string, n npState)) {
 	}
 }
 
-// explore returns the shortest way to two active workers, and the number of
+// bothActive reports whether two workers are.
+func (s npState) bothActive() bool { return s.active && s.lActive }
+
+// rash reports whether the leader may call a worker dead that still trusts its row.
+func (s npState) rash() bool { return s.lAge >= npDead && s.row == s.lSeen && s.trust < npTrust }
+
+// explore returns the shortest way to a state of which wrong is true, and the number of
 // states.
-func (b *npBreak) explore() (way []string, states int) {
-	type step struct {
-		state npState
-		from  int32
-		name  string
-	}
-	first := npState{row: 1, seq: 1, active: true, parted: -1, seen: -1, lSeen: 1, listed: -1}
-	came := map[npState]struct{}{first: {}}
-	steps := []step{{state: first, from: -1}}
-	bad := -1
-	for i := 0; i < len(steps) && bad < 0; i++ {
-		b.next(steps[i].state, func(name string, n npState) {
-			before := len(came)
-			came[n] = struct{}{}
-			if len(came) == before || bad >= 0 {
-				return
+func (b *npBreak) explore(wrong func(npState) bool) (way []string, states int) {
+	var e explorer[npState]
+	e.step = func(w *npState, visit func(*npState, exStep)) {
+		b.next(*w, func(name string, n npState) {
+			if wrong(n) {
+				e.fail("that is wrong")
 			}
-			steps = append(steps, step{n, int32(i), name})
-			if n.active && n.lActive {
-				bad = len(steps) - 1
-			}
+			visit(&n, exStep{who: exNobody, what: name})
 		})
 	}
-	for i := bad; i > 0; i = int(steps[i].from) {
-		way = append(way, steps[i].name)
-	}
-	slices.Reverse(way)
-	return way, len(steps)
+	way = e.explore(npState{row: 1, seq: 1, active: true, parted: -1, seen: -1, lSeen: 1, listed: -1})
+	return way, e.count
 }
 
 func TestNativeProtocol(t *testing.T) {
@@ -241,12 +231,30 @@ func TestNativeProtocol(t *testing.T) {
 			}
 			for _, most := range bounds {
 				tt.broken.maxSeq, tt.broken.maxCounter = most[0], most[1]
-				way, states := tt.broken.explore()
+				way, states := tt.broken.explore(npState.bothActive)
 				t.Logf("%d beats, counter up to %d: %d states, %d steps: %v", most[0], most[1], states, len(way), way)
 				if (way != nil) != tt.found {
 					t.Error(fmt.Sprint("two are active: ", way != nil, ", want ", tt.found))
 				}
 			}
 		})
+	}
+}
+
+// TestNativeProtocolJudgement is what TestNativeFleetProtocol builds on: a leader that has
+// seen a row unchanged for long enough is right that the worker's trust is over.
+func TestNativeProtocolJudgement(t *testing.T) {
+	for _, tt := range []struct {
+		broken npBreak
+		found  bool
+	}{
+		{npBreak{maxSeq: 3, maxCounter: 1}, false},
+		{npBreak{maxSeq: 3, maxCounter: 1, fromAnswer: true}, true},
+	} {
+		way, states := tt.broken.explore(npState.rash)
+		t.Logf("%d states, %d steps: %v", states, len(way), way)
+		if (way != nil) != tt.found {
+			t.Errorf("a worker is called dead too early: %v, want %v", way != nil, tt.found)
+		}
 	}
 }
