@@ -3,9 +3,11 @@ package consumer_test
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/streamkit/streamkit/consumer"
 	"github.com/streamkit/streamkit/consumer/memlease"
@@ -73,5 +75,53 @@ func deliver(b *testing.B, stream *fakeStream, n int64, cfg consumer.Config) {
 	stop()
 	if err := <-finished; err != nil {
 		b.Fatal(err)
+	}
+}
+
+// BenchmarkShards is BenchmarkDelivery's plain form with more shards. One operation is
+// a record.
+func BenchmarkShards(b *testing.B) {
+	for _, shards := range []int{1, 64, 512} {
+		b.Run(strconv.Itoa(shards), func(b *testing.B) {
+			stream := newFakeStream(shards, 1)
+			data := make([]byte, 200)
+			for i := range b.N {
+				stream.putLocked(stream.shards[i%shards].rng.Start, "key", data)
+			}
+			deliver(b, stream, int64(b.N), consumer.Config{})
+		})
+	}
+}
+
+// BenchmarkIdle reports what a worker's shards take that nothing is put into, in heap
+// and stacks.
+func BenchmarkIdle(b *testing.B) {
+	const shards = 512
+	used := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // pools are emptied by the second
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc + m.StackInuse
+	}
+	for b.Loop() {
+		stream, before := newFakeStream(shards, 1), used()
+		c, err := consumer.New(stream, memlease.New(), "app", "stream", func(*consumer.Shard) (consumer.Processor, error) {
+			return consumer.ProcessorFunc(func(context.Context, *consumer.Batch) error { return nil }), nil
+		}, consumer.Config{Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(b.Context())
+		finished := make(chan error, 1) // its sender must not wait
+		go func() { finished <- c.Run(ctx) }()
+		for st := c.Stats(); len(st.Shards) < shards || st.Reads < 2*shards; st = c.Stats() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		b.ReportMetric(float64(used()-before)/shards, "B/shard")
+		stop()
+		if err := <-finished; err != nil {
+			b.Fatal(err)
+		}
 	}
 }
