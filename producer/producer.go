@@ -92,9 +92,11 @@ type Producer struct {
 
 	// Every Put writes to the budget, so nothing that it only reads shares a line
 	// of the processor's caches with it.
-	_      [64]byte
-	budget budget
-	_      [64]byte
+	_       [64]byte
+	budget  budget
+	blocked atomic.Int64  // Puts that wait
+	waits   atomic.Uint64 // Puts that have waited, or do
+	_       [64]byte
 }
 
 // Logger returns the logger that the producer uses: whoever sends a log through the
@@ -448,7 +450,8 @@ func (p *Producer) acquire(ctx context.Context, cost int64) error {
 	if p.budget.tryAcquire(cost) {
 		return nil
 	}
-	defer p.block()()
+	p.block()
+	defer p.unblock()
 	p.wakeUp() // what gathers need not wait for more
 	err := p.budget.acquire(ctx, cost, p.closing)
 	if err != nil {

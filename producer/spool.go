@@ -247,7 +247,8 @@ func (p *Producer) spoolPolicy(ctx context.Context, es []spool.Entry, c spooled,
 		}
 		if !blocked {
 			blocked = true
-			defer p.block()()
+			p.block()
+			defer p.unblock()
 		}
 		retry := time.NewTimer(spoolRetry)
 		select {
@@ -283,7 +284,8 @@ func (s *spooler) acquireCall(ctx context.Context, p *Producer, wait bool) error
 		}
 		return ErrBufferFull
 	}
-	defer p.block()()
+	p.block()
+	defer p.unblock()
 	if err := s.calls.acquire(ctx, spoolCallCost, p.closing); err != nil {
 		return err
 	}

@@ -17,14 +17,14 @@ import (
 // sums may be off by what happened in between.
 type Stats struct {
 	// User records.
-	UserRecordsReceived uint64        // accepted by Put
-	UserRecordsPut      uint64        // stored
-	UserRecordsFailed   uint64        // given up; UserRecordsExpired are among them
-	UserRecordsExpired  uint64        // reached RecordTTL
-	UserRecordsPending  int64         // neither stored nor given up
-	BufferedBytes       int64         // what these take of MaxBufferedBytes
-	PutsBlocked         int64         // Puts that wait for memory, or for the disk, now
-	PutBlockedTime      time.Duration // total time that Puts have waited so
+	UserRecordsReceived uint64 // accepted by Put
+	UserRecordsPut      uint64 // stored
+	UserRecordsFailed   uint64 // given up; UserRecordsExpired are among them
+	UserRecordsExpired  uint64 // reached RecordTTL
+	UserRecordsPending  int64  // neither stored nor given up
+	BufferedBytes       int64  // what these take of MaxBufferedBytes
+	PutsBlocked         int64  // Puts that wait for memory, or for the disk, now
+	PutWaits            uint64 // Puts that have waited so, or do
 
 	// Kinesis records: aggregated records, and user records sent alone.
 	KinesisRecordsPut     uint64 // stored
@@ -73,7 +73,6 @@ type counters struct {
 	mapRefreshes, mapFailures, wrongShard, resent    atomic.Uint64
 	unexplained, regressions, panics, receivedBefore atomic.Uint64
 	unsentRecords, unsentBytes                       atomic.Int64
-	blocked, blockedNanos                            atomic.Int64
 
 	mu    sync.Mutex // guards codes
 	codes map[string]uint64
@@ -88,15 +87,14 @@ func (c *counters) countCode(code string) {
 	c.codes[code]++
 }
 
-// block counts a Put that begins to wait; the func that it returns counts the end.
-func (p *Producer) block() (done func()) {
-	begin := p.now()
-	p.stats.blocked.Add(1)
-	return func() {
-		p.stats.blocked.Add(-1)
-		p.stats.blockedNanos.Add(p.now() - begin)
-	}
+// block counts a Put that begins to wait, unblock one that ends it. Nobody looks at the
+// clock: where callers fill the memory, they would do it all the time.
+func (p *Producer) block() {
+	p.blocked.Add(1)
+	p.waits.Add(1)
 }
+
+func (p *Producer) unblock() { p.blocked.Add(-1) }
 
 func (c *counters) countError(err error) { c.countCode(errorCode(err)) }
 
@@ -119,8 +117,8 @@ func (p *Producer) Stats() Stats {
 		UserRecordsFailed:     c.recordsFailed.Load(),
 		UserRecordsExpired:    c.expired.Load(),
 		BufferedBytes:         p.budget.used.Load(),
-		PutsBlocked:           c.blocked.Load(),
-		PutBlockedTime:        time.Duration(c.blockedNanos.Load()),
+		PutsBlocked:           p.blocked.Load(),
+		PutWaits:              p.waits.Load(),
 		KinesisRecordsPut:     c.kinesisRecordsPut.Load(),
 		KinesisRecordsDataPut: c.kinesisBytesPut.Load(),
 		Retries:               c.retries.Load(),

@@ -56,7 +56,7 @@ func NewCollector(stream string, source Source) *Collector {
 	add(gauge, "buffered_records", "User records neither stored nor given up.", func(s *producer.Stats) float64 { return float64(s.UserRecordsPending) })
 	add(gauge, "buffered_bytes", "Bytes that these take of MaxBufferedBytes.", func(s *producer.Stats) float64 { return float64(s.BufferedBytes) })
 	add(gauge, "blocked_puts", "Puts that wait for memory, or for the disk.", func(s *producer.Stats) float64 { return float64(s.PutsBlocked) })
-	add(counter, "blocked_seconds_total", "Time that Puts have waited so.", func(s *producer.Stats) float64 { return s.PutBlockedTime.Seconds() })
+	add(counter, "put_waits_total", "Puts that have waited so, or do.", func(s *producer.Stats) float64 { return float64(s.PutWaits) })
 	add(counter, "kinesis_records_total", "Kinesis records stored.", func(s *producer.Stats) float64 { return float64(s.KinesisRecordsPut) })
 	add(counter, "kinesis_record_bytes_total", "Bytes of Kinesis records stored.", func(s *producer.Stats) float64 { return float64(s.KinesisRecordsDataPut) })
 	add(counter, "retries_total", "Kinesis records sent and not stored, to be sent again.", func(s *producer.Stats) float64 { return float64(s.Retries) })

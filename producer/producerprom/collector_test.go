@@ -24,7 +24,7 @@ func (f fixed) Stats() producer.Stats { return producer.Stats(f) }
 func TestEveryCounterIsShown(t *testing.T) {
 	s := producer.Stats{
 		UserRecordsReceived: 100, UserRecordsPut: 60, UserRecordsFailed: 23, UserRecordsExpired: 11,
-		UserRecordsPending: 17, BufferedBytes: 1700, PutsBlocked: 41, PutBlockedTime: 42 * time.Second, KinesisRecordsPut: 6, KinesisRecordsDataPut: 600,
+		UserRecordsPending: 17, BufferedBytes: 1700, PutsBlocked: 41, PutWaits: 42, KinesisRecordsPut: 6, KinesisRecordsDataPut: 600,
 		Retries: 3, Requests: 8, RequestTime: 2500 * time.Millisecond, RequestsInFlight: 2,
 		ErrorsByCode: map[string]uint64{"InternalFailure": 13}, Paused: true, PausedBy: "in the log", Shards: 4, ShardsLimited: 21, Auto: true,
 		MapRefreshes: 5, MapFailures: 14, WrongShard: 15, ReshardResent: 16, UnexplainedShards: 18,
@@ -71,7 +71,7 @@ func TestEveryCounterIsShown(t *testing.T) {
 	}
 	want := map[string]float64{
 		"received_total": 100, "records_total/ok": 60, "records_total/failed": 12, "records_total/expired": 11,
-		"buffered_records": 17, "buffered_bytes": 1700, "blocked_puts": 41, "blocked_seconds_total": 42, "kinesis_records_total": 6, "kinesis_record_bytes_total": 600,
+		"buffered_records": 17, "buffered_bytes": 1700, "blocked_puts": 41, "put_waits_total": 42, "kinesis_records_total": 6, "kinesis_record_bytes_total": 600,
 		"retries_total": 3, "requests_total": 8, "request_seconds_total": 2.5, "inflight_requests": 2,
 		"errors_total/InternalFailure": 13, "paused": 1, "shards": 4, "limited_shards": 21, "auto": 1,
 		"shard_map_refresh_total/ok": 5, "shard_map_refresh_total/failed": 14, "wrong_shard_total": 15,
