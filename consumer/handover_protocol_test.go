@@ -629,7 +629,7 @@ func TestHandOverProtocol(t *testing.T) {
 			case *npFull:
 				tt.rules.counter++
 			case raceEnabled: // ten times slower
-				tt.rules.counter = min(tt.rules.counter, 4)
+				tt.rules.counter = min(tt.rules.counter-1, 3)
 			}
 			way := tt.rules.start()
 			t.Logf("%d worlds", tt.rules.count)
@@ -644,6 +644,9 @@ func TestHandOverProtocolReduced(t *testing.T) {
 		few, all := rules, rules
 		all.whole = true
 		few.depth, all.depth = 10, 10
+		if raceEnabled { // ten times slower
+			few.depth, all.depth = 8, 8
+		}
 		judge(t, few.start(), "")
 		judge(t, all.start(), "")
 		t.Logf("%d worlds, %d in their place", all.count, few.count)

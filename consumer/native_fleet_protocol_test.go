@@ -638,9 +638,11 @@ func TestNativeFleetProtocol(t *testing.T) {
 		t.Run(tt.name+tt.rules.broken, func(t *testing.T) {
 			switch {
 			case tt.want != "":
-				tt.rules.keys, tt.rules.faults = 1, 2
+				tt.rules.keys, tt.rules.faults = 1, 1
 			case *npFull:
 				tt.rules.faults++
+			case raceEnabled: // ten times slower
+				tt.rules.faults--
 			}
 			way := tt.rules.start()
 			t.Logf("%d worlds, %d steps: %v", tt.rules.count, len(way), fmt.Sprint(way))
@@ -654,6 +656,9 @@ func TestNativeFleetProtocol(t *testing.T) {
 func TestNativeFleetProtocolReduced(t *testing.T) {
 	few, all := nfRules{keys: 2, faults: 2}, nfRules{keys: 2, faults: 2, whole: true}
 	few.depth, all.depth = 6, 6
+	if raceEnabled { // ten times slower
+		few.depth, all.depth = 5, 5
+	}
 	judge(t, few.start(), "")
 	judge(t, all.start(), "")
 	t.Logf("%d worlds, %d in their place", all.count, few.count)
