@@ -16,7 +16,7 @@ const (
 	npDead  = 3 // ticks for which the leader has to see the row unchanged
 )
 
-var npFull = flag.Bool("native-protocol", false, "explore the rules of ModeNative with one more beat, with a counter of up to 6, and with one more fault, and those of hand-overs beside the official library with two more writes, for minutes")
+var npFull = flag.Bool("native-protocol", false, "explore the rules of ModeNative with one more beat, with a counter of up to 6, and with one more fault, and those of hand-overs beside the official library with one more write, for minutes")
 
 // npBreak breaks one rule.
 type npBreak struct {
