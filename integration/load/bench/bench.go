@@ -153,14 +153,19 @@ func (cfg Config) command(what Server, dir string, more []string) (name string, 
 	return filepath.Join(cfg.Bin, "streamd"), slices.Concat(args, cfg.StreamdArgs, more)
 }
 
-// Build compiles the servers into dir, from the module that root is in.
+// Build compiles the servers into dir, and what else is measured, from the module that
+// root is in and from agent/benchmarks, which has what the agent is compared with.
 func Build(ctx context.Context, root, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator),
-		"./cmd/streamd", "./integration/load/cmd/nullserver", "./integration/load/cmd/agentbench", "./streamd/internal/cmd/enginebench")
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the servers: %w\n%s", err, out)
+	for module, packages := range map[string][]string{
+		".":                {"./cmd/streamd", "./integration/load/cmd/nullserver", "./integration/load/cmd/agentbench", "./streamd/internal/cmd/enginebench"},
+		"agent/benchmarks": {"./tailbench"},
+	} {
+		cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", dir + string(filepath.Separator)}, packages...)...)
+		cmd.Dir = filepath.Join(root, filepath.FromSlash(module))
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build the servers: %w\n%s", err, out)
+		}
 	}
 	return nil
 }

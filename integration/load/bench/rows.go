@@ -126,7 +126,7 @@ func (l Limit) demanding(share float64) Limit {
 
 // Rows are what `make bench` prints. A row without demands is there to compare
 // with.
-var Rows = []Row{
+var Rows = append([]Row{
 	{
 		Name: "put500-sdk", Title: "PutRecords 500x200 B, SDK, fsynced",
 		Load: gen.Puts{Client: gen.SDK, Callers: callers, Batch: 500, Size: 200}, Server: durable, Cap: null,
@@ -218,80 +218,6 @@ var Rows = []Row{
 		Load: gen.Producer{Callers: 2, Size: 100, Keys: 1000}, Server: durable, Cap: null,
 	},
 	{
-		Name: "agent-null", Title: "agent, 1 file of lines of 200 B, acknowledged at once",
-		Load: gen.Agent{Files: 1, Bytes: 256 * mb, Format: "raw", Sink: true}, Server: *null,
-		Limits: []Limit{{Name: "cat", Load: gen.Agent{Files: 1, Bytes: 256 * mb, Format: "raw", Sink: true, Cat: true}}},
-		Target: Target{Rate: 7_500_000},
-	},
-	{
-		Name: "agent-null-100", Title: "agent, 100 files, acknowledged at once",
-		Load: gen.Agent{Files: 100, Bytes: 256 * mb, Format: "raw", Sink: true}, Server: *null,
-	},
-	{
-		Name: "agent-null-5000", Title: "agent, 5,000 files, acknowledged at once",
-		Load: gen.Agent{Files: 5000, Bytes: 256 * mb, Format: "raw", Sink: true}, Server: *null,
-	},
-	{
-		Name: "agent-multiline", Title: "agent, records of 10 lines joined, acknowledged at once",
-		Load: gen.Agent{Files: 1, Bytes: 128 * mb, Format: "multiline", Sink: true}, Server: *null,
-	},
-	{
-		Name: "agent-combined", Title: "agent, combined log to JSON, acknowledged at once",
-		Load: gen.Agent{Files: 1, Bytes: 128 * mb, Format: "combined", Sink: true}, Server: *null,
-	},
-	{
-		Name: "agent-nullserver", Title: "agent, 1 file of lines of 200 B, null server",
-		Load: gen.Agent{Files: 1, Bytes: 128 * mb, Format: "raw"}, Server: *null,
-		Limits: []Limit{{
-			Name: "reading, cutting, aggregation, MD5, CBOR and hash by hand, plain connections",
-			Load: gen.Agent{Files: 1, Bytes: 128 * mb, Format: "raw", Hand: true},
-		}},
-		Target: Target{Rate: 1_250_000, CPU: 700 * time.Nanosecond, RSS: 40 * mb},
-	},
-	{
-		Name: "agent-nullserver-100", Title: "agent, 100 files, null server",
-		Load: gen.Agent{Files: 100, Bytes: 128 * mb, Format: "raw"}, Server: *null,
-	},
-	{
-		Name: "agent-nullserver-5000", Title: "agent, 5,000 files, null server",
-		Load: gen.Agent{Files: 5000, Bytes: 128 * mb, Format: "raw"}, Server: *null,
-	},
-	{
-		Name: "agent-nullserver-multiline", Title: "agent, records of 10 lines joined, null server",
-		Load: gen.Agent{Files: 1, Bytes: 128 * mb, Format: "multiline"}, Server: *null,
-	},
-	{
-		Name: "agent-nullserver-combined", Title: "agent, combined log to JSON, null server",
-		Load: gen.Agent{Files: 1, Bytes: 128 * mb, Format: "combined"}, Server: *null,
-	},
-	{
-		Name: "agent-streamd", Title: "agent, 1 file of lines of 200 B, streamd, fsynced",
-		Load: gen.Agent{Files: 1, Bytes: 64 * mb, Format: "raw"}, Server: durable, Cap: null,
-	},
-	{
-		Name: "agent-streamd-multiline", Title: "agent, records of 10 lines joined, streamd, fsynced",
-		Load: gen.Agent{Files: 1, Bytes: 64 * mb, Format: "multiline"}, Server: durable, Cap: null,
-	},
-	{
-		Name: "agent-streamd-combined", Title: "agent, combined log to JSON, streamd, fsynced",
-		Load: gen.Agent{Files: 1, Bytes: 64 * mb, Format: "combined"}, Server: durable, Cap: null,
-	},
-	{
-		Name: "agent-paced", Title: "agent, 30 MB/s written while it reads, null server",
-		Load: gen.Agent{Files: 1, Format: "raw", Pace: 30_000_000}, Server: *null,
-		Target: Target{Busy: 0.4, RSS: 100 * mb},
-	},
-	{
-		Name: "agent-idle", Title: "agent, 1,000 files of which none grows",
-		Load: gen.Agent{Files: 1000, Bytes: 1000 * 200, Format: "raw", Sink: true, Idle: true}, Server: *null,
-		Target: Target{Busy: 0.01, RSS: 40 * mb}, Least: 20 * time.Second,
-	},
-	{
-		Name: "agent-restart", Title: "agent, 10,000 files known, from its start to a line written meanwhile",
-		Load: gen.Agent{Files: 10_000, Bytes: 10_000 * 200, Format: "raw", Sink: true, Restart: true}, Server: *null,
-		Target: Target{Start: time.Second},
-	},
-	{
 		Name: "get-sdk", Title: "GetRecords catch-up 200 B, SDK",
 		Load: gen.Gets{Client: gen.SDK, Records: 400_000}, Server: durable, Cap: null,
 		Target: Target{Share: 0.67},
@@ -375,7 +301,7 @@ var Rows = []Row{
 		Load: gen.Idle{Shards: 10_000}, Server: durable,
 		Target: Target{RSS: 200 * mb, Busy: 0.01},
 	},
-}
+}, agentRows()...)
 
 // Starts reports whether the row is about what it must start itself, so that it
 // cannot be measured on a running server.

@@ -21,18 +21,31 @@ type Agent struct {
 	// Restart measures the start of an agent that has read the files before: until
 	// it has the line that was written to one of them since.
 	Restart bool
-	// Cat reads the files with cat(1) in place of the agent.
-	Cat bool
-	// Hand reads the file by [ReadByHand] in place of the agent.
-	Hand bool
+	// Outage has the server refuse all while the files are written at a pace, and
+	// measures from then on, until all is acknowledged. The memory is the most that
+	// there was.
+	Outage bool
+	By     Reader
 }
+
+// Reader is what reads the files.
+type Reader string
+
+// The readers are the agent, cat(1), the library nxadm/tail, whose lines are counted,
+// and [ReadByHand].
+const (
+	ByAgent Reader = ""
+	ByCat   Reader = "cat"
+	ByTail  Reader = "tail"
+	ByHand  Reader = "hand"
+)
 
 // Run implements [Load].
 func (l Agent) Run(ctx context.Context, env *Env) (Result, error) {
 	args := []string{
 		"-duration", env.Duration.String(), "-files", fmt.Sprint(l.Files), "-bytes", fmt.Sprint(l.Bytes), "-format", l.Format,
-		"-pace", fmt.Sprint(l.Pace), fmt.Sprint("-idle=", l.Idle), fmt.Sprint("-cat=", l.Cat), fmt.Sprint("-hand=", l.Hand), fmt.Sprint("-restart=", l.Restart),
-		"-shards", fmt.Sprint(env.Shards),
+		"-pace", fmt.Sprint(l.Pace), fmt.Sprint("-idle=", l.Idle), fmt.Sprint("-restart=", l.Restart),
+		fmt.Sprint("-outage=", l.Outage), "-by", string(l.By), "-shards", fmt.Sprint(env.Shards),
 	}
 	if !l.Sink {
 		srv, err := env.Start(ctx)

@@ -10,11 +10,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -39,15 +42,17 @@ func main() {
 
 // A job is what the flags say.
 type job struct {
-	dir, format, endpoint, stream string
+	dir, format, endpoint, stream, by string
 
 	files       int
 	shards      int
 	bytes, pace int64
-	idle, cat   bool
-	hand        bool
+	idle        bool
 	restart     bool
+	outage      bool
 	duration    time.Duration
+
+	down atomic.Bool // the server refuses all
 
 	lines int64 // in all files
 }
@@ -63,10 +68,11 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.Int64Var(&j.bytes, "bytes", 64<<20, "in all files together")
 	flags.Int64Var(&j.pace, "pace", 0, "bytes a second that are written meanwhile")
 	flags.BoolVar(&j.idle, "idle", false, "watch the files once they are read")
-	flags.BoolVar(&j.cat, "cat", false, "read them with cat(1)")
-	flags.BoolVar(&j.hand, "hand", false, "read the first of them by hand, with nothing that an agent does besides")
+	flags.StringVar(&j.by, "by", "", "what reads them: cat(1), tail for the library nxadm/tail, or hand for the first of them alone, "+
+		"with nothing that an agent does besides; empty for the agent")
+	flags.BoolVar(&j.outage, "outage", false, "the server refuses all while they are written at the pace; measure what follows")
 	flags.BoolVar(&j.restart, "restart", false, "measure the start of an agent that knows the files")
-	flags.IntVar(&j.shards, "shards", 4, "of the stream, for -hand")
+	flags.IntVar(&j.shards, "shards", 4, "of the stream, for -by hand")
 	flags.DurationVar(&j.duration, "duration", 3*time.Second, "how long to measure")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -80,12 +86,16 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		err error
 	)
 	switch {
-	case j.cat:
+	case j.by == "cat":
 		r, err = j.again(ctx, j.runCat)
+	case j.by == "tail":
+		r, err = j.again(ctx, j.runTail)
+	case j.by == "hand":
+		r, err = j.again(ctx, j.runHand)
+	case j.by != "":
+		return fmt.Errorf("-by %s: cat, tail and hand are known", j.by)
 	case j.restart:
 		r, err = j.start(ctx)
-	case j.hand:
-		r, err = j.again(ctx, j.runHand)
 	case j.idle || j.pace > 0:
 		r, err = j.watch(ctx)
 	default:
@@ -130,6 +140,23 @@ func (j *job) runCat(ctx context.Context) error {
 		return err
 	}
 	return exec.CommandContext(ctx, "cat", names...).Run()
+}
+
+// runTail runs tailbench, of another module, which loadbench has built beside this program.
+func (j *job) runTail(ctx context.Context) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	names, err := filepath.Glob(filepath.Join(j.dir, "*.log"))
+	if err != nil {
+		return err
+	}
+	out, err := exec.CommandContext(ctx, filepath.Join(filepath.Dir(program), "tailbench"), names...).Output()
+	if err == nil && string(out) != fmt.Sprintln(j.lines) {
+		err = fmt.Errorf("%q lines were read, there are %d", out, j.lines)
+	}
+	return err
 }
 
 func (j *job) runHand(ctx context.Context) error {
@@ -245,15 +272,31 @@ func (j *job) watch(ctx context.Context) (r gen.Result, err error) {
 		return r, err
 	}
 	begin := time.Now()
+	j.down.Store(j.outage)
 	written, err := j.writeOn(ctx)
 	if err != nil {
 		return r, err
 	}
+	if j.outage {
+		j.down.Store(false)
+		begin = time.Now()
+		if before, err = bench.SelfUsage(); err != nil {
+			return r, err
+		}
+	}
 	if err := until(ctx, a, uint64(j.bytes+written)); err != nil {
 		return r, err
 	}
+	for reason, n := range a.Status().Flows[0].LostBytes {
+		if n > 0 {
+			return r, fmt.Errorf("%d bytes were lost: %s", n, reason)
+		}
+	}
 	r.Elapsed, r.Bytes, r.Count = time.Since(begin), written, written/int64(len(line(j.format)))
-	return finish(r, before)
+	if r, err = finish(r, before); j.outage {
+		r.RSS = r.Peak
+	}
+	return r, err
 }
 
 // writeOn appends lines at the job's pace, or waits, until the time is over.
@@ -342,13 +385,26 @@ func (j *job) open(f agent.FlowConfig, memory int64) (agent.Sink, error) {
 		return null{}, nil
 	}
 	client := kinesis.New(kinesis.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(j.endpoint), HTTPClient: producer.HTTPClient(),
+		Region: "us-east-1", BaseEndpoint: aws.String(j.endpoint), HTTPClient: gate{producer.HTTPClient(), &j.down},
 		Credentials: credentials.NewStaticCredentialsProvider("load", "load", ""),
 	})
 	return producer.New(client, j.stream, producer.Config{
 		DisableAggregation: !f.Aggregation, RecordMaxBufferedTime: f.MaxBufferAge, MaxBufferedBytes: memory, RecordTTL: -1,
 		OnFailure: producer.SkipOne, Encoding: producer.EncodingAuto, Logger: slog.New(slog.DiscardHandler),
 	})
+}
+
+// A gate passes requests on unless the server is down.
+type gate struct {
+	kinesis.HTTPClient
+	down *atomic.Bool
+}
+
+func (g gate) Do(r *http.Request) (*http.Response, error) {
+	if g.down.Load() {
+		return nil, syscall.ECONNREFUSED
+	}
+	return g.HTTPClient.Do(r)
 }
 
 // first tells how many records there are in what comes first.
