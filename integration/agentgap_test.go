@@ -208,15 +208,24 @@ func (s *server) linesStored(stream string, n int) []int {
 	s.t.Helper()
 	seen := make([]int, n)
 	for _, record := range s.readUserRecords(stream) {
-		line := strings.TrimSuffix(string(record), "\n")
-		number, _, _ := strings.Cut(line, " ")
-		i, err := strconv.Atoi(number)
-		if err != nil || i >= n || line != testLine(i) {
-			s.t.Fatalf("a line that nobody wrote: %q", line)
+		i, err := lineNumber(record, n)
+		if err != nil {
+			s.t.Fatal(err)
 		}
 		seen[i]++
 	}
 	return seen
+}
+
+// lineNumber returns which of the first n lines a record is.
+func lineNumber(record []byte, n int) (int, error) {
+	line := strings.TrimSuffix(string(record), "\n")
+	number, _, _ := strings.Cut(line, " ")
+	i, err := strconv.Atoi(number)
+	if err != nil || i < 0 || i >= n || line != testLine(i) {
+		return 0, fmt.Errorf("a line that nobody wrote: %q", line)
+	}
+	return i, nil
 }
 
 // changeConfig sets keys of a configuration.
@@ -242,6 +251,24 @@ func changeConfig(t *testing.T, path string, keys map[string]any) {
 // committedBytes returns the position in a file that a killed agent left behind.
 func committedBytes(t *testing.T, config, path string) int64 {
 	t.Helper()
+	for _, p := range positions(t, config) {
+		if p.Path == path {
+			return p.Offset
+		}
+	}
+	return 0
+}
+
+// position is what "checkpoints list" says of a file.
+type position struct {
+	Path   string `json:"path"`
+	FileID string `json:"fileId"`
+	Offset int64  `json:"offset"`
+}
+
+// positions returns those that an agent which does not run any more has left behind.
+func positions(t *testing.T, config string) (list []position) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), bin(t, "streamagent"), "checkpoints", "list", "--json", "-c", config)
 	cmd.Env = cleanEnv()
 	out, err := cmd.Output()
@@ -249,16 +276,11 @@ func committedBytes(t *testing.T, config, path string) int64 {
 		t.Fatalf("checkpoints list: %v\n%s", err, out)
 	}
 	for line := range strings.Lines(string(out)) {
-		var e struct {
-			Path   string `json:"path"`
-			Offset int64  `json:"offset"`
-		}
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
+		var p position
+		if err := json.Unmarshal([]byte(line), &p); err != nil {
 			t.Fatalf("checkpoints list: %v\n%s", err, out)
 		}
-		if e.Path == path {
-			return e.Offset
-		}
+		list = append(list, p)
 	}
-	return 0
+	return list
 }
