@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -47,7 +48,9 @@ type CoordinationStore interface {
 	StartHandOver(ctx context.Context, l Lease, to string) (Lease, error)
 
 	// PutWorker stores what is set in row, and leaves other attributes of the
-	// worker's row as they are. It has no condition.
+	// worker's row as they are. If the row has a later write of the same process, by
+	// [WorkerRow.Write], it stores nothing and returns [ErrLateRow]: a request that
+	// was given up has come late.
 	PutWorker(ctx context.Context, row WorkerRow) error
 
 	// ListWorkers returns the rows of all workers, in any order, with every
@@ -169,6 +172,28 @@ type WorkerRow struct {
 	// Invalid says why what is stored cannot be understood, on a row that a
 	// store has read; the other fields are then what could be.
 	Invalid error
+}
+
+// ErrLateRow is returned by a [CoordinationStore] for a row that is older than the one
+// that is stored.
+var ErrLateRow = errors.New("consumer: the worker's row has a later write of the same process")
+
+// Write returns which process under [ModeNative] has written r, and the number of that
+// write: text of one length for one process, which grows. Rows of other modes have none,
+// "" and "".
+func (r WorkerRow) Write() (process, number string) {
+	process, number = r.Properties[propIncarnation], r.Properties[propSeq]
+	if process == "" || number == "" {
+		return "", ""
+	}
+	return process, number
+}
+
+// Late reports whether stored is a later write of the process that has written r.
+func (r WorkerRow) Late(stored WorkerRow) bool {
+	process, number := r.Write()
+	other, latest := stored.Write()
+	return process != "" && process == other && number < latest
 }
 
 // Clone returns a copy that shares nothing with r.

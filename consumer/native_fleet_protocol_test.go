@@ -11,11 +11,10 @@ import (
 // lock. Each may lose its trust, be cut off from its peers, and die; peers call those
 // dead that are, and those that are cut off. Requests land late or never, answers get lost.
 //
-// One thing is not borne, and found by the last of the tests' cases: that a beat of a term
-// which peers have given up lands after the row of the next term, and a leader reads the
-// row in between. Rows are written without a condition, so the old term is in it once more until
-// the next beat. The table refuses what the one writes that the lease was taken from,
-// as ever; but until its next write or look both may read.
+// Rows are written on condition that they have no later write of the same process. Without
+// that, as the last of the tests' cases finds, a beat of a term which peers have given up
+// could land after the row of the next term, and a leader read the row in between: the
+// worker would read a shard until its next write or look, as would who got the lease.
 //
 // No clock runs here. What clocks are for is shown by TestNativeProtocol: when a leader
 // may call a worker dead because its row has not changed, the worker's trust is over, and
@@ -317,7 +316,7 @@ func (r *nfRules) stepsOfRow(w *nfWorld, who int8, try func(exStep, func(*nfWorl
 			}
 		})
 	}
-	if at.knows && at.stored && r.broken == "a beat of the term before lands late" {
+	if at.knows && at.stored && r.broken == "rows are written without a condition" {
 		do("has a beat of the term before land late", func(_ *nfWorld, l *nfWorker) { l.stored = false })
 	}
 	if at.stored && !at.knows {
@@ -633,7 +632,7 @@ func TestNativeFleetProtocol(t *testing.T) {
 		{rules: nfRules{broken: "the leader does not look at terms"}, want: "2 workers read"},
 		{rules: nfRules{early: true, broken: "nothing is written to verify a lease"}, want: "2 workers read"},
 		{rules: nfRules{broken: "peers vote while leases are verified"}, want: "2 workers read"},
-		{rules: nfRules{broken: "a beat of the term before lands late"}, want: "2 workers read"},
+		{rules: nfRules{broken: "rows are written without a condition"}, want: "2 workers read"},
 	} {
 		t.Run(tt.name+tt.rules.broken, func(t *testing.T) {
 			switch {

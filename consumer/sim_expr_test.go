@@ -92,7 +92,7 @@ func newSimParser(text string) *simParser {
 			if n = strings.IndexAny(rest, " \n\t=<>(),+-"); n < 0 {
 				n = len(rest)
 			}
-			if n == 0 || strings.ContainsAny(rest[:n], ".[]") {
+			if n == 0 || strings.ContainsAny(rest[:n], "[]") {
 				p.fail()
 			}
 		}
@@ -215,6 +215,13 @@ func (p *simParser) not() simCond {
 // name returns the attribute that a token names.
 func (p *simParser) name() func(*simArgs) string {
 	t := p.next()
+	if strings.Contains(t, ".") {
+		p.fail()
+	}
+	return p.named(t)
+}
+
+func (p *simParser) named(t string) func(*simArgs) string {
 	if strings.HasPrefix(t, "#") {
 		return func(a *simArgs) string {
 			n, ok := a.names[t]
@@ -254,13 +261,19 @@ func (p *simParser) value() simValue {
 			return v
 		}
 	}
-	n := p.name()
+	var path []func(*simArgs) string
+	for part := range strings.SplitSeq(p.next(), ".") {
+		path = append(path, p.named(part))
+	}
 	return func(it simItem, a *simArgs) types.AttributeValue {
-		v, ok := it[n(a)]
-		if !ok {
-			return nil
+		for _, n := range path[:len(path)-1] {
+			m, ok := it[n(a)].(*types.AttributeValueMemberM)
+			if !ok {
+				return nil
+			}
+			it = m.Value
 		}
-		return v
+		return it[path[len(path)-1](a)] // nil if there is none
 	}
 }
 

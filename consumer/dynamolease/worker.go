@@ -27,6 +27,8 @@ const (
 	attrProperties     = "properties"
 	attrSupport        = "sup"
 	attrSupportUpdated = "slu" // seconds since the epoch
+
+	propWrite = "g_seq" // in the properties, beside attrIncarnation
 )
 
 // workerTable returns where workers' rows are written, and the name of that
@@ -165,7 +167,17 @@ func (s *Store) PutWorker(ctx context.Context, row consumer.WorkerRow) error {
 		in.ExpressionAttributeValues[":AMZN_MAPPED_"+name] = it[name]
 	}
 	in.UpdateExpression = aws.String("SET " + strings.Join(sets, ", "))
-	if _, err := s.api.UpdateItem(ctx, in); err != nil {
+	if process, number := row.Write(); process != "" {
+		// A request that is sent again finds its own write.
+		in.ConditionExpression = aws.String("attribute_not_exists(#p.#i) OR #p.#i <> :i OR attribute_not_exists(#p.#n) OR #p.#n <= :n")
+		maps.Copy(in.ExpressionAttributeNames, map[string]string{"#p": attrProperties, "#i": attrIncarnation, "#n": propWrite})
+		maps.Copy(in.ExpressionAttributeValues, item{":i": text(process), ":n": text(number)})
+	}
+	_, err := s.api.UpdateItem(ctx, in)
+	if _, late := errors.AsType[*types.ConditionalCheckFailedException](err); late {
+		err = consumer.ErrLateRow
+	}
+	if err != nil {
 		return fmt.Errorf("dynamolease: write row of worker %q to table %q: %w", row.ID, table, err)
 	}
 	return nil

@@ -261,6 +261,42 @@ func testWorkers(t *testing.T, s consumer.CoordinationStore) {
 		t.Errorf("row %+v, want %+v", got, full)
 	}
 
+	// A write that was given up comes after a later one of the same process.
+	beat := func(process, number string) consumer.WorkerRow {
+		return consumer.WorkerRow{ID: "beats", Updated: at, Properties: map[string]string{"g_inc": process, "g_seq": number, "of": process + number}}
+	}
+	for i, tt := range []struct {
+		row consumer.WorkerRow
+		err error
+	}{
+		{row: consumer.WorkerRow{ID: "beats", Updated: at}},
+		{row: beat("i", "18")},
+		{row: beat("i", "20")},
+		{row: beat("i", "20")}, // sent twice
+		{row: beat("i", "19"), err: consumer.ErrLateRow},
+		{row: beat("j", "10")}, // of another process, whose clock may differ
+		{row: beat("j", "11")},
+		{row: beat("i", "21")}, // who looks tells these two apart
+		{row: consumer.WorkerRow{ID: "beats", Updated: at, Properties: map[string]string{"g_inc": "i"}}}, // of another mode
+		{row: beat("i", "12")},
+	} {
+		before, _, _ := s.GetWorker(t.Context(), "beats")
+		err := s.PutWorker(t.Context(), tt.row)
+		if !errors.Is(err, tt.err) || err == nil != (tt.err == nil) {
+			t.Errorf("write %d: %v, want %v", i, err, tt.err)
+		}
+		want := tt.row.Merge(before)
+		if tt.err != nil {
+			want = before
+		}
+		if got := rowOf(t, s, "beats"); !reflect.DeepEqual(got, want) {
+			t.Errorf("write %d: row %+v, want %+v", i, got, want)
+		}
+	}
+	if err := s.DeleteWorker(t.Context(), rowOf(t, s, "beats")); err != nil {
+		t.Errorf("DeleteWorker: %v", err)
+	}
+
 	old := full
 	old.Updated = at
 	for _, row := range []consumer.WorkerRow{old, {ID: "none", Updated: at}} {

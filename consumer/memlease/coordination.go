@@ -2,6 +2,7 @@ package memlease
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -50,6 +51,9 @@ func (s *Store) PutWorker(ctx context.Context, row consumer.WorkerRow) error {
 	defer s.mu.Unlock()
 	if s.workers == nil {
 		s.workers = make(map[string]consumer.WorkerRow)
+	}
+	if row.Late(s.workers[row.ID]) {
+		return fmt.Errorf("memlease: write row of worker %q: %w", row.ID, consumer.ErrLateRow)
 	}
 	s.workers[row.ID] = row.Merge(s.workers[row.ID])
 	return nil
