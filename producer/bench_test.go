@@ -147,6 +147,7 @@ func BenchmarkPut(b *testing.B) {
 		for _, callers := range []int{1, 8} {
 			b.Run(fmt.Sprintf("%dB/floor/callers=%d", size, callers), func(b *testing.B) { benchFloor(b, size, callers) })
 			b.Run(fmt.Sprintf("%dB/keyedfloor/callers=%d", size, callers), func(b *testing.B) { benchKeyedFloor(b, size, callers) })
+			b.Run(fmt.Sprintf("%dB/orderedfloor/callers=%d", size, callers), func(b *testing.B) { benchOrderedFloor(b, size, callers) })
 		}
 	}
 }
@@ -282,6 +283,85 @@ func benchKeyedFloor(b *testing.B, size, callers int) {
 		o.sealed = append(o.sealed, sum[:]...)
 		o.recs, o.keys = o.recs[:0], o.keys[:0]
 		clear(o.places)
+		return nil
+	})
+}
+
+// benchOrderedFloor is the floor of keyed records that keep the order of their keys:
+// as benchKeyedFloor, but callers share the aggregated record of a shard, under a
+// mutex, and whoever fills it seals it after another has taken its place. No record is
+// kept to be sent again, memory has no bound, no fate is told.
+func benchOrderedFloor(b *testing.B, size, callers int) {
+	const blob, shards = 1 << 20, 4
+	type open struct {
+		recs, keys []byte
+		places     map[string]int
+	}
+	type lane struct {
+		mu    sync.Mutex
+		open  *open
+		spare []*open
+		_     [64]byte
+	}
+	type caller struct {
+		hashes map[string]hashkey.Key
+		sealed []byte
+		_      [64]byte
+	}
+	var lanes [shards]lane
+	for i := range lanes {
+		lanes[i].open = &open{places: map[string]int{}}
+	}
+	all := make([]caller, callers)
+	for c := range all {
+		all[c].hashes = map[string]hashkey.Key{}
+	}
+	ranges := hashkey.Uniform(shards)
+	data, ks := bytes.Repeat([]byte("x"), size), keys(1000)
+	b.ReportAllocs()
+	b.SetBytes(int64(size))
+	eachCaller(b, callers, func(n, i int) error {
+		c, key := &all[n], ks[i%len(ks)]
+		hash, known := c.hashes[key]
+		if !known {
+			hash = hashkey.Of(key)
+			c.hashes[key] = hash
+		}
+		shard := 0
+		for ranges[shard].End.Less(hash) {
+			shard++
+		}
+		l := &lanes[shard]
+		l.mu.Lock()
+		o := l.open
+		place, known := o.places[key]
+		if !known {
+			place = len(o.places)
+			o.places[key] = place
+			o.keys = append(append(o.keys, 0x0a, byte(len(key))), key...)
+		}
+		inner := 3 + len(data) + 3
+		o.recs = append(o.recs, 0x1a, byte(inner)|0x80, byte(inner>>7), 0x08, byte(place)|0x80, byte(place>>7), 0x1a, byte(len(data))|0x80, byte(len(data)>>7))
+		o.recs = append(o.recs, data...)
+		if len(o.recs) < blob {
+			l.mu.Unlock()
+			return nil
+		}
+		if n := len(l.spare); n > 0 {
+			l.open, l.spare = l.spare[n-1], l.spare[:n-1]
+		} else {
+			l.open = &open{places: map[string]int{}}
+		}
+		l.mu.Unlock()
+
+		c.sealed = append(append(c.sealed[:0], o.keys...), o.recs...)
+		sum := md5.Sum(c.sealed)
+		c.sealed = append(c.sealed, sum[:]...)
+		o.recs, o.keys = o.recs[:0], o.keys[:0]
+		clear(o.places)
+		l.mu.Lock()
+		l.spare = append(l.spare, o)
+		l.mu.Unlock()
 		return nil
 	})
 }
