@@ -41,7 +41,7 @@
 //
 //   - G1. A byte that was readable through a handle or a path that the agent had
 //     discovered is delivered at least once, or counted as lost under a reason:
-//     truncated, missing, deleted, oversize, hole, unparsed.
+//     truncated, missing, deleted, oversize, hole, unparsed, expired.
 //   - G2. A stored position never passes a record that is not acknowledged, left
 //     out by configuration, or dropped by an explicit rule.
 //   - G3. After a kill, records are repeated that were acknowledged since the last

@@ -1,12 +1,15 @@
 package agent_test
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/streamkit/streamkit/agent"
 )
@@ -51,5 +54,52 @@ func TestDocsNameEveryKey(t *testing.T) {
 				t.Errorf("%s is no key", m[1])
 			}
 		}
+	}
+}
+
+// TestDocsNameEveryLoss checks that the guide has a row for each reason of lost bytes
+// and each kind of rotation, and none besides, and that the package comment names all
+// reasons.
+func TestDocsNameEveryLoss(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "docs", "agent.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s agent.FlowStatus
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, agent.FlowConfig{})
+		w.start()
+		w.settle(time.Second)
+		s = w.status()
+		w.stopped()
+	})
+	for title, counted := range map[string]map[string]uint64{"### Bytes that are lost": s.LostBytes, "### Rotations": s.Rotations} {
+		_, section, found := strings.Cut(string(page), "\n"+title+"\n")
+		section, _, _ = strings.Cut(section, "\n##")
+		if !found || len(counted) == 0 {
+			t.Errorf("the guide has %q: %v; %d things are counted", title, found, len(counted))
+		}
+		var rows []string
+		for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| [^|]").FindAllStringSubmatch(section, -1) {
+			if m[1] != "reason" && m[1] != "kind" {
+				rows = append(rows, m[1])
+			}
+		}
+		slices.Sort(rows)
+		if want := slices.Sorted(maps.Keys(counted)); !slices.Equal(rows, want) {
+			t.Errorf("%q has rows for %q; the agent counts %q", title, rows, want)
+		}
+	}
+
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(doc), "counted as lost under a reason:\n")
+	list, _, _ = strings.Cut(list, ".\n")
+	named := strings.Split(strings.Join(strings.Fields(strings.ReplaceAll(list, "//", "")), ""), ",")
+	slices.Sort(named)
+	if want := slices.Sorted(maps.Keys(s.LostBytes)); !slices.Equal(named, want) {
+		t.Errorf("the package comment names the reasons %q; the agent counts %q", named, want)
 	}
 }
