@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -214,7 +215,10 @@ func (a *Agent) expire() {
 	cfg := a.config()
 	a.store.Expire(cfg.CheckpointTimeToLive, func(e position.Entry) bool {
 		fi, err := cfg.FS.Stat(e.Path)
-		return err == nil && tail.IDOf(e.Path, fi) == e.ID
+		if err != nil {
+			return !errors.Is(err, fs.ErrNotExist) // it may be there
+		}
+		return tail.IDOf(e.Path, fi) == e.ID
 	})
 }
 

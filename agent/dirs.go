@@ -41,7 +41,7 @@ func (fl *flow) directories(s *sweep) {
 			func(dir string) { d := at(dir); d.globs = append(d.globs, p.Name) },
 			func(dir string) { at(dir) },
 			func(dir string, err error) {
-				s.unseen[dir] = true
+				fl.unseen(s, dir, err)
 				fl.trouble(dir, "cannot look for directories", err)
 			})
 	}

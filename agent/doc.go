@@ -93,7 +93,7 @@
 // looked for by its content for RotateWait: among the files of the flow, under names
 // like its own in the same directory and in RotatedDirs, and in compressed files
 // (.gz), which are read from the place that was reached. What is not found is counted
-// and logged.
+// and logged; while a directory in which it may be cannot be looked at, that waits.
 //
 // # Directories and events
 //

@@ -42,6 +42,7 @@ type flow struct {
 	watcher  Watcher // nil: poll
 	dirs     map[string]*directory
 	denied   map[string]bool // paths that the last scan could not open
+	hidden   map[string]bool // paths and directories that it could not look at, though they may be there
 	polled   bool            // events do not come for each of dirs
 	byID     map[tail.ID]*file
 	uids     map[uint64]struct{} // of all generations that are known

@@ -353,9 +353,14 @@ func (fl *flow) openShut(now time.Time) {
 
 // closeWindows ends the search for the orphans whose time is over and counts what
 // they had not read. It reports whether others still wait, as all do while there are
-// files that cannot be opened yet: what is sought may be in one of them.
+// files that cannot be opened yet: what is sought may be in one of them. The search of an
+// orphan whose directory cannot be looked at goes on until it can, with the usual scans.
 func (fl *flow) closeWindows(now time.Time) (waiting bool) {
 	for o := range fl.seeking {
+		if fl.outOfSight(o) {
+			o.window = now.Add(fl.cfg.RotateWait)
+			continue
+		}
 		if now.Before(o.window) || !fl.scannedAll {
 			waiting = true
 			continue
@@ -363,6 +368,22 @@ func (fl *flow) closeWindows(now time.Time) (waiting bool) {
 		fl.giveUp(o)
 	}
 	return waiting
+}
+
+// outOfSight reports whether what o looks for may be where the last scan could not look.
+func (fl *flow) outOfSight(o *file) bool {
+	if len(fl.hidden) == 0 {
+		return false
+	}
+	for _, dir := range fl.cfg.RotatedDirs {
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(filepath.Dir(o.path), dir)
+		}
+		if fl.hidden[filepath.Clean(dir)] {
+			return true
+		}
+	}
+	return within(fl.hidden, o.path)
 }
 
 // giveUp ends the search of an orphan.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/streamkit/streamkit/agent/internal/position"
@@ -68,11 +69,14 @@ type sighting struct {
 }
 
 // blind reports whether the sweep could not see what is at path.
-func (s *sweep) blind(path string) bool {
-	if len(s.unseen) == 0 {
+func (s *sweep) blind(path string) bool { return within(s.unseen, path) }
+
+// within reports whether path, or a directory that it is in, is one of paths.
+func within(paths map[string]bool, path string) bool {
+	if len(paths) == 0 {
 		return false
 	}
-	for !s.unseen[path] {
+	for !paths[path] {
 		up := filepath.Dir(path)
 		if up == path {
 			return false
@@ -150,7 +154,7 @@ func (fl *flow) sweep(now time.Time) (again bool, taken int) {
 	for _, g := range fl.byID {
 		g.listed = false
 	}
-	fl.denied = make(map[string]bool)
+	fl.denied, fl.hidden = make(map[string]bool), make(map[string]bool)
 	fl.directories(s)
 	for path, d := range fl.dirs {
 		if len(d.globs) > 0 {
@@ -201,7 +205,7 @@ func (fl *flow) sweepDir(s *sweep, dir string, globs []*tail.Glob) {
 	entries, err := fl.fs.ReadDir(dir)
 	if err != nil {
 		// Nothing is concluded from what cannot be seen.
-		s.unseen[dir] = true
+		fl.unseen(s, dir, err)
 		if globs != nil || !errors.Is(err, fs.ErrNotExist) {
 			fl.trouble(dir, "cannot read the directory", err)
 		}
@@ -216,6 +220,14 @@ func (fl *flow) sweepDir(s *sweep, dir string, globs []*tail.Glob) {
 		case len(fl.seeking) > 0:
 			s.others = append(s.others, path)
 		}
+	}
+}
+
+// unseen notes that a path or directory could not be looked at.
+func (fl *flow) unseen(s *sweep, path string, err error) {
+	s.unseen[path] = true
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+		fl.hidden[path] = true
 	}
 }
 
@@ -235,7 +247,8 @@ func (fl *flow) sweepPath(s *sweep, path string, ours bool) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		s.unseen[path], fl.denied[path] = true, true
+		fl.denied[path] = true
+		fl.unseen(s, path, err)
 		fl.trouble(path, "cannot stat", err)
 	case !fi.Mode().IsRegular():
 		if ours {
