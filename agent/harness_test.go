@@ -151,6 +151,7 @@ type world struct {
 	cfg     agent.Config
 	sink    *stream
 	watcher *fakeWatcher // nil: the agent polls
+	deaf    bool         // the watcher does not see what is done
 
 	a      *agent.Agent
 	cancel context.CancelFunc
@@ -161,6 +162,7 @@ type world struct {
 	repeated map[string]int  // lines that are written several times: how often they may arrive more than once
 	may      map[string]bool // lines that may be missing
 	fs       *listing
+	lineAs   func(line string) string // what is written of a line; nil: the line
 }
 
 func newWorld(t *testing.T, flow agent.FlowConfig) *world {
@@ -230,7 +232,7 @@ func (w *world) changed() { w.tell(agent.WatchEvent{Names: true}) }
 
 // tell adds an event to those that nobody has taken.
 func (w *world) tell(ev agent.WatchEvent) {
-	if w.watcher == nil {
+	if w.watcher == nil || w.deaf {
 		return
 	}
 	select {
@@ -273,6 +275,9 @@ func (w *world) lines(name string, n int) {
 	for range n {
 		line := w.line()
 		w.want = append(w.want, line)
+		if w.lineAs != nil {
+			line = w.lineAs(line)
+		}
 		b.WriteString(line)
 	}
 	w.write(name, b.String())

@@ -1,11 +1,16 @@
 package agent_test
 
 import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -63,9 +68,10 @@ func (w *world) header(name string) {
 type scenario struct {
 	name   string
 	flow   agent.FlowConfig
+	log    string         // where is written to; empty: app.log
 	before func(w *world) // in place of 500 lines in app.log, before the agent starts
 	rotate func(w *world)
-	loses  bool // what nobody has seen is gone
+	loses  bool // what nobody has seen is gone, if the agent does not run
 }
 
 var scenarios = []scenario{
@@ -247,6 +253,105 @@ var scenarios = []scenario{
 		w.lines("app.log", 10)
 		w.lines("app.log.b", 10)
 	}},
+	{name: "link_alone", flow: agent.FlowConfig{FilePattern: "app.log"}, loses: true, before: func(w *world) {
+		w.cfg.MaxMemoryBytes = 4 << 20
+		w.lines("target-0", 500)
+		w.check(os.Symlink(w.path("target-0"), w.path("app.log")))
+	}, rotate: func(w *world) {
+		w.sink.keep()
+		for i := range 5 {
+			w.lines("app.log", 6000) // five times as much is more than the budget holds
+			w.end("app.log", fmt.Sprint("the end of target ", i))
+			w.settle(2 * time.Second)
+			w.forgo("app.log")
+			target := fmt.Sprint("target-", i+1)
+			w.lines(target, 5)
+			w.check(os.Symlink(w.path(target), w.path("new")))
+			w.rename("new", "app.log")
+		}
+		w.settle(5 * time.Second)
+		w.sink.release()
+	}},
+	// As the kubelet rotates: a link that stays leads to a file in a directory of which no
+	// events come.
+	{
+		name: "kubernetes_containers", flow: agent.FlowConfig{FilePattern: "containers/*.log", Container: agent.ContainerAuto},
+		log: podLog, loses: true,
+		before: func(w *world) {
+			w.cfg.MaxMemoryBytes = 4 << 20
+			w.deaf = true
+			w.pod()
+			w.check(os.Mkdir(w.path("containers"), 0o700))
+			w.check(os.Symlink(w.path(podLog), w.path("containers/web-0_ns_nginx-abc.log")))
+		},
+		rotate: func(w *world) {
+			w.sink.keep()
+			for i := range 4 {
+				w.lines(podLog, 6000)
+				w.settle(12 * time.Second) // longer than a scan takes to come
+				w.forgo(w.rotatePod(i))
+			}
+			w.settle(12 * time.Second)
+			w.sink.release()
+		},
+	},
+	{
+		name: "kubernetes_pods", flow: agent.FlowConfig{FilePattern: "pods/*/*/*.log*", Container: agent.ContainerAuto},
+		log: podLog, before: (*world).pod,
+		rotate: func(w *world) {
+			for i := range 2 {
+				w.lines(podLog, 10)
+				w.settle(12 * time.Second)
+				w.rotatePod(i)
+			}
+		},
+	},
+}
+
+// podLog is the log of a container as the kubelet names it.
+const podLog = "pods/ns_web-0_1234/nginx/0.log"
+
+// pod makes podLog, in which lines are written as containerd does, in parts.
+func (w *world) pod() {
+	w.t.Helper()
+	w.check(os.MkdirAll(filepath.Dir(w.path(podLog)), 0o700))
+	r := &runtime{at: time.Now(), part: 100}
+	w.lineAs = func(line string) string { return strings.Join(r.parts("stdout", strings.TrimSuffix(line, "\n")), "") }
+	w.lines(podLog, 500)
+}
+
+// rotatePod rotates podLog for the i-th time: the file of the time before is compressed,
+// and the writer notices late. It returns the name that the file has then.
+func (w *world) rotatePod(i int) string {
+	w.t.Helper()
+	old := func(i int) string { return fmt.Sprintf("%s.20260102-03040%d", podLog, i) }
+	if i > 0 {
+		w.compress(old(i - 1))
+	}
+	w.rename(podLog, old(i))
+	w.lines(old(i), 5)
+	w.lines(podLog, 5)
+	return old(i)
+}
+
+// compress makes a .gz of a file, which it removes.
+func (w *world) compress(name string) {
+	w.t.Helper()
+	b, err := os.ReadFile(w.path(name))
+	w.check(err)
+	var z bytes.Buffer
+	gz := gzip.NewWriter(&z)
+	_, err = gz.Write(b)
+	w.check(errors.Join(err, gz.Close()))
+	w.check(os.WriteFile(w.path(name+".gz"), z.Bytes(), 0o600))
+	w.remove(name)
+}
+
+// end writes a last line without a newline.
+func (w *world) end(name, text string) {
+	w.t.Helper()
+	w.write(name, text)
+	w.want = append(w.want, text)
 }
 
 // forgo notes that what the agent has not read of a file is about to be lost, if it
@@ -261,7 +366,22 @@ func (w *world) forgo(name string) {
 	for line := range strings.Lines(string(b)) {
 		w.may[line] = true
 	}
+	if w.lineAs == nil {
+		return
+	}
+	written := make(map[string]bool)
+	for _, begin := range lineBegin.FindAllString(string(b), -1) {
+		written[begin] = true
+	}
+	for _, line := range w.want {
+		if written[lineBegin.FindString(line)] {
+			w.may[line] = true
+		}
+	}
 }
+
+// lineBegin is how the lines of a world begin, each in a way of its own.
+var lineBegin = regexp.MustCompile(`line \d{6}`)
 
 // TestScenarios runs each way of rotation three times: with the agent running, with
 // it stopped, and with it killed meanwhile; each of these with file events and
@@ -277,25 +397,26 @@ func TestScenarios(t *testing.T) {
 }
 
 func runScenario(w *world, tt scenario, while string) {
+	log := cmp.Or(tt.log, "app.log")
 	if tt.before != nil {
 		tt.before(w)
 	} else {
-		w.lines("app.log", 500)
+		w.lines(log, 500)
 	}
 	w.start()
 	w.settle(2 * time.Second)
-	w.lines("app.log", 20)
+	w.lines(log, 20)
 	duplicates := 0
 	switch while {
 	case "stopped":
 		w.settle(2 * time.Second)
 		w.stopped()
-		w.lines("app.log", 20)
+		w.lines(log, 20)
 	case "killed":
 		w.settle(150 * time.Millisecond)
 		w.kill()
 		duplicates = 20
-		w.lines("app.log", 20)
+		w.lines(log, 20)
 	}
 	if while != "running" {
 		w.cancel = nil
@@ -305,10 +426,10 @@ func runScenario(w *world, tt scenario, while string) {
 		w.start()
 	}
 	w.settle(30 * time.Second)
-	w.lines("app.log", 10)
+	w.lines(log, 10)
 	w.settle(30 * time.Second)
 	w.verify(duplicates)
-	if s := w.status(); !tt.loses && lostBytes(s) != 0 {
+	if s := w.status(); (!tt.loses || while == "running") && lostBytes(s) != 0 {
 		w.t.Errorf("lost bytes %v, but nothing was lost", s.LostBytes)
 	}
 	if s := w.status(); s.BehindBytes != 0 {
