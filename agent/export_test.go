@@ -1,6 +1,10 @@
 package agent
 
-import "context"
+import (
+	"context"
+
+	"github.com/fsnotify/fsnotify"
+)
 
 // Keys returns the keys of the configuration.
 func Keys() []string {
@@ -38,3 +42,6 @@ func (a *Agent) Kill(cancel context.CancelFunc) {
 	a.mu.Unlock()
 	cancel()
 }
+
+// Overflow makes a watcher of [NewFSWatcher] hear from the system that events were lost.
+func Overflow(w Watcher) { w.(*fsWatcher).w.Errors <- fsnotify.ErrEventOverflow }
