@@ -27,11 +27,14 @@ FLEET    ?= 2500ms
 SOAK     ?= 4s
 RATE     ?= 500000
 SPILLS   ?= always,pressure
+KILLS    ?= 200
+GAPS     ?= 15
+FILES    ?= 20000
 ARGS     ?=
 ROWS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build package test race short fuzz bench microbench lint fmt tidy-check cover integration interop interop-long interop-smoke interop-tables failover outage outage-agent soak crash sim ci
+.PHONY: help demo build package test race short fuzz bench microbench lint fmt tidy-check cover integration interop interop-long interop-smoke interop-tables failover outage outage-agent long-agent soak crash sim ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +52,8 @@ build: ## bin/streamd, bin/streamagent, bin/streamctl
 PACKAGE_ARCH    ?= $(shell $(GO) env GOARCH)
 PACKAGE_VERSION ?= $(shell echo '$(VERSION)' | sed -E 's/^v//; /^[0-9]+[.][0-9]/!s/^/0.0.0~git./; s/-/./g')
 
+# Not part of ci: it would build nfpm first, which nothing else there needs. The tests
+# of cmd/streamagent hold what is packaged against the checkout.
 package: ## bin/package/*.deb and *.rpm of streamagent; PACKAGE_ARCH=arm64 for another processor
 	@mkdir -p bin/package
 	CGO_ENABLED=0 GOOS=linux GOARCH=$(PACKAGE_ARCH) $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/package/streamagent ./cmd/streamagent
@@ -141,6 +146,11 @@ outage: ## log through an outage of OUTAGE (1s) at RATE (500000) bytes a second 
 
 outage-agent: ## write and rotate a file of the agent through an outage of OUTAGE (1s) at RATE (500000) bytes a second
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestAgentOutlivesAnOutage$$' ./integration -agent-outage $(OUTAGE) -agent-rate $(RATE)
+
+long-agent: ## play SEEDS (10000) histories of files under the agent from seed FROM (1), kill it KILLS (200) times, GAPS (15) times with gaps in what is acknowledged, and give it FILES (20000) in one directory
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -run '^TestFilePrograms$$' ./agent -agent-seeds $(SEEDS) -agent-from $(FROM)
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestManyFiles$$' ./agent -agent-files $(FILES)
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestAgentKilled(WithGaps)?$$' ./integration -kill-rounds $(KILLS) -gap-rounds $(GAPS)
 
 soak: ## make, rotate, truncate and delete files of the agent at random for SOAK (4s) at RATE (500000) bytes a second
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 26h -v -run '^TestAgentSoak$$' ./integration -agent-soak $(SOAK) -agent-rate $(RATE)
