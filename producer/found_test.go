@@ -239,6 +239,7 @@ func TestExpiryOfTheFirstRecord(t *testing.T) {
 					}
 				})
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				if at < 5*time.Second || at > 7*time.Second {
 					t.Errorf("the record was reported after %v, want from 5 s to 7 s", at)
 				}

@@ -240,6 +240,7 @@ func TestStreamErrors(t *testing.T) {
 			put(t, p, record(fmt.Sprint(i), "d"), nil)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(h.errors) != 1 || h.errors[0].Operation != "ListShards" || h.errors[0].Err == nil {
 			t.Fatalf("without a list of shards: %+v", h.errors)
 		}
