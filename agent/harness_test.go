@@ -150,8 +150,9 @@ type world struct {
 	dir     string
 	cfg     agent.Config
 	sink    *stream
-	watcher *fakeWatcher // nil: the agent polls
-	deaf    bool         // the watcher does not see what is done
+	wrap    func(*stream) agent.Sink // makes what a flow opens; nil: the sink itself
+	watcher *fakeWatcher             // nil: the agent polls
+	deaf    bool                     // the watcher does not see what is done
 
 	a      *agent.Agent
 	cancel context.CancelFunc
@@ -193,14 +194,24 @@ func (w *world) newWatcher() (agent.Watcher, error) {
 
 func (w *world) start() {
 	w.t.Helper()
-	sink := w.sink
-	a, err := agent.New(&w.cfg, func(agent.FlowConfig, int64) (agent.Sink, error) { return sink, nil })
+	a, err := agent.New(&w.cfg, w.opener())
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(w.t.Context())
 	w.a, w.cancel, w.done = a, cancel, make(chan error, 1)
 	go func() { w.done <- a.Run(ctx) }()
+}
+
+// opener gives flows the sink of now.
+func (w *world) opener() agent.OpenSink {
+	sink := w.sink
+	return func(agent.FlowConfig, int64) (agent.Sink, error) {
+		if w.wrap != nil {
+			return w.wrap(sink), nil
+		}
+		return sink, nil
+	}
 }
 
 // stop stops the agent gracefully and returns what Run returned.

@@ -93,7 +93,7 @@ func (p *program) hide(name string) {
 // agent does not wait to see whether a file that it had closed was truncated.
 func (p *program) seenAgain() {
 	if len(p.files.hidden) > 0 && !p.allOpen() && time.Since(p.hiddenAt) >= 12*modelRotateWait {
-		p.again = true
+		p.unsure, p.over = p.n, true
 	}
 }
 
@@ -118,12 +118,16 @@ func (p *program) startOrStop(string) {
 	case p.kills && p.rng.IntN(2) == 0:
 		p.note("kill")
 		p.kill()
+		p.ledger.killed(p.contents())
+		if n := p.a.Status().CheckpointFailures; n > 0 {
+			p.t.Errorf("the positions could not be stored %d times", n)
+		}
 		if p.power != nil {
 			percent := []int{0, 50, 100}[p.rng.IntN(3)]
 			p.note("power cut, %d%% of what is not synced are left", percent)
 			p.power.cut(p.rng, percent)
 		}
-		p.held, p.again = false, true // another sink
+		p.held, p.over = false, true // another sink
 		p.ended()
 	default:
 		err := p.stop()
@@ -131,7 +135,8 @@ func (p *program) startOrStop(string) {
 		if err != nil && !errors.Is(err, agent.ErrNotDrained) {
 			p.t.Errorf("Run: %v", err)
 		}
-		p.again = p.again || err != nil
+		p.ledger.stopped(p.contents(), err == nil)
+		p.over = p.over || err != nil
 		p.ended()
 	}
 	p.running = !p.running
@@ -144,11 +149,12 @@ func (p *program) reload(string) {
 		return
 	}
 	p.note("reload")
-	before, sink := p.a.FirstFlow(), p.sink
-	_, err := p.a.Reload(p.t.Context(), &p.cfg, func(agent.FlowConfig, int64) (agent.Sink, error) { return sink, nil })
+	before := p.a.FirstFlow()
+	_, err := p.a.Reload(p.t.Context(), &p.cfg, p.opener())
 	p.check(err)
 	s, drained := before()
-	p.again = p.again || !drained
+	p.ledger.ended(p.contents(), drained)
+	p.over = p.over || !drained
 	p.closed(s)
 	p.settle(100 * time.Millisecond)
 }

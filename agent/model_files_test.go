@@ -36,6 +36,15 @@ func (p *program) file(name string) *content {
 	return c
 }
 
+// contents returns the lines of each file.
+func (p *program) contents() [][]string {
+	var all [][]string
+	for _, c := range p.at {
+		all = append(all, c.lines)
+	}
+	return all
+}
+
 func (p *program) append(name string) {
 	n := 1 + p.rng.IntN(200)
 	if p.rng.IntN(10) == 0 {
