@@ -113,6 +113,7 @@ func (p *program) startOrStop(string) {
 	case !p.running:
 		p.note("start")
 		p.start()
+		p.started = true
 		// Between copy and truncation the first scan would take the copy for a file.
 		p.settle(100 * time.Millisecond)
 	case p.kills && p.rng.IntN(2) == 0:

@@ -1,6 +1,9 @@
 package agent_test
 
 import (
+	"errors"
+	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -47,6 +50,7 @@ func (p *program) finish() {
 	p.sink.release()
 	if !p.running {
 		p.start()
+		p.running, p.started = true, true
 	}
 	p.settle(30 * modelRotateWait)
 	p.verifyModel()
@@ -60,10 +64,13 @@ func (p *program) finish() {
 		s.Files = nil
 		p.t.Errorf("at rest: %+v", s)
 	}
+	p.verifyDrained()
 	err := p.stop()
 	if err != nil {
 		p.t.Errorf("Run: %v", err)
 	}
+	p.running = false
+	p.verifyDrained()
 	p.ledger.stopped(p.contents(), err == nil)
 	p.verifyAgain()
 	if n := p.files.n.Load(); n != 0 {
@@ -115,6 +122,50 @@ func (p *program) verifyAgain() {
 	})
 	if len(again) > limit {
 		p.t.Errorf("%d lines were sent again, at most %d may be: %.30q", len(again), limit, again[:min(len(again), 5)])
+	}
+}
+
+// delivery asks how far a file is delivered, an agent that runs or what it has stored.
+func (p *program) delivery(name string) (agent.Delivery, error) {
+	if p.running {
+		return p.a.Delivery(p.path(name))
+	}
+	return agent.ReadDelivery(&p.cfg, p.path(name))
+}
+
+// askDelivery checks of each file that what is not pending is acknowledged.
+func (p *program) askDelivery() {
+	if !p.started {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.at)) {
+		c := p.at[name]
+		d, err := p.delivery(name)
+		switch {
+		case errors.Is(err, fs.ErrPermission) && p.isHidden(): // nothing is known of it
+		case errors.Is(err, agent.ErrNoFlow) && !p.wide: // nor of what no name leads to
+		case err != nil:
+			p.t.Errorf("delivery of %s: %v", name, err)
+		case d.Size != int64(c.size()):
+			p.t.Errorf("%s has %d bytes: %+v", name, c.size(), d)
+		default:
+			left := p.ledger.unacknowledged(c.first(d.Size - d.Pending))
+			if len(left) > 0 || d.Drained() && c.part != "" {
+				p.note("%s: %d bytes are pending", name, d.Pending)
+				p.t.Errorf("%s: %d of %d bytes are pending, but of those before %d lines are not acknowledged, from %.30q, and the part is %.30q",
+					name, d.Pending, d.Size, len(left), left[:min(len(left), 1)], c.part)
+			}
+		}
+	}
+}
+
+// verifyDrained checks at rest that nothing is pending of any file.
+func (p *program) verifyDrained() {
+	p.askDelivery()
+	for _, name := range slices.Sorted(maps.Keys(p.at)) {
+		if d, err := p.delivery(name); err == nil && !d.Drained() {
+			p.t.Errorf("at rest, running %v: %+v", p.running, d)
+		}
 	}
 }
 

@@ -169,6 +169,18 @@ func (g *ledger) endLocked(contents [][]string, passed func(acked time.Time) boo
 	}
 }
 
+// unacknowledged returns those of the lines that no sink has acknowledged.
+func (g *ledger) unacknowledged(lines []string) (left []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, line := range lines {
+		if !g.acked[line] {
+			left = append(left, line)
+		}
+	}
+	return left
+}
+
 // sentAgain returns the lines that were sent again and might not be, in order.
 func (g *ledger) sentAgain() []string {
 	g.mu.Lock()
