@@ -199,6 +199,26 @@ func startIn(f *fleet, mode, id string) *process {
 	return start(f.t, "worker", f.s.env(), args...)
 }
 
+// awaitAll waits until all of these records have been processed.
+func (s *sightings) awaitAll(t *testing.T, stored []string) {
+	t.Helper()
+	eventually(t, time.Minute, "all records processed", func() error {
+		if _, err := s.next(); err != nil {
+			return err
+		}
+		missing := 0
+		for _, data := range stored {
+			if s.count[data] == 0 {
+				missing++
+			}
+		}
+		if missing > 0 {
+			return fmt.Errorf("%d of %d records are missing", missing, len(stored))
+		}
+		return nil
+	})
+}
+
 // takenOver waits until other workers have processed a record of each shard that
 // were written after a time, and returns how long after it each first was.
 func takenOver(t *testing.T, w *sightings, shards map[string]bool, lost string, since time.Time) (took times) {
@@ -350,21 +370,7 @@ func timeFleet(t *testing.T, s *server, mode string) {
 	again += split
 
 	stored := load.stop()
-	eventually(t, time.Minute, "all records processed", func() error {
-		if _, err := w.next(); err != nil {
-			return err
-		}
-		missing := 0
-		for _, data := range stored {
-			if w.count[data] == 0 {
-				missing++
-			}
-		}
-		if missing > 0 {
-			return fmt.Errorf("%d of %d records are missing", missing, len(stored))
-		}
-		return nil
-	})
+	w.awaitAll(t, stored)
 	for _, n := range names {
 		if err := procs[n].stop(); err != nil {
 			t.Errorf("worker %s ends with %v", n, err)
@@ -426,21 +432,7 @@ func timeNewcomer(t *testing.T, s *server, mode string) {
 			}
 		}
 		data := load.stop()
-		eventually(t, time.Minute, "all records processed", func() error {
-			if _, err := w.next(); err != nil {
-				return err
-			}
-			missing := 0
-			for _, d := range data {
-				if w.count[d] == 0 {
-					missing++
-				}
-			}
-			if missing > 0 {
-				return fmt.Errorf("%d of %d records are missing", missing, len(data))
-			}
-			return nil
-		})
+		w.awaitAll(t, data)
 		for _, p := range []*process{first, second} {
 			if err := p.stop(); err != nil {
 				t.Errorf("a worker ends with %v", err)

@@ -44,21 +44,7 @@ func TestWorkerPaused(t *testing.T) {
 			t.Logf("held: all its shards read after %v; %v until leases are balanced once it goes on", slices.Max(took), back)
 
 			stored := load.stop()
-			eventually(t, time.Minute, "all records processed", func() error {
-				if _, err := w.next(); err != nil {
-					return err
-				}
-				missing := 0
-				for _, data := range stored {
-					if w.count[data] == 0 {
-						missing++
-					}
-				}
-				if missing > 0 {
-					return fmt.Errorf("%d of %d records are missing", missing, len(stored))
-				}
-				return nil
-			})
+			w.awaitAll(t, stored)
 			for _, p := range []*process{first, second} {
 				if err := p.stop(); err != nil {
 					t.Errorf("a worker that is asked to stop ends with %v", err)
