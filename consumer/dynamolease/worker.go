@@ -27,9 +27,11 @@ const (
 	attrProperties     = "properties"
 	attrSupport        = "sup"
 	attrSupportUpdated = "slu" // seconds since the epoch
-
-	propWrite = "g_seq" // in the properties, beside attrIncarnation
 )
+
+// propWrite is, in the properties of a row of ours, the number of its last write; beside
+// it is attrIncarnation.
+const propWrite = "g_seq"
 
 // workerTable returns where workers' rows are written, and the name of that
 // table's key.
