@@ -23,6 +23,10 @@ import (
 // it ended. They are read again at the next start.
 var ErrNotDrained = errors.New("agent: stopped before all records were acknowledged; they are read again at the next start")
 
+// ErrUnread is returned by [Agent.Run] with [Config.Once] if a directory or a file could
+// not be read. The error names it. What could be read is delivered.
+var ErrUnread = errors.New("agent: not read")
+
 const (
 	persistEvery = time.Second
 	expireEvery  = time.Hour
@@ -111,7 +115,8 @@ func (a *Agent) newFlow(fc FlowConfig, cfg *Config, sink Sink) *flow {
 // to its end and delivered. It then stops reading, waits up to
 // Config.ShutdownTimeout for what is on its way, stores the positions and closes
 // the sinks. The error is nil if everything that was read is acknowledged and
-// stored, [ErrNotDrained] if not. Run may be called once.
+// stored, [ErrNotDrained] if not, and with Config.Once [ErrUnread] if something could
+// not be read. Run may be called once.
 func (a *Agent) Run(ctx context.Context) error {
 	if a.ran.Swap(true) {
 		return errors.New("agent: Run was called before")
@@ -286,6 +291,9 @@ func (a *Agent) finish(drained []bool) error {
 			errs = append(errs, ErrNotDrained)
 			break
 		}
+	}
+	for _, r := range a.flows() {
+		errs = append(errs, r.fl.unread())
 	}
 	a.persist()
 	a.mu.Lock()

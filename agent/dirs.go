@@ -42,7 +42,7 @@ func (fl *flow) directories(s *sweep) {
 			func(dir string) { at(dir) },
 			func(dir string, err error) {
 				fl.unseen(s, dir, err)
-				fl.trouble(dir, "cannot look for directories", err)
+				fl.miss(dir, "cannot look for directories", err)
 			})
 	}
 	polled := int64(0)

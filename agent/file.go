@@ -47,6 +47,7 @@ type file struct {
 	polled    time.Time
 	progress  time.Time // when something of it was read since it was deleted
 	queued    bool      // in flow.ready
+	failed    error     // of the last turn
 	listed    bool      // found by the last scan
 	unseen    bool      // it has changed since it was closed, and could not be opened
 	misses    int       // scans in a row that did not find it

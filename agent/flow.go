@@ -41,9 +41,10 @@ type flow struct {
 	// Owned by run.
 	watcher  Watcher // nil: poll
 	dirs     map[string]*directory
-	denied   map[string]bool // paths that the last scan could not open
-	hidden   map[string]bool // paths and directories that it could not look at, though they may be there
-	polled   bool            // events do not come for each of dirs
+	denied   map[string]bool  // paths that the last scan could not open
+	hidden   map[string]bool  // paths and directories that it could not look at, though they may be there
+	missed   map[string]error // what it could not read, for Run to tell with Once
+	polled   bool             // events do not come for each of dirs
 	byID     map[tail.ID]*file
 	uids     map[uint64]struct{} // of all generations that are known
 	suspects map[tail.ID]*suspect
@@ -276,7 +277,7 @@ func (fl *flow) finished() bool {
 		return false
 	}
 	for _, g := range fl.byID {
-		if g.f != nil && g.read < g.size {
+		if g.f != nil && g.read < g.size && g.failed == nil {
 			g.final = true
 			fl.enqueue(g)
 		}

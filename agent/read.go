@@ -182,7 +182,7 @@ func (fl *flow) step() {
 		return
 	}
 	more, err := fl.turn(g)
-	if err != nil {
+	if g.failed = err; err != nil {
 		fl.trouble(g.path, "cannot read", err)
 		return
 	}

@@ -154,7 +154,7 @@ func (fl *flow) sweep(now time.Time) (again bool, taken int) {
 	for _, g := range fl.byID {
 		g.listed = false
 	}
-	fl.denied, fl.hidden = make(map[string]bool), make(map[string]bool)
+	fl.denied, fl.hidden, fl.missed = make(map[string]bool), make(map[string]bool), make(map[string]error)
 	fl.directories(s)
 	for path, d := range fl.dirs {
 		if len(d.globs) > 0 {
@@ -207,7 +207,7 @@ func (fl *flow) sweepDir(s *sweep, dir string, globs []*tail.Glob) {
 		// Nothing is concluded from what cannot be seen.
 		fl.unseen(s, dir, err)
 		if globs != nil || !errors.Is(err, fs.ErrNotExist) {
-			fl.trouble(dir, "cannot read the directory", err)
+			fl.miss(dir, "cannot read the directory", err)
 		}
 		return
 	}
@@ -249,7 +249,7 @@ func (fl *flow) sweepPath(s *sweep, path string, ours bool) {
 	case err != nil:
 		fl.denied[path] = true
 		fl.unseen(s, path, err)
-		fl.trouble(path, "cannot stat", err)
+		fl.miss(path, "cannot stat", err)
 	case !fi.Mode().IsRegular():
 		if ours {
 			fl.trouble(path, "not a regular file", nil)
@@ -307,10 +307,10 @@ func (fl *flow) sweepLater(s *sweep, at sighting) {
 		fl.denied[path] = true
 		for _, o := range fl.orphanByID[tail.IDOf(path, at.fi)] {
 			if _, ok := fl.seeking[o]; ok {
-				o.window = s.now.Add(fl.cfg.RotateWait) // it is there
+				o.window = s.now.Add(2 * fl.cfg.RotateWait) // it is there; the last scan of Once looks one of them ahead
 			}
 		}
-		fl.trouble(path, "cannot open", err)
+		fl.miss(path, "cannot open", err)
 		return
 	}
 	if g := fl.byID[c.id]; g != nil { // renamed to here in between
@@ -483,7 +483,7 @@ func (fl *flow) wakeFile(g *file, path string, s *sweep) *candidate {
 	if err != nil {
 		s.again = s.again || vfs.Passing(err)
 		if !errors.Is(err, fs.ErrNotExist) {
-			fl.trouble(path, "cannot open", err)
+			fl.miss(path, "cannot open", err)
 		}
 		return nil
 	}

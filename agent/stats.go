@@ -1,7 +1,11 @@
 package agent
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -141,6 +145,38 @@ func (fl *flow) trouble(path, what string, err error) {
 		return
 	}
 	fl.log.Warn("file is left out", slog.String("why", what), slog.String("path", path), slog.Any("err", err))
+}
+
+// miss is trouble with what should be read and cannot be looked at.
+func (fl *flow) miss(path, what string, err error) {
+	fl.trouble(path, what, err)
+	if fl.once && !errors.Is(err, fs.ErrNotExist) {
+		fl.missed[path] = err
+	}
+}
+
+// unread returns an error that names what could not be read, or nil. The flow has ended.
+func (fl *flow) unread() error {
+	for _, g := range fl.byID {
+		if fl.once && g.failed != nil {
+			fl.missed[g.path] = g.failed
+		}
+	}
+	const most = 10
+	var errs []error
+	for i, path := range slices.Sorted(maps.Keys(fl.missed)) {
+		if i == most {
+			errs = append(errs, fmt.Errorf("%w: %d more; the log has them", ErrUnread, len(fl.missed)-most))
+			break
+		}
+		err := fl.missed[path]
+		if p, ok := errors.AsType[*fs.PathError](err); ok {
+			err = p.Err
+		}
+		errs = append(errs, fmt.Errorf("%w: %s: %w; see that this user can read it, and run again: what was read is not read again",
+			ErrUnread, path, err))
+	}
+	return errors.Join(errs...)
 }
 
 // Status is what an [Agent] does at a moment.

@@ -20,7 +20,7 @@ import (
 // Exit codes.
 const (
 	exitOK         = 0
-	exitError      = 1 // usage, configuration, or what prevents the start
+	exitError      = 1 // usage, configuration, what prevents the start, or what "run --once" could not read
 	exitPending    = 2 // drained: some bytes are not delivered
 	exitNotDrained = 3 // stopped with records on their way; they are read again
 )

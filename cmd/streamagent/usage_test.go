@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/streamkit/streamkit/streamd/streamdtest"
 )
 
 // A wrong command line is refused with what to do instead.
@@ -139,4 +141,32 @@ func TestValidateFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(exitOK, "they are read once they are there")
+}
+
+// A run to the end of the files that could not read a directory has failed, though what
+// it could read is delivered.
+func TestRunOnceUnreadable(t *testing.T) {
+	srv := streamdtest.New(t, streamdtest.Listen())
+	srv.CreateStream(t, "s", 1)
+	config, logs := setUp(t, srv.Endpoint(), "")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loop := filepath.Join(logs, "loop") // no user can read what leads to itself, not even root
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
+	write(t, config, strings.Replace(string(text), `"filePattern"`, `"include": ["`+loop+`/*.log"], "filePattern"`, 1))
+	write(t, filepath.Join(logs, "a.log"), "one\n")
+	var errOut buffer
+	if code := run(t.Context(), []string{"run", "--once", "-c", config}, io.Discard, &errOut); code != exitError {
+		t.Errorf("exit code %d, want %d", code, exitError)
+	}
+	if want := "streamagent: not read: " + loop + ": too many levels of symbolic links; see that this user can read it, and run again"; !strings.Contains(errOut.String(), want) {
+		t.Errorf("output %q, want %q", errOut.String(), want)
+	}
+	if got := stored(t, srv); len(got) != 1 {
+		t.Errorf("stored %q, want one record", got)
+	}
 }
