@@ -30,11 +30,13 @@ SPILLS   ?= always,pressure
 KILLS    ?= 200
 GAPS     ?= 15
 FILES    ?= 20000
+LOAD     ?= 10m
+RATES    ?= 20,25,30,60
 ARGS     ?=
 ROWS     ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build package test race short fuzz bench microbench lint fmt tidy-check cover integration interop interop-long interop-smoke interop-tables failover outage outage-agent long-agent soak crash sim ci
+.PHONY: help demo build package test race short fuzz bench microbench lint fmt tidy-check cover integration interop interop-long interop-smoke interop-tables failover outage outage-agent long-agent load-agent soak crash sim ci
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -147,10 +149,16 @@ outage: ## log through an outage of OUTAGE (1s) at RATE (500000) bytes a second 
 outage-agent: ## write and rotate a file of the agent through an outage of OUTAGE (1s) at RATE (500000) bytes a second
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestAgentOutlivesAnOutage$$' ./integration -agent-outage $(OUTAGE) -agent-rate $(RATE)
 
-long-agent: ## play SEEDS (10000) histories of files under the agent from seed FROM (1), kill it KILLS (200) times, GAPS (15) times with gaps in what is acknowledged, and give it FILES (20000) in one directory
+long-agent: load-agent ## play SEEDS (10000) histories of files under the agent from seed FROM (1), kill it KILLS (200) times, GAPS (15) times with gaps in what is acknowledged, give it FILES (20000) in one directory, and load-agent
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -run '^TestFilePrograms$$' ./agent -agent-seeds $(SEEDS) -agent-from $(FROM)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestManyFiles$$' ./agent -agent-files $(FILES)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestAgentKilled(WithGaps)?$$' ./integration -kill-rounds $(KILLS) -gap-rounds $(GAPS)
+
+# Every line stays in the stream until a run has counted them, and the last two minutes
+# in files: 60 MB/s for ten minutes are 43 GB.
+load-agent: ## have the agent read what is written at RATES (20,25,30,60) MB/s for LOAD (10m) each, 4 and 100 logs and bursts of 1,000,000 lines as fast as can be, and 1 MB/s for its delay, and count in the stream; 43 GB of disk
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestAgent(Paced|ManyLogs|Bursts|Latency)$$' ./integration -load-rates $(RATES) -load-time $(LOAD) -load-rotate 1m \
+		-load-bytes 400000000 -burst-lines 1000000 -latency-ages 100,1000 -latency-time 60s
 
 soak: ## make, rotate, truncate and delete files of the agent at random for SOAK (4s) at RATE (500000) bytes a second
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 26h -v -run '^TestAgentSoak$$' ./integration -agent-soak $(SOAK) -agent-rate $(RATE)

@@ -304,8 +304,10 @@ func (k *soak) change() {
 // A watchedAgent is an agent whose use of the machine is looked at.
 type watchedAgent struct {
 	*process
-	t    *testing.T
-	http http.Client
+	t      *testing.T
+	http   http.Client
+	rate   int   // bytes a second of writeFor
+	memory int64 // that it may take, all told
 
 	samples []usage
 	peak    usage
@@ -315,6 +317,7 @@ type watchedAgent struct {
 type usage struct {
 	resident, heap          int64 // bytes
 	goroutines, descriptors int
+	cpu                     time.Duration // since its start
 }
 
 func (u usage) String() string {
@@ -324,7 +327,7 @@ func (u usage) String() string {
 func startAgent(t *testing.T, s *server, config string) *watchedAgent {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
-	a := &watchedAgent{t: t, process: start(t, "streamagent", s.env(), "-c", config, "--socket", socket)}
+	a := &watchedAgent{t: t, rate: *agentRate, memory: agentMemory, process: start(t, "streamagent", s.env(), "-c", config, "--socket", socket)}
 	a.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
@@ -430,11 +433,12 @@ func (a *watchedAgent) sample() (u usage) {
 	u = usage{
 		resident: int64(number("process_resident_memory_bytes")), heap: int64(number("go_memstats_heap_alloc_bytes")),
 		goroutines: int(number("go_goroutines")), descriptors: int(number("process_open_fds")),
+		cpu: time.Duration(number("process_cpu_seconds_total") * float64(time.Second)),
 	}
 	a.samples = append(a.samples, u)
 	a.peak.resident, a.peak.heap = max(a.peak.resident, u.resident), max(a.peak.heap, u.heap)
 	a.peak.goroutines, a.peak.descriptors = max(a.peak.goroutines, u.goroutines), max(a.peak.descriptors, u.descriptors)
-	if u.resident > agentMemory {
+	if u.resident > a.memory {
 		a.t.Errorf("the agent takes %d MB", u.resident>>20)
 	}
 	return u
@@ -446,13 +450,13 @@ func (a *watchedAgent) report() {
 	a.t.Logf("at the most, of %d looks: %v", len(a.samples), a.peak)
 }
 
-// writeFor writes at the rate of -agent-rate, calling moment every 20 ms, and looks
+// writeFor writes at the agent's rate, calling moment every 20 ms, and looks
 // at the agent once a second.
 func (a *watchedAgent) writeFor(d time.Duration, line func() int, moment func()) {
 	a.t.Helper()
 	begin, looked, written := time.Now(), time.Time{}, 0
 	for time.Since(begin) < d {
-		for due := int(time.Since(begin).Seconds() * float64(*agentRate)); written < due; {
+		for due := int(time.Since(begin).Seconds() * float64(a.rate)); written < due; {
 			written += line()
 		}
 		moment()
@@ -520,13 +524,20 @@ func positionsAtEnds(t *testing.T, config, dir string) {
 	}
 }
 
-// linesOnce fails unless each of the first n lines, and nothing else, is in the stream,
-// and returns how many are there once more. It reads the stream bit by bit.
+// linesOnce is eachOnce of lines that testLine made.
 func (s *server) linesOnce(stream string, n int) (again int) {
+	s.t.Helper()
+	return s.eachOnce(stream, n, lineNumber)
+}
+
+// eachOnce fails unless each of the first n lines, and nothing else, is in the stream,
+// and returns how many are there once more. It reads the stream bit by bit; number tells
+// which of the n lines a record is.
+func (s *server) eachOnce(stream string, n int, number func(record []byte, n int) (int, error)) (again int) {
 	s.t.Helper()
 	seen := make([]uint8, n)
 	take := func(data []byte) error {
-		i, err := lineNumber(data, n)
+		i, err := number(data, n)
 		if err == nil {
 			seen[i]++
 		}
