@@ -108,6 +108,10 @@ func New(config *Config, open OpenSink) (*Agent, error) {
 }
 
 func (a *Agent) newFlow(fc FlowConfig, cfg *Config, sink Sink) *flow {
+	if cfg.Ephemeral {
+		// An agent may run beside it, with files that it has not delivered.
+		fc.DeleteDelivered, fc.Protect, fc.DeadLetterFile = false, ProtectNone, ""
+	}
 	return newFlow(fc, cfg, a.store, sink, a.memory, a.soon)
 }
 

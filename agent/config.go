@@ -59,7 +59,8 @@ type Config struct {
 	MaxMemoryBytes int64
 
 	// Ephemeral keeps the positions in memory alone and begins with none: for trials
-	// that leave no trace.
+	// that leave no trace. Nothing is deleted or protected, and no dead letter is
+	// written, whatever the flows say.
 	Ephemeral bool
 
 	// Once makes Run return when every file is read to its end and delivered.

@@ -88,10 +88,13 @@ func (a *app) newDryRun() *cobra.Command {
 		Use:   "dry-run",
 		Short: "Print the records that the files make; send nothing and save nothing",
 		Long: "Dry-run reads the files of all flows from their beginning and prints a line of JSON for each record:\n" +
-			"its flow, stream, partition key and data. It calls no service and leaves the positions alone, so an\n" +
-			"agent may run meanwhile.",
+			"its flow, stream, partition key and data. It calls no service, leaves the positions alone, deletes no\n" +
+			"file and writes no dead letter, so an agent may run meanwhile.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 0 {
+				return fmt.Errorf("--limit %d is less than nothing; 0 is all records", limit)
+			}
 			cfg, warnings, err := agent.LoadConfig(a.config)
 			log, logErr := a.logger(cfg)
 			if err := errors.Join(logErr, err); err != nil {

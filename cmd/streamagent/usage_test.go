@@ -26,6 +26,7 @@ func TestWrongCommandLine(t *testing.T) {
 		{"no file to import", []string{"checkpoints", "import"}, `takes one argument, the file, or - for the standard input`},
 		{"no subcommand", []string{"checkpoints"}, `what to do with them is missing; "streamagent checkpoints --help" lists the commands`},
 		{"no such subcommand", []string{"checkpoints", "lst"}, `unknown command "lst" for "streamagent checkpoints"; did you mean "list"?`},
+		{"negative limit", []string{"dry-run", "-n", "-1"}, "--limit -1 is less than nothing; 0 is all records"},
 		{"log format", []string{"--log-format", "xml"}, "none of text, json"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
