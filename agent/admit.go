@@ -40,7 +40,7 @@ type startReason int
 
 const (
 	startNew    startReason = iota // at 0
-	startEnd                       // there at the first start: behind its last line
+	startEnd                       // there at the first start, seen or not: behind its last line
 	startBehind                    // it has what another had: behind what was read of that
 	startLater                     // as startBehind, once that is acknowledged
 )
@@ -49,7 +49,7 @@ const (
 // another, with its content and perhaps more, as editors and rsync make it, is read
 // from where the other was: what lies before is the same bytes.
 func (fl *flow) startAt(c *candidate, s *sweep) (int64, startReason) {
-	if fl.fresh && !fl.cfg.StartOfFile {
+	if fl.fresh && !fl.cfg.StartOfFile || fl.wasThere(c) {
 		off, err := lastLine(c.f, c.size, fl.encodingOf(c.f, c.path))
 		if err != nil {
 			fl.trouble(c.path, "cannot read", err)

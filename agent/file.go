@@ -89,10 +89,6 @@ func newUID(id tail.ID, birth int64, attempt uint64) uint64 {
 	return xxhash.Sum64(b[:])
 }
 
-// startedUID is that of the entry which says that a flow has looked for files
-// before. It names no file.
-const startedUID = 0
-
 func fileKey(uid uint64) string { return fmt.Sprintf("%016x", uid) }
 
 // blank reports whether nothing is known of the content, which then fits any file.

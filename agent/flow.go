@@ -60,6 +60,7 @@ type flow struct {
 	starved    bool  // no memory for a chunk
 	hungry     time.Time
 	fresh      bool // no position was known at the start, and no scan has been made
+	origin     firstStart
 	scanned    bool
 	scannedAll bool // the last scan could open all that it wanted to
 	scanAt     time.Time

@@ -410,7 +410,7 @@ func (fl *flow) giveUp(o *file) {
 func (fl *flow) suspicious(c *candidate, sw *sweep) bool {
 	var g *file
 	// At a first start at the ends of files, all are left where they are.
-	if !fl.once && (!fl.fresh || fl.cfg.StartOfFile) {
+	if !fl.once && (!fl.fresh || fl.cfg.StartOfFile) && !fl.wasThere(c) {
 		g = fl.originalOf(c, sw)
 	}
 	now := sw.now

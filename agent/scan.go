@@ -39,16 +39,17 @@ type suspect struct {
 
 // A sweep is what one scan has seen.
 type sweep struct {
-	now    time.Time
-	byPath map[string]tail.ID
-	unseen map[string]bool // paths and directories that could not be looked at
-	found  []*candidate
-	ids    map[tail.ID]bool // of found
-	later  []sighting
-	others []string // paths of what is not the flow's and may be what orphans look for
-	again  bool     // a question is left that another scan answers
-	full   bool     // no more files can be opened
-	taken  int      // files that were opened and are read
+	now      time.Time
+	byPath   map[string]tail.ID
+	unseen   map[string]bool // paths and directories that could not be looked at
+	unopened map[string]bool // paths of the flow's files for which too many are open
+	found    []*candidate
+	ids      map[tail.ID]bool // of found
+	later    []sighting
+	others   []string // paths of what is not the flow's and may be what orphans look for
+	again    bool     // a question is left that another scan answers
+	full     bool     // no more files can be opened
+	taken    int      // files that were opened and are read
 
 	// Of the live files, made when they are first asked for, since a look at all of them
 	// for each of those that are found is too much.
@@ -90,11 +91,12 @@ func within(paths map[string]bool, path string) bool {
 // files.
 func (fl *flow) restore() {
 	entries := fl.store.Flow(fl.cfg.ID)
-	fl.fresh = len(entries) == 0
+	fl.fresh, fl.origin.at = len(entries) == 0, time.Now().UnixNano()
 	window := time.Now().Add(fl.cfg.RotateWait)
 	for _, e := range entries {
 		fl.uids[e.UID] = struct{}{}
 		if e.UID == startedUID {
+			fl.origin = firstStartOf(e)
 			continue
 		}
 		g := &file{
@@ -110,18 +112,6 @@ func (fl *flow) restore() {
 		fl.addOrphan(g)
 	}
 	fl.keeper.found(fl)
-}
-
-// started stores that the flow has looked for files once, even if there was none:
-// those that come later are read from their start, whatever happens in between.
-func (fl *flow) started() {
-	if !fl.fresh {
-		return
-	}
-	fl.fresh = false
-	fl.uids[startedUID] = struct{}{}
-	fl.store.Put(position.Entry{Flow: fl.cfg.ID, UID: startedUID, Updated: time.Now().Unix()})
-	poke(fl.soon)
 }
 
 // scan compares the directories with what is known. It is the truth; events only
@@ -149,7 +139,7 @@ func (fl *flow) scan() {
 // sweep reports whether it left a question that another scan answers, and how many
 // files there are more to read.
 func (fl *flow) sweep(now time.Time) (again bool, taken int) {
-	s := &sweep{now: now, byPath: make(map[string]tail.ID), unseen: make(map[string]bool), ids: make(map[tail.ID]bool)}
+	s := &sweep{now: now, byPath: make(map[string]tail.ID), unseen: make(map[string]bool), ids: make(map[tail.ID]bool), unopened: make(map[string]bool)}
 	before := len(fl.byID)
 	for _, g := range fl.byID {
 		g.listed = false
@@ -183,7 +173,7 @@ func (fl *flow) sweep(now time.Time) (again bool, taken int) {
 			fl.admit(c, s)
 		}
 	}
-	fl.started()
+	fl.started(s)
 	fl.scanned, fl.scannedAll = true, !s.full
 	if fl.vanished(s) {
 		s.again = true
@@ -294,6 +284,9 @@ func (fl *flow) sweepLater(s *sweep, at sighting) {
 		return
 	}
 	if !fl.mayOpen(s) {
+		if at.ours {
+			s.unopened[path] = true
+		}
 		return
 	}
 	c, err := fl.open(path)

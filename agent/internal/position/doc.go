@@ -13,5 +13,6 @@
 // little-endian. A print (prefix, marker) is a length as an uvarint and eight
 // bytes of hash. dev, ino and the header lines are uvarints; birth, committed, size,
 // mtime and updated are zig-zag varints. flags is one byte: 1 rotated, 2 done,
-// 4 lost. The last operation on a (flow, uid) counts.
+// 4 lost. The last operation on a (flow, uid) counts. The uid 0 is not of a file: its
+// birth is when the flow first looked for files, and its path what it could not see then.
 package position
