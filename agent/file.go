@@ -65,6 +65,11 @@ type file struct {
 	reason   lossReason
 	orphaned uint64 // order among the orphans
 
+	// Of the compressed file that is to have its content, and is not whole.
+	packID   tail.ID
+	packSize int64
+	packGrew time.Time
+
 	readNow atomic.Int64 // read, for Status
 	watched atomic.Bool  // events come for its directory, for Status
 

@@ -146,7 +146,7 @@ func (fl *flow) measured(o *file, c *candidate, s *sweep) bool {
 	size, err := c.gz.Measure()
 	if err != nil || size < o.read {
 		fl.drop(c)
-		if err != nil && !o.window.IsZero() {
+		if err != nil && !o.window.IsZero() && o.packing(c, s.now) < 12*fl.cfg.RotateWait {
 			o.window = s.now.Add(fl.cfg.RotateWait)
 			s.again = true
 		}
@@ -154,6 +154,15 @@ func (fl *flow) measured(o *file, c *candidate, s *sweep) bool {
 	}
 	c.size = size
 	return true
+}
+
+// packing returns for how long c, a compressed file with the content of o that is not
+// whole, has not grown: one that is broken off never will.
+func (o *file) packing(c *candidate, now time.Time) time.Duration {
+	if c.id != o.packID || c.packed != o.packSize {
+		o.packID, o.packSize, o.packGrew = c.id, c.packed, now
+	}
+	return now.Sub(o.packGrew)
 }
 
 // byInode returns the orphan that c is, as its inode and content say.
@@ -226,7 +235,11 @@ func (x *contentIndex) find(fl *flow, c *candidate) *file {
 		}
 		enough := o.prefix.Len >= tail.PrefixMin || int64(o.prefix.Len) >= all &&
 			o.reason == lossTruncated && strings.HasPrefix(c.path, o.path)
-		return enough && (c.gz != nil || c.size >= o.read) && fl.marked(c, o)
+		if c.gz != nil {
+			// While it is being written it may not reach the place yet.
+			return enough && (fl.marked(c, o) || !c.gz.Whole())
+		}
+		return enough && c.size >= o.read && fl.marked(c, o)
 	}
 	for n := range x.lens {
 		p, ok := c.head.First(n)

@@ -28,6 +28,7 @@ type candidate struct {
 	kept    bool       // path is a second name
 	sibling bool       // its name is not the flow's, only like one of it
 	gz      *tail.Gzip // what f is, if the file is compressed
+	packed  int64      // its size then
 }
 
 // A suspect is a file that begins as a live one does: it may become the copy that
@@ -406,7 +407,7 @@ func (fl *flow) open(path string) (*candidate, error) {
 	if err == nil {
 		c.id, c.birth, c.size, c.mtime = tail.IDOf(path, fi), tail.Birth(f), fi.Size(), fi.ModTime().UnixNano()
 		if tail.Compressed(path) {
-			c.size = 0
+			c.size, c.packed = 0, c.size
 			if c.gz, err = tail.OpenGzip(f); err == nil {
 				c.f = c.gz
 				err = c.head.Read(c.f, tail.PrefixMax)

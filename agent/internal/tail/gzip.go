@@ -63,6 +63,13 @@ func (z *Gzip) Measure() (int64, error) {
 	return n, z.rewind()
 }
 
+// Whole reports whether the content has an end, which that of a file does not have that
+// is still being written.
+func (z *Gzip) Whole() bool {
+	_, err := z.Measure()
+	return err == nil
+}
+
 // ReadAt implements [io.ReaderAt].
 func (z *Gzip) ReadAt(b []byte, off int64) (int, error) {
 	if off < z.pos-int64(len(z.back)) {
