@@ -110,6 +110,14 @@ func (fl *flow) startOptions(ctx context.Context, wait *sync.WaitGroup) {
 // maxData is the most bytes of a record without its partition key.
 func (fl *flow) maxData() int { return fl.cfg.MaxRecordBytes - keyReserve }
 
+// maxKept is the most that is kept of a line. Dead letters may be longer than records.
+func (fl *flow) maxKept() int {
+	if fl.cfg.OnOversize == OversizeDeadLetter || fl.cfg.OnParseError == ParseErrorDeadLetter {
+		return max(fl.maxData(), maxDeadLetter)
+	}
+	return fl.maxData()
+}
+
 // encoding returns how the characters of g are written.
 func (fl *flow) encoding(g *file) charset.Encoding {
 	if !fl.cutter.enc.Marked() {
@@ -296,7 +304,7 @@ func (fl *flow) emit(s *span, recs []producer.UserRecord, g *file, p piece) []pr
 		fl.stats.filtered.Add(1)
 		return recs
 	}
-	start := len(s.arena)
+	start, text := len(s.arena), rec
 	converted := false
 	if c.run != nil {
 		c.from.Path, c.from.Offset, c.from.Inode = g.path, p.off, g.id.Ino
@@ -313,7 +321,7 @@ func (fl *flow) emit(s *span, recs []producer.UserRecord, g *file, p piece) []pr
 	if converted || !p.inChunk {
 		rec = s.arena[start:len(s.arena):len(s.arena)]
 	}
-	return fl.fit(recs, g, rec, p.missing)
+	return fl.fit(recs, g, rec, text, p.missing)
 }
 
 // sendsAsItIs decides what becomes of a record that was not converted, and counts
@@ -341,8 +349,9 @@ func (fl *flow) sendsAsItIs(res transform.Result, rec []byte, missing int) bool 
 	return false
 }
 
-// fit appends a record that is ready but for its size. rec stays where it is.
-func (fl *flow) fit(recs []producer.UserRecord, g *file, rec []byte, missing int) []producer.UserRecord {
+// fit appends a record that is ready but for its size. rec stays where it is; text is what
+// it was before the options.
+func (fl *flow) fit(recs []producer.UserRecord, g *file, rec, text []byte, missing int) []producer.UserRecord {
 	limit := fl.maxData()
 	if len(rec) <= limit && missing == 0 {
 		return fl.add(recs, g, rec)
@@ -353,7 +362,7 @@ func (fl *flow) fit(recs []producer.UserRecord, g *file, rec []byte, missing int
 		fl.lost(lossOversize, int64(len(rec)+missing))
 		return recs
 	case OversizeDeadLetter:
-		if fl.cutter.dead.add(rec) {
+		if fl.cutter.dead.add(text) {
 			fl.stats.deadLetters.Add(1)
 			fl.lost(lossOversize, int64(missing))
 			return recs

@@ -11,8 +11,10 @@ import (
 	"github.com/streamkit/streamkit/internal/vfs"
 )
 
-// maxDeadLetters is how many bytes of dead letters wait for the disk.
-const maxDeadLetters = 4 << 20
+const (
+	maxDeadLetters = 4 << 20 // bytes of dead letters that wait for the disk, if more than one does
+	maxDeadLetter  = 1 << 20 // bytes of a line that are kept of one, or what a record may have if that is more
+)
 
 // deadLetters are records that go to a file in place of the stream. They wait in
 // memory until positions are stored, and are on the disk before those are: after a
@@ -33,7 +35,7 @@ func (d *deadLetters) add(rec []byte) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.waiting)+len(rec)+1 > maxDeadLetters {
+	if len(d.waiting) > 0 && len(d.waiting)+len(rec)+1 > maxDeadLetters {
 		return false
 	}
 	d.waiting = append(d.waiting, rec...)

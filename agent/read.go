@@ -362,7 +362,7 @@ func (fl *flow) turnLine(g *file) (more bool, err error) {
 // makes a span of it.
 func (fl *flow) takeLine(g *file, end int64) (more bool, err error) {
 	size := end - g.read
-	kept := min(size, int64(fl.maxData()))
+	kept := min(size, int64(fl.maxKept()))
 	fl.dropChunk()
 	c := fl.get(g.nbefore + int(kept))
 	if c == nil {
