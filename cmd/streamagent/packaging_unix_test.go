@@ -280,9 +280,14 @@ func TestPackageConfiguration(t *testing.T) {
 	}
 }
 
-// The maintainers' scripts are what sh understands, and end with the first failure.
+// The maintainers' scripts are what sh understands, and end with the first failure. An
+// upgrade does not wait for the service, which waits for its streams.
 func TestPackageScripts(t *testing.T) {
-	for name, src := range readNFPM(t).Scripts {
+	n := readNFPM(t)
+	if script := inCheckout(t, n.Scripts["postinstall"]); !strings.Contains(script, "\tsystemctl --no-block try-restart streamagent.service\n") {
+		t.Errorf("postinstall does not restart the service, or waits for it:\n%s", script)
+	}
+	for name, src := range n.Scripts {
 		if text := inCheckout(t, src); !strings.HasPrefix(text, "#!/bin/sh\nset -e\n") {
 			t.Errorf("%s: %s does not begin with the line of sh and \"set -e\"", name, src)
 		}
