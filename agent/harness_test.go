@@ -146,7 +146,7 @@ func (w *fakeWatcher) Close() error                    { return nil }
 
 // world is a directory with logs, an agent that reads it, and what must arrive.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	cfg     agent.Config
 	sink    *stream
@@ -166,7 +166,7 @@ type world struct {
 	lineAs   func(line string) string // what is written of a line; nil: the line
 }
 
-func newWorld(t *testing.T, flow agent.FlowConfig) *world {
+func newWorld(t testing.TB, flow agent.FlowConfig) *world {
 	t.Helper()
 	w := &world{
 		t: t, dir: t.TempDir(), sink: &stream{}, repeated: make(map[string]int), may: make(map[string]bool),
@@ -232,6 +232,7 @@ func (w *world) kill() {
 	if err := <-w.done; !errors.Is(err, agent.ErrNotDrained) {
 		w.t.Errorf("Run of a killed agent: %v", err)
 	}
+	w.cancel = nil
 	old := w.sink
 	old.mu.Lock()
 	w.sink = &stream{got: slices.Clone(old.got), delay: old.delay, refuse: old.refuse, early: old.early, drop: old.drop}

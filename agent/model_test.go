@@ -6,11 +6,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/streamkit/streamkit/agent"
@@ -42,7 +40,9 @@ func TestFilePrograms(t *testing.T) {
 	run := func(seed uint64) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			synctest.Test(t, func(t *testing.T) { runProgram(t, seed) })
+			if r := play(t, seed, nil); len(r.problems) > 0 {
+				r.report(t)
+			}
 		})
 	}
 	if *agentFrom == 1 {
@@ -83,7 +83,9 @@ func (c *content) size() (n int) {
 // A program is one run of the model.
 type program struct {
 	*world
+	src    *rand.PCG // of rng
 	rng    *rand.Rand
+	sorted bool // records arrive in order
 	kills  bool
 	power  *twoDisks // a kill is a power cut for the disk with the positions; nil: it is not
 	wide   bool      // rotated names match the pattern
@@ -106,6 +108,7 @@ type program struct {
 	over     bool                // more than was lost may be counted: it has arrived, but an agent ended before it knew
 	lost     uint64              // counted by agents that have ended
 	trace    []string
+	steps    []step // that were drawn
 }
 
 // An op is something that a program does, how often in proportion to the others.
@@ -116,13 +119,13 @@ type op struct {
 
 const modelRotateWait = time.Second
 
-func runProgram(t *testing.T, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, 1))
+func newProgram(t testing.TB, seed uint64) *program {
+	src := rand.NewPCG(seed, 1)
 	p := &program{
 		world: newWorld(t, agent.FlowConfig{
 			PartitionKey: agent.KeyFile, FilePattern: "app-?.log*", RotatedDirs: []string{"old"}, RotateWait: modelRotateWait,
 		}),
-		rng: rng, kills: seed%4 >= 2, wide: seed%5 != 0,
+		src: src, rng: rand.New(src), kills: seed%4 >= 2, wide: seed%5 != 0,
 		at: make(map[string]*content), refs: make(map[string]int), optional: make(map[string]bool),
 	}
 	p.files = openFiles{FS: vfstest.Lazy{FS: vfs.OS}, dir: p.dir, n: &atomic.Int64{}, mu: &sync.Mutex{}, hidden: make(map[string]bool)}
@@ -172,22 +175,35 @@ func runProgram(t *testing.T, seed uint64) {
 	if refuses {
 		p.sink.refuse = func() bool { return chance.below(500) == 0 }
 	}
-	defer func() {
-		if t.Failed() {
-			t.Logf("seed %d:\n%s", seed, strings.Join(p.trace, "\n"))
+	p.sorted = p.sink.early && !refuses
+	return p
+}
+
+// A step is where the random source of a program stands when it begins: what is done, and
+// how, follows from that alone, whatever was done before.
+type step []byte
+
+// run does the steps, or if they are nil those of the seed.
+func (p *program) run(steps []step) {
+	drawn := steps == nil
+	for i := 0; i < len(steps) || drawn && i < 40; i++ {
+		if drawn {
+			state, err := p.src.MarshalBinary()
+			p.check(err)
+			p.steps = append(p.steps, state)
+		} else {
+			p.check(p.src.UnmarshalBinary(steps[i]))
 		}
-	}()
-	for range 40 {
 		p.step()
 		p.askDelivery()
 		if p.running {
 			if used, limit := p.status().MemoryBytes, p.cfg.MaxMemoryBytes; limit > 0 && used > limit/8*3 {
-				t.Errorf("%d bytes of memory are in use, %d may be", used, limit/8*3)
+				p.t.Errorf("%d bytes of memory are in use, %d may be", used, limit/8*3)
 			}
 		}
 	}
 	p.finish()
-	if p.sink.early && !refuses {
+	if p.sorted {
 		p.verifyOrder()
 	}
 }
