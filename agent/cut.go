@@ -260,6 +260,9 @@ func (fl *flow) multiLine(g *file, data []byte, off int64, atEnd bool) int {
 	}
 	switch {
 	case atEnd && g.final:
+		if rest := data[pos:]; pos > 0 && (len(data) > limit || fl.startsRecord(g, rest)) {
+			return pos // the last line has no end, but is not of this record
+		}
 		return len(data)
 	case atEnd && fl.overdue(g):
 		if pos == 0 && fl.cfg.FlushPartial > 0 && time.Since(g.grew) >= fl.cfg.FlushPartial {

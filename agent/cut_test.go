@@ -306,6 +306,30 @@ func TestMultiLineLimit(t *testing.T) {
 	})
 }
 
+// The last line of a file that nobody writes any more may have no end, and begin a record
+// all the same, or be the one with which a record would be too long.
+func TestMultiLineRest(t *testing.T) {
+	flow := agent.FlowConfig{MultiLineStart: regexp.MustCompile(`s`), MultiLineMaxBytes: 10, MultiLineFlush: time.Hour}
+	for text, want := range map[string][]string{
+		"s1\n2\ns3":     {"s1\n2\n", "s3"},
+		"s4\n5\n678901": {"s4\n5\n", "678901"},
+		"s7\n8":         {"s7\n8"},
+		"s":             {"s"},
+	} {
+		bubble(t, flow, func(w *world) {
+			w.write("app.log", text)
+			w.start()
+			w.settle(time.Minute)
+			w.expect()
+			w.rename("app.log", "app.log.1")
+			w.write("app.log", "s\n")
+			w.settle(time.Minute)
+			w.expect(want...)
+			w.stopped()
+		})
+	}
+}
+
 // A trace that is written with a pause in it arrives as one record, while the file
 // grows often enough; the official agent sends what is there at the end of the file.
 func TestMultiLineWithPauses(t *testing.T) {
