@@ -412,7 +412,11 @@ func (fl *flow) giveUp(o *file) {
 		fl.log.Warn("bytes were gone before they were read",
 			slog.String("path", o.path), slog.Int64("bytes", lost), slog.String("reason", o.reason.String()))
 	}
-	o.update(func(e *position.Entry) { e.Lost = lost > 0 })
+	o.update(func(e *position.Entry) {
+		if e.Lost = lost > 0; e.Lost && len(o.spans) > 0 {
+			e.Size = o.read // the rest is not lost yet: if it is not delivered, the next start counts it
+		}
+	})
 	o.end(false)
 }
 

@@ -235,7 +235,11 @@ func (fl *flow) fill(g *file, c *chunk) (data []byte, err error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	if n < len(b) || !bytes.Equal(b[:g.nbefore], g.before[:g.nbefore]) {
+	if n < len(b) {
+		g.known = g.size // of what is gone: it was looked at, and has been longer
+		return nil, errReplaced
+	}
+	if !bytes.Equal(b[:g.nbefore], g.before[:g.nbefore]) {
 		return nil, errReplaced
 	}
 	g.known = g.size
@@ -343,6 +347,7 @@ func (fl *flow) turnLine(g *file) (more bool, err error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return false, err
 		}
+		g.known = g.size
 		fl.replaced(g)
 		return false, nil
 	}

@@ -1,12 +1,16 @@
 package agent_test
 
 import (
+	"context"
+	"errors"
 	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/streamkit/streamkit/agent"
+	"github.com/streamkit/streamkit/producer"
 )
 
 func TestTail(t *testing.T) {
@@ -260,6 +264,86 @@ func TestCopyOfALineThatWasBegun(t *testing.T) {
 		if s := w.status(); lostBytes(s) != 0 || s.BehindBytes != 0 {
 			t.Errorf("%d bytes are counted as lost, %d are behind", lostBytes(s), s.BehindBytes)
 		}
+		w.stopped()
+	})
+}
+
+// What the stream has not taken when the agent stops, of a file that was truncated, is
+// lost; it is counted by the next start, though there was more that had never been read.
+func TestReadAndTruncatedAndNotDelivered(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		w.sink.refuse = func() bool { return true }
+		w.lines("app.log", 20)
+		read := uint64(0)
+		for _, line := range w.want {
+			w.may[line] = true
+			read += uint64(len(line))
+		}
+		w.write("app.log", "begun")
+		w.start()
+		w.settle(time.Second)
+		w.truncate("app.log")
+		w.settle(20 * time.Second)
+		if n := lostBytes(w.status()); n != uint64(len("begun")) {
+			t.Errorf("%d bytes are counted before the stop, want %d", n, len("begun"))
+		}
+		if err := w.stop(); !errors.Is(err, agent.ErrNotDrained) {
+			t.Errorf("Run: %v", err)
+		}
+		w.sink.refuse = nil
+		for _, want := range []uint64{read, 0} {
+			w.start()
+			w.settle(20 * time.Second)
+			if n := lostBytes(w.status()); n != want {
+				t.Errorf("%d bytes are counted after the stop, want %d", n, want)
+			}
+			w.stopped()
+		}
+		w.verify(0)
+	})
+}
+
+// waitingSink is one whose calls wait while its gate is closed.
+type waitingSink struct {
+	agent.Sink
+	gate *gate
+}
+
+func (s waitingSink) PutBatch(ctx context.Context, recs []producer.UserRecord, done func(producer.BatchResult)) error {
+	if err := s.gate.pass(ctx); err != nil {
+		return err
+	}
+	return s.Sink.PutBatch(ctx, recs, done)
+}
+
+// A file grows while the stream hangs, and is truncated: the next that is done with it may
+// be to read it, which finds less than was seen of it. All that was seen is counted.
+func TestTruncatedBeforeItIsRead(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		var calls gate
+		w.wrap = func(s *stream) agent.Sink { return waitingSink{s, &calls} }
+		w.start()
+		calls.close()
+		for range 10 {
+			w.lines("app.log", 10)
+			w.settle(300 * time.Millisecond)
+		}
+		w.settle(30 * time.Millisecond) // between two looks at the file
+		w.truncate("app.log")
+		calls.open(nil)
+		w.settle(20 * time.Second)
+		lost := uint64(0)
+		arrived := w.data()
+		for _, line := range w.want {
+			if !slices.Contains(arrived, line) {
+				w.may[line] = true
+				lost += uint64(len(line))
+			}
+		}
+		if n := lostBytes(w.status()); n != lost || lost == 0 {
+			t.Errorf("%d bytes are counted, %d were lost", n, lost)
+		}
+		w.verify(0)
 		w.stopped()
 	})
 }

@@ -107,7 +107,7 @@ func (fl *flow) restore() {
 		if fl.cfg.PartitionKey == KeyFile {
 			g.key = fileKey(e.UID)
 		}
-		if !e.Done && !e.Lost {
+		if !e.Done {
 			g.window = window
 		}
 		fl.addOrphan(g)
