@@ -108,6 +108,51 @@ func (p *program) hang(string) {
 	p.sink.release()
 }
 
+// fail makes the stream refuse all there is, or take it again.
+func (p *program) fail(string) {
+	p.trouble.mu.Lock()
+	fails := !p.trouble.fails
+	p.trouble.fails = fails
+	p.trouble.mu.Unlock()
+	p.note("the stream refuses all: %v", fails)
+}
+
+// stall makes the calls of the sink hang, or go on.
+func (p *program) stall(string) {
+	hangs := p.trouble.stalled.running()
+	p.note("the calls of the sink hang: %v", hangs)
+	if hangs {
+		p.trouble.stalled.close()
+	} else {
+		p.trouble.stalled.open(nil)
+	}
+}
+
+// halt stops the process of the agent where it is, as SIGSTOP does, or lets it go on.
+func (p *program) halt(string) {
+	switch {
+	case !p.running:
+	case p.halted.IsZero():
+		p.note("the process is stopped")
+		p.halted = time.Now()
+		p.process.close()
+	default:
+		p.note("the process goes on")
+		p.goOn(nil)
+		p.settle(100 * time.Millisecond)
+	}
+}
+
+// goOn ends the stop of a process, with an error that of all it does.
+func (p *program) goOn(err error) {
+	if !p.halted.IsZero() {
+		p.ledger.slept(time.Since(p.halted))
+		p.halted = time.Time{}
+		p.process.open(err)
+		p.late = time.Now().Add(modelScanInterval)
+	}
+}
+
 func (p *program) startOrStop(string) {
 	switch {
 	case !p.running:
@@ -118,11 +163,12 @@ func (p *program) startOrStop(string) {
 		p.settle(100 * time.Millisecond)
 	case p.kills && p.rng.IntN(2) == 0:
 		p.note("kill")
-		p.kill()
-		p.ledger.killed(p.contents())
 		if n := p.a.Status().CheckpointFailures; n > 0 {
 			p.t.Errorf("the positions could not be stored %d times", n)
 		}
+		p.goOn(errKilled)
+		p.kill()
+		p.ledger.killed(p.contents())
 		if p.power != nil {
 			percent := []int{0, 50, 100}[p.rng.IntN(3)]
 			p.note("power cut, %d%% of what is not synced are left", percent)
@@ -131,6 +177,7 @@ func (p *program) startOrStop(string) {
 		p.held, p.over = false, true // another sink
 		p.ended()
 	default:
+		p.goOn(nil)
 		err := p.stop()
 		p.note("stop: %v", err)
 		if err != nil && !errors.Is(err, agent.ErrNotDrained) {
@@ -146,7 +193,7 @@ func (p *program) startOrStop(string) {
 // reload gives the agent its configuration as if it were another: the flow is stopped,
 // and goes on.
 func (p *program) reload(string) {
-	if !p.running {
+	if !p.looks() {
 		return
 	}
 	p.note("reload")

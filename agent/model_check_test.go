@@ -48,6 +48,11 @@ func (p *program) finish() {
 	p.sink.refuse = nil
 	p.sink.mu.Unlock()
 	p.sink.release()
+	p.trouble.mu.Lock()
+	p.trouble.fails = false
+	p.trouble.mu.Unlock()
+	p.trouble.stalled.open(nil)
+	p.goOn(nil)
 	if !p.running {
 		p.start()
 		p.running, p.started = true, true
@@ -135,7 +140,7 @@ func (p *program) delivery(name string) (agent.Delivery, error) {
 
 // askDelivery checks of each file that what is not pending is acknowledged.
 func (p *program) askDelivery() {
-	if !p.started {
+	if !p.started || !p.halted.IsZero() {
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.at)) {

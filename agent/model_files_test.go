@@ -20,10 +20,13 @@ func (p *program) pause(string) {
 	time.Sleep(d)
 }
 
+// looks reports whether there is an agent that looks at files.
+func (p *program) looks() bool { return p.running && p.halted.IsZero() }
+
 // seen lets a running agent notice what is there.
 func (p *program) seen() {
-	if p.running {
-		p.settle(1200 * time.Millisecond)
+	if p.looks() {
+		p.settle(max(0, time.Until(p.late)) + 1200*time.Millisecond)
 	}
 }
 
@@ -63,6 +66,31 @@ func (p *program) add(name string, n int) {
 	for _, l := range p.want[from:] {
 		c.lines = append(c.lines, l)
 		p.refs[l]++
+	}
+}
+
+// burst writes records of several lines, in pieces that end anywhere, and so soon one
+// after the other that none of them is taken for all there is of a record.
+func (p *program) burst(name string) {
+	n := 1 + p.rng.IntN(20)
+	p.note("%s: %d records of several lines from %d", name, n, p.n+1)
+	p.complete(name)
+	c := p.file(name)
+	var text strings.Builder
+	for range n {
+		rec := p.line()
+		for i := range p.rng.IntN(5) {
+			rec += fmt.Sprintf("\tof %d: %s\n", i, strings.Repeat("y", p.rng.IntN(100)))
+		}
+		p.keep(c, rec)
+		text.WriteString(rec)
+	}
+	for rest := text.String(); rest != ""; {
+		cut := 1 + p.rng.IntN(len(rest))
+		p.write(name, rest[:cut])
+		if rest = rest[cut:]; rest != "" {
+			time.Sleep(time.Duration(p.rng.Int64N(int64(300 * time.Millisecond))))
+		}
 	}
 }
 
@@ -148,7 +176,7 @@ func (p *program) known() bool {
 	if p.wide {
 		return true
 	}
-	if !p.running || p.isHidden() {
+	if !p.looks() || p.isHidden() {
 		return false
 	}
 	p.seen()
@@ -196,7 +224,7 @@ func (p *program) copyTruncate(name string) {
 // copy copies name to name.1, and truncates it after a time.
 func (p *program) copy(name string, wait time.Duration) {
 	p.note("%s: copy and truncate", name)
-	p.few = p.few || !p.running
+	p.few = p.few || !p.looks()
 	p.complete(name)
 	p.shift(name)
 	to := name + ".1"
@@ -223,7 +251,7 @@ func (p *program) truncateAway(name string) {
 		return
 	}
 	p.seen()
-	if !p.running {
+	if !p.looks() {
 		p.inexact = true
 	}
 	p.note("%s: truncate", name)
@@ -257,7 +285,7 @@ func (p *program) erase(name string) {
 		return
 	}
 	p.seen()
-	open := p.running && p.allOpen()
+	open := p.looks() && p.allOpen()
 	if !open {
 		p.inexact = true
 	}
@@ -286,7 +314,7 @@ func (p *program) replace(name string) {
 		return
 	}
 	p.seen()
-	open := p.running && p.allOpen()
+	open := p.looks() && p.allOpen()
 	if !open {
 		p.inexact = true
 	}
@@ -310,7 +338,7 @@ func (p *program) compress(name string) {
 	if !p.allOpen() {
 		return
 	}
-	open := p.running
+	open := p.looks()
 	p.note("%s: compress", old)
 	b, err := os.ReadFile(p.path(old))
 	p.check(err)
@@ -344,7 +372,7 @@ func (p *program) moveAway(name string) {
 		return
 	}
 	p.seen()
-	if !p.running || !p.allOpen() {
+	if !p.looks() || !p.allOpen() {
 		return
 	}
 	p.note("%s: move away", old)

@@ -29,6 +29,7 @@ type ledger struct {
 type life struct {
 	agent.Sink
 	ledger *ledger
+	faults *faults
 	began  time.Time
 	puts   map[string][][]string // by partition key, and with it by file, the batches in their order
 	lines  map[string]fate       // that were put
@@ -40,8 +41,8 @@ type fate struct {
 }
 
 // open begins the life of a flow that has opened a sink.
-func (g *ledger) open(sink *stream) agent.Sink {
-	l := &life{Sink: sink, ledger: g, began: time.Now(), puts: make(map[string][][]string), lines: make(map[string]fate)}
+func (g *ledger) open(sink *stream, faults *faults) agent.Sink {
+	l := &life{Sink: sink, ledger: g, faults: faults, began: time.Now(), puts: make(map[string][][]string), lines: make(map[string]fate)}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.lives = append(g.lives, l)
@@ -53,10 +54,15 @@ func (l *life) PutBatch(ctx context.Context, recs []producer.UserRecord, done fu
 	for i, r := range recs {
 		lines[i] = string(r.Data)
 	}
+	if err := l.faults.call(ctx); err != nil {
+		return err
+	}
 	l.put(recs[0].PartitionKey, lines)
 	return l.Sink.PutBatch(ctx, recs, func(res producer.BatchResult) {
-		l.result(lines, res)
-		done(res)
+		l.faults.process.later(func() {
+			l.result(lines, res)
+			done(res)
+		})
 	})
 }
 
@@ -94,6 +100,26 @@ func (l *life) result(lines []string, res producer.BatchResult) {
 		}
 		l.lines[line] = fate{acked: time.Now()}
 		g.acked[line] = true
+	}
+}
+
+// slept notes that no agent has done anything for a time: it does not count.
+func (g *ledger) slept(d time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for line, at := range g.stored {
+		if !at.IsZero() {
+			g.stored[line] = at.Add(d)
+		}
+	}
+	for _, l := range g.lives {
+		l.began = l.began.Add(d)
+		for line, f := range l.lines {
+			if !f.acked.IsZero() {
+				f.acked = f.acked.Add(d)
+				l.lines[line] = f
+			}
+		}
 	}
 }
 

@@ -57,11 +57,14 @@ type played struct {
 }
 
 // play runs the program of a seed, or only the steps of it that are given.
-func play(t *testing.T, seed uint64, steps []step) (out played) {
+func play(t *testing.T, seed uint64, steps []step, change ...func(*program)) (out played) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := &recorder{TB: t}
 		p := newProgram(r, seed)
+		for _, f := range change {
+			f(p)
+		}
 		defer func() {
 			e := recover()
 			if _, ok := e.(errStopped); e != nil && !ok {
@@ -89,6 +92,9 @@ func (r played) report(t *testing.T) {
 	t.Logf("seed %d:\n%s", r.seed, strings.Join(r.trace, "\n"))
 	small := r.shrink(*agentShrink, func(steps []step) played { return play(t, r.seed, steps) })
 	if len(small.steps) < len(r.steps) {
+		if *agentLog {
+			small = play(t, r.seed, small.steps, (*program).showLogs)
+		}
 		t.Logf("seed %d with %d steps of %d: %s\n%s", r.seed, len(small.steps), len(r.steps), small.like(r.problems[0]),
 			strings.Join(small.trace, "\n"))
 	}

@@ -19,7 +19,7 @@ import (
 var (
 	agentSeeds = flag.Uint64("agent-seeds", 300, "random programs that TestFilePrograms runs")
 	agentFrom  = flag.Uint64("agent-from", 1, "the seed of the first of them")
-	agentLog   = flag.Bool("agent-log", false, "show the logs of their agents")
+	agentLog   = flag.Bool("agent-log", false, "show the logs of the agent of a program that fails, once it is small")
 )
 
 // regressions are seeds that have found a fault, each of a kind of its own.
@@ -93,10 +93,13 @@ type program struct {
 	links  int // targets that a symbolic link has had
 	files  openFiles
 	ledger ledger
+	faults
 
 	running  bool
 	started  bool                // an agent has run
 	hiddenAt time.Time           // when a file was last hidden
+	halted   time.Time           // since when the process is stopped; zero: it is not
+	late     time.Time           // until when the next scan may be late: the last took long since the process was stopped
 	held     bool                // the sink keeps its acknowledgements
 	at       map[string]*content // by name
 	refs     map[string]int      // line: how many files hold it
@@ -117,13 +120,16 @@ type op struct {
 	do     func(name string)
 }
 
-const modelRotateWait = time.Second
+const (
+	modelRotateWait   = time.Second
+	modelScanInterval = 10 * time.Second
+)
 
 func newProgram(t testing.TB, seed uint64) *program {
 	src := rand.NewPCG(seed, 1)
 	p := &program{
 		world: newWorld(t, agent.FlowConfig{
-			PartitionKey: agent.KeyFile, FilePattern: "app-?.log*", RotatedDirs: []string{"old"}, RotateWait: modelRotateWait,
+			PartitionKey: agent.KeyFile, FilePattern: "app-?.log*", RotatedDirs: []string{"old"}, RotateWait: modelRotateWait, ScanInterval: modelScanInterval,
 		}),
 		src: src, rng: rand.New(src), kills: seed%4 >= 2, wide: seed%5 != 0,
 		at: make(map[string]*content), refs: make(map[string]int), optional: make(map[string]bool),
@@ -131,10 +137,7 @@ func newProgram(t testing.TB, seed uint64) *program {
 	p.files = openFiles{FS: vfstest.Lazy{FS: vfs.OS}, dir: p.dir, n: &atomic.Int64{}, mu: &sync.Mutex{}, hidden: make(map[string]bool)}
 	p.cfg.FS = p.files
 	p.ledger = ledger{acked: make(map[string]bool), stored: make(map[string]time.Time)}
-	p.wrap = p.ledger.open
-	if *agentLog {
-		p.cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
+	p.wrap = func(s *stream) agent.Sink { return p.ledger.open(s, &p.faults) }
 	p.check(os.Mkdir(p.path("old"), 0o700))
 	flow := &p.cfg.Flows[0]
 	if seed%2 == 0 {
@@ -176,7 +179,12 @@ func newProgram(t testing.TB, seed uint64) *program {
 		p.sink.refuse = func() bool { return chance.below(500) == 0 }
 	}
 	p.sorted = p.sink.early && !refuses
+	p.addTroubles(seed)
 	return p
+}
+
+func (p *program) showLogs() {
+	p.cfg.Logger = slog.New(slog.NewTextHandler(p.t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // A step is where the random source of a program stands when it begins: what is done, and
