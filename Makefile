@@ -159,7 +159,7 @@ long-agent: load-agent ## play SEEDS (10000) histories of files under the agent 
 # in files: 60 MB/s for ten minutes are 43 GB.
 load-agent: ## have the agent read what is written at RATES (20,25,30,60) MB/s for LOAD (10m) each, 4 and 100 logs and bursts of 1,000,000 lines as fast as can be, and 1 MB/s for its delay, and count in the stream; 43 GB of disk
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestAgent(Paced|ManyLogs|Bursts|Latency)$$' ./integration -load-rates $(RATES) -load-time $(LOAD) -load-rotate 1m \
-		-load-bytes 400000000 -burst-lines 1000000 -latency-ages 100,1000 -latency-time 60s
+		-load-bytes 400000000 -burst-lines 1000000 -latency-runs 100/100,100/20,1000/100 -latency-time 60s
 
 soak: ## make, rotate, truncate and delete files of the agent at random for SOAK (4s) at RATE (500000) bytes a second
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 26h -v -run '^TestAgentSoak$$' ./integration -agent-soak $(SOAK) -agent-rate $(RATE)

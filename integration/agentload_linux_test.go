@@ -21,7 +21,7 @@ var (
 	loadRotate  = flag.Duration("load-rotate", time.Second, "time between two rotations in TestAgentPaced")
 	loadBytes   = flag.Int("load-bytes", 2_000_000, "that TestAgentManyLogs writes to all logs together between two rotations")
 	burstLines  = flag.Int("burst-lines", 10_000, "in each burst of TestAgentBursts")
-	latencyAges = flag.String("latency-ages", "100", "maxBufferAgeMillis of the runs of TestAgentLatency, with commas between them")
+	latencyRuns = flag.String("latency-runs", "100/100", "maxBufferAgeMillis/minTimeBetweenFilePollsMillis of the runs of TestAgentLatency, with commas between them")
 	latencyTime = flag.Duration("latency-time", 600*time.Millisecond, "how long each run of TestAgentLatency writes")
 )
 
@@ -121,20 +121,20 @@ func TestAgentBursts(t *testing.T) {
 // TestAgentLatency writes a megabyte a second, and looks how long it takes until what
 // was written is acknowledged. The times are of the machine: they are logged.
 func TestAgentLatency(t *testing.T) {
-	for name := range strings.SplitSeq(*latencyAges, ",") {
-		t.Run("records wait "+name+" ms", func(t *testing.T) {
-			age, err := strconv.Atoi(name)
-			if err != nil {
-				t.Fatalf("-latency-ages: %q is no number of milliseconds", name)
-			}
-			l := startAgentLoad(t, 1, map[string]any{"maxBufferAgeMillis": age})
+	for name := range strings.SplitSeq(*latencyRuns, ",") {
+		var age, look int
+		if _, err := fmt.Sscanf(name, "%d/%d", &age, &look); err != nil {
+			t.Fatalf("-latency-runs: %q is not two numbers of milliseconds with / between them", name)
+		}
+		t.Run(fmt.Sprintf("wait %d ms, look each %d ms", age, look), func(t *testing.T) {
+			l := startAgentLoad(t, 1, map[string]any{"maxBufferAgeMillis": age, "minTimeBetweenFilePollsMillis": look})
 			type moment struct {
 				end int64 // of what is written
 				at  time.Time
 			}
 			var waiting []moment
 			var took []time.Duration
-			look := func() {
+			acknowledged := func() {
 				files := l.agent.flow().Files
 				now := time.Now()
 				for len(waiting) > 0 && len(files) > 0 && waiting[0].end <= files[0].Committed {
@@ -142,25 +142,25 @@ func TestAgentLatency(t *testing.T) {
 					waiting = waiting[1:]
 				}
 			}
-			begin := time.Now()
-			written := time.Time{}
-			for time.Since(begin) < *latencyTime || len(waiting) > 0 {
+			const every = 20 * time.Millisecond
+			begin, next := time.Now(), time.Duration(0)
+			for next < *latencyTime || len(waiting) > 0 {
 				if time.Since(begin) > *latencyTime+time.Minute {
 					t.Fatalf("of %d writes %d are not acknowledged: %+v", len(took)+len(waiting), len(waiting), l.agent.flow())
 				}
-				if time.Since(begin) < *latencyTime && time.Since(written) >= 20*time.Millisecond {
-					l.write(0, 100)
-					written = time.Now()
-					waiting = append(waiting, moment{int64(l.lines * loadLine), written})
+				if next < *latencyTime && time.Since(begin) >= next {
+					l.write(0, int(every.Seconds()*1e6)/loadLine)
+					waiting = append(waiting, moment{int64(l.lines * loadLine), time.Now()})
+					next += every
 				}
-				look()
+				acknowledged()
 				pause(t.Context(), 5*time.Millisecond)
 			}
 			slices.Sort(took)
 			quantile := func(q float64) time.Duration {
 				return took[int(q*float64(len(took)-1))].Round(time.Millisecond)
 			}
-			t.Logf("%d writes of %d bytes; until acknowledged: p50 %v, p99 %v, at the most %v", len(took), 100*loadLine, quantile(0.5), quantile(0.99), quantile(1))
+			t.Logf("%d writes of %d bytes; until acknowledged: p50 %v, p99 %v, at the most %v", len(took), l.lines*loadLine/len(took), quantile(0.5), quantile(0.99), quantile(1))
 			l.settle(time.Minute)
 			l.check(time.Since(begin))
 		})
