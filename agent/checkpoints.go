@@ -77,7 +77,8 @@ func ReadCheckpoints(fsys vfs.FS, path string) ([]Checkpoint, error) {
 }
 
 // ResetCheckpoints forgets the checkpoints that match accepts and returns how many.
-// The agent then takes their files for new ones. It must not run meanwhile.
+// The agent then takes their files for new ones, and a flow that has no other left
+// starts as for the first time. The agent must not run meanwhile.
 func ResetCheckpoints(fsys vfs.FS, path string, match func(Checkpoint) bool) (int, error) {
 	if _, err := fsys.Stat(path); err != nil {
 		return 0, fmt.Errorf("agent: checkpoint file: %w; name the right one in the configuration", err)
@@ -87,10 +88,19 @@ func ResetCheckpoints(fsys vfs.FS, path string, match func(Checkpoint) bool) (in
 		return 0, err
 	}
 	n := 0
+	touched, others := make(map[string]bool), make(map[string]bool) // flows
 	for _, c := range checkpoints(store.All()) {
-		if match(c) {
-			store.Delete(c.Flow, c.uid)
-			n++
+		if !match(c) {
+			others[c.Flow] = true
+			continue
+		}
+		store.Delete(c.Flow, c.uid)
+		touched[c.Flow] = true
+		n++
+	}
+	for flow := range touched {
+		if !others[flow] {
+			store.Delete(flow, startedUID)
 		}
 	}
 	return n, store.Close()
