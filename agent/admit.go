@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"io"
 	"time"
 
 	"github.com/streamkit/streamkit/agent/internal/charset"
@@ -19,7 +20,7 @@ func (fl *flow) admit(c *candidate, s *sweep) {
 	}
 	g := fl.newFile(c, s.now)
 	if why != startNew {
-		g.read, g.headerLeft = off, 0
+		g.read, g.headerLeft = off, fl.headerLeft(c, off)
 		if b, err := tail.Before(c.f, off, &g.before); err == nil {
 			g.nbefore = len(b)
 		}
@@ -70,6 +71,32 @@ func (fl *flow) startAt(c *candidate, s *sweep) (int64, startReason) {
 		return g.read, startBehind
 	}
 	return 0, startNew
+}
+
+// headerLeft returns how many header lines of c do not lie before off: a file may be
+// found before its header is whole.
+func (fl *flow) headerLeft(c *candidate, off int64) int {
+	left, err := headerLeft(c.f, off, fl.cfg.SkipHeaderLines, fl.encodingOf(c.f, c.path))
+	if err != nil {
+		fl.trouble(c.path, "cannot read", err)
+	}
+	return left
+}
+
+// headerLeft returns how many of n header lines do not end before off.
+func headerLeft(f io.ReaderAt, off int64, n int, enc charset.Encoding) (int, error) {
+	var buf [4 << 10]byte
+	for at := int64(0); at < off && n > 0; {
+		b := buf[:min(int64(len(buf)), off-at)]
+		if _, err := f.ReadAt(b, at); err != nil {
+			return 0, err
+		}
+		if end := enc.LineEnd(b, at&1 == 1); end > 0 {
+			n, b = n-1, b[:end]
+		}
+		at += int64(len(b))
+	}
+	return n, nil
 }
 
 // left returns the live files, by path, that the sweep has not found where they were:

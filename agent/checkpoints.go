@@ -287,10 +287,12 @@ func entryAt(fsys vfs.FS, f *FlowConfig, path string, offset int64) (e position.
 		Committed: offset, Marker: tail.PrintOf(before), Size: fi.Size(), ModTime: fi.ModTime().UnixNano(), Updated: time.Now().Unix(),
 	}
 	e.UID = newUID(e.ID, e.Birth, 0)
-	if offset == 0 {
-		e.HeaderLeft = f.SkipHeaderLines
+	enc, err := f.encodingIn(file)
+	if err != nil {
+		return e, err
 	}
-	return e, nil
+	e.HeaderLeft, err = headerLeft(file, min(offset, e.Size), f.SkipHeaderLines, enc)
+	return e, err
 }
 
 // older takes as delivered what the flow finds beside the newest file.

@@ -132,16 +132,25 @@ func (fl *flow) encoding(g *file) charset.Encoding {
 // encodingOf returns how the characters of a file are written, which may be for its
 // first bytes to say.
 func (fl *flow) encodingOf(f vfs.File, path string) charset.Encoding {
-	if !fl.cutter.enc.Marked() {
-		return fl.cutter.enc
-	}
-	var head [4]byte
-	n, err := f.ReadAt(head[:], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
+	enc, err := detect(f, fl.cutter.enc)
+	if err != nil {
 		fl.trouble(path, "cannot read", err)
 	}
-	enc, _ := fl.cutter.enc.Detect(head[:n])
 	return enc
+}
+
+// detect returns enc, or what the first bytes of f say if that is for them to say.
+func detect(f io.ReaderAt, enc charset.Encoding) (charset.Encoding, error) {
+	if !enc.Marked() {
+		return enc, nil
+	}
+	var head [4]byte // more than any mark has
+	n, err := f.ReadAt(head[:], 0)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	enc, _ = enc.Detect(head[:n])
+	return enc, err
 }
 
 // lineEnd returns the index behind the first newline in b, which stands at off in

@@ -272,6 +272,25 @@ func TestIgnoreOlder(t *testing.T) {
 	})
 }
 
+// At a first start at the ends of files those that are left out begin there too, once
+// they are written to.
+func TestIgnoreOlderAtEnd(t *testing.T) {
+	bubble(t, agent.FlowConfig{IgnoreOlder: time.Hour}, func(w *world) {
+		w.cfg.Flows[0].StartOfFile = false
+		w.write("app.log", "left out\n")
+		old := time.Now().Add(-2 * time.Hour)
+		w.check(os.Chtimes(w.path("app.log"), old, old))
+		w.start()
+		w.settle(3 * time.Second)
+		w.lines("app.log", 10)
+		now := time.Now()
+		w.check(os.Chtimes(w.path("app.log"), now, now))
+		w.settle(15 * time.Second)
+		w.verify(0)
+		w.stopped()
+	})
+}
+
 // A deleted file that nothing is read of is given up in the end, and counted.
 func TestCloseDeletedAfter(t *testing.T) {
 	bubble(t, agent.FlowConfig{CloseDeletedAfter: time.Minute}, func(w *world) {

@@ -256,6 +256,26 @@ func TestSkipHeaderLines(t *testing.T) {
 	})
 }
 
+// A header that is not whole at a first start at the ends of files is none of what
+// follows all the same.
+func TestSkipHeaderLinesAtEnd(t *testing.T) {
+	const header = "head 1\nhead 2\n"
+	for _, there := range []string{"", "hea", "head 1\n", "head 1\nhea", header, header + "row 0\n"} {
+		t.Run(fmt.Sprintf("%q", there), func(t *testing.T) {
+			bubble(t, agent.FlowConfig{SkipHeaderLines: 2}, func(w *world) {
+				w.cfg.Flows[0].StartOfFile = false
+				w.write("app.log", there)
+				w.start()
+				w.settle(3 * time.Second)
+				w.write("app.log", strings.TrimPrefix(header, there[:min(len(there), len(header))])+"row 1\n")
+				w.settle(3 * time.Second)
+				w.expect("row 1\n")
+				w.stopped()
+			})
+		})
+	}
+}
+
 // Keys hash the bytes of a record and nothing else. (The official agent hashes
 // the whole buffer that the record lies in.)
 func TestDeterministicKey(t *testing.T) {

@@ -84,17 +84,9 @@ func wholeLineAt(fsys vfs.FS, flows []*FlowConfig, path string, offset int64) (_
 	if err != nil {
 		return 0, fmt.Errorf("agent: %w", err)
 	}
-	enc, err := charset.Parse(flows[0].Encoding)
+	enc, err := flows[0].encodingIn(f)
 	if err != nil {
-		return 0, err
-	}
-	if enc.Marked() {
-		var head [4]byte // more than any mark has
-		n, err := f.ReadAt(head[:], 0)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return 0, fmt.Errorf("agent: %w", err)
-		}
-		enc, _ = enc.Detect(head[:n])
+		return 0, fmt.Errorf("agent: %w", err)
 	}
 	switch {
 	case offset == LastLine:
@@ -114,4 +106,13 @@ func wholeLineAt(fsys vfs.FS, flows []*FlowConfig, path string, offset int64) (_
 		return 0, fmt.Errorf("agent: no line of %s begins at %d; the one with this byte begins at %d", path, offset, begin)
 	}
 	return offset, nil
+}
+
+// encodingIn returns how the characters of a file of the flow are written.
+func (f *FlowConfig) encodingIn(file io.ReaderAt) (charset.Encoding, error) {
+	enc, err := charset.Parse(f.Encoding)
+	if err != nil {
+		return enc, err
+	}
+	return detect(file, enc)
 }
