@@ -156,13 +156,13 @@ func (fl *flow) measured(o *file, c *candidate, s *sweep) bool {
 	return true
 }
 
-// packing returns for how long c, a compressed file with the content of o that is not
+// packing returns for how long c, a compressed file with the content of g that is not
 // whole, has not grown: one that is broken off never will.
-func (o *file) packing(c *candidate, now time.Time) time.Duration {
-	if c.id != o.packID || c.packed != o.packSize {
-		o.packID, o.packSize, o.packGrew = c.id, c.packed, now
+func (g *file) packing(c *candidate, now time.Time) time.Duration {
+	if c.id != g.packID || c.packed != g.packSize {
+		g.packID, g.packSize, g.packGrew = c.id, c.packed, now
 	}
-	return now.Sub(o.packGrew)
+	return now.Sub(g.packGrew)
 }
 
 // byInode returns the orphan that c is, as its inode and content say.
