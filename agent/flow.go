@@ -71,7 +71,8 @@ type flow struct {
 	cutter     cutter
 	head       tail.Head
 	notes      notes
-	keeper     *keeper // nil: nothing is protected
+	muted      time.Time // when the notes were last too many
+	keeper     *keeper   // nil: nothing is protected
 
 	pool  *tail.Pool[producer.UserRecord]
 	wake  chan struct{} // capacity 1: memory came back or a span was completed

@@ -3,6 +3,7 @@
 package agent_test
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/streamkit/streamkit/agent"
@@ -106,5 +108,33 @@ func TestPipeInPlaceOfAFile(t *testing.T) {
 		w.settle(12 * time.Second)
 		w.verify(0)
 		w.stopped()
+	})
+}
+
+// However many paths are in trouble, the log of the agent does not fill the disk.
+func TestTroublesAreLoggedOnceAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, agent.FlowConfig{FilePattern: "*.log", PollInterval: 10 * time.Second})
+		var log strings.Builder
+		w.cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		const dirs = 1100
+		for i := range dirs {
+			w.check(os.Mkdir(w.path(fmt.Sprintf("%d.log", i)), 0o700))
+		}
+		w.lines("app.log", 10)
+		w.start()
+		w.settle(time.Minute)
+		w.verify(0)
+		if n := w.status().Troubles; n < 2*dirs {
+			t.Errorf("%d troubles are counted, want %d for each scan", n, dirs)
+		}
+		w.stopped()
+		named := strings.Count(log.String(), "file is left out")
+		if named < 500 || named > 1010 {
+			t.Errorf("%d lines name a path", named)
+		}
+		if n := strings.Count(log.String(), "more than are named here"); n != 1 {
+			t.Errorf("%d lines say that there are more", n)
+		}
 	})
 }

@@ -119,20 +119,36 @@ func (h *histogram) snapshot() Histogram {
 	return s
 }
 
-// notes remembers which troubles were logged, so that each is logged once an hour.
+// notes remembers which troubles were logged, so that each is logged once an hour, and
+// no more than maxNotes of them.
 type notes map[string]time.Time
 
-const maxNotes = 1000
+const (
+	maxNotes = 1000
+	noteFor  = time.Hour
+)
 
 // first reports whether what happened to path is to be logged: not within an hour
 // of the last time.
 func (fl *flow) first(what, path string, now time.Time) bool {
-	if fl.notes == nil || len(fl.notes) > maxNotes {
-		fl.notes = make(notes)
-	}
 	key := what + "\x00" + path
-	if last, ok := fl.notes[key]; ok && now.Sub(last) < time.Hour {
+	if last, ok := fl.notes[key]; ok && now.Sub(last) < noteFor {
 		return false
+	}
+	if len(fl.notes) >= maxNotes {
+		if now.Sub(fl.muted) < noteFor {
+			return false
+		}
+		fl.muted = now
+		maps.DeleteFunc(fl.notes, func(_ string, at time.Time) bool { return now.Sub(at) >= noteFor })
+		if len(fl.notes) >= maxNotes {
+			fl.log.Warn("files and directories in trouble are more than are named here; streamagent_troubles_total counts them",
+				slog.Int("named", len(fl.notes)))
+			return false
+		}
+	}
+	if fl.notes == nil {
+		fl.notes = make(notes)
 	}
 	fl.notes[key] = now
 	return true
