@@ -434,6 +434,17 @@ func inRange[T int | int64 | time.Duration](errs []problem, key string, v, lo, h
 	return errs
 }
 
+// absolute returns a path or pattern as seen from the root, where it is not.
+func absolute(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	if dir, err := os.Getwd(); err == nil {
+		return filepath.Join(dir, path)
+	}
+	return path
+}
+
 // validate returns all that is wrong with a flow whose defaults are set.
 func (f *FlowConfig) validate() (errs []problem) {
 	const day = 24 * time.Hour
@@ -452,7 +463,7 @@ func (f *FlowConfig) validate() (errs []problem) {
 	}
 	f.patterns, f.exclude, f.excludePaths = nil, nil, nil
 	include := func(key, pattern string) {
-		p, err := tail.ParsePath(pattern)
+		p, err := tail.ParsePath(absolute(pattern))
 		if err != nil {
 			errs = append(errs, problem{key, err.Error()})
 			return
@@ -468,7 +479,7 @@ func (f *FlowConfig) validate() (errs []problem) {
 	}
 	for _, p := range f.Exclude {
 		if filepath.Base(p) != p {
-			path, err := tail.ParsePath(p)
+			path, err := tail.ParsePath(absolute(p))
 			if err != nil {
 				errs = append(errs, problem{"exclude", err.Error()})
 				continue

@@ -158,6 +158,14 @@ func TestLoadConfigErrors(t *testing.T) {
 		{"parse error", flow(`"onParseError": "skip"`), `"skip" is none of drop, raw, deadletter`},
 		{"dead letters without a file", flow(`"onParseError": "deadletter"`), "deadLetterFile: missing"},
 		{"a file without dead letters", flow(`"deadLetterFile": "/x/y"`), "deadLetterFile: nothing goes there"},
+		{
+			"dead letters that are read again", `{"flows": [{"filePattern": "/l/**/*.log", "kinesisStream": "s", "onOversize": "deadletter", "deadLetterFile": "/l/a/dead.log"}]}`,
+			"flows[0].deadLetterFile: matches the flow's own patterns",
+		},
+		{
+			"dead letters that are included", flow(`"include": ["/d/*"], "onOversize": "deadletter", "deadLetterFile": "/d/dead"`),
+			"flows[0].deadLetterFile: matches the flow's own patterns",
+		},
 		{"dead letters among the logs", flow(`"onOversize": "deadletter", "deadLetterFile": "/l/dead"`), "lies in the flow's own directory"},
 		{"partition key", flow(`"partitionKey": "hash"`), `"hash" is none of random, deterministic, file, const:KEY`},
 		{"partition key of nothing", flow(`"partitionKey": "field:"`), "nothing follows"},

@@ -67,6 +67,8 @@ func (f *FlowConfig) validateFormat(errs []problem) []problem {
 		errs = append(errs, problem{"deadLetterFile", "nothing goes there; set onParseError or onOversize to " + ParseErrorDeadLetter + ", or recordTtlSeconds"})
 	case f.DeadLetterFile != "" && filepath.Dir(f.DeadLetterFile) == filepath.Dir(f.FilePattern):
 		errs = append(errs, problem{"deadLetterFile", "lies in the flow's own directory, where it might be read; put it elsewhere"})
+	case f.DeadLetterFile != "" && f.owns(absolute(f.DeadLetterFile)):
+		errs = append(errs, problem{"deadLetterFile", "matches the flow's own patterns, and its records would come there again and again; put it elsewhere, or exclude it"})
 	}
 	errs = inRange(errs, "multiLineMaxBytes", f.MultiLineMaxBytes, 1, f.MaxRecordBytes)
 	if f.FlushPartial != 0 {

@@ -458,3 +458,30 @@ func TestRestartWithManyFiles(t *testing.T) {
 		w.stopped()
 	})
 }
+
+// A pattern may be seen from the directory that the agent is started in: its files are
+// the same, whoever asks for them and from where.
+func TestRelativePattern(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		t.Chdir(w.dir)
+		flow := &w.cfg.Flows[0]
+		flow.FilePattern, flow.ID = "./app.log*", "f"
+		flow.Include, flow.Exclude = []string{"./more*"}, []string{"./app.log.old"}
+		w.lines("app.log", 10)
+		w.lines("more", 10)
+		w.write("app.log.old", "left out\n")
+		w.start()
+		w.settle(3 * time.Second)
+		w.verify(0)
+		w.write("app.log.new", "begun")
+		for name, pending := range map[string]int64{"app.log": 0, "more": 0, "app.log.new": 5} {
+			if d, err := w.a.Delivery(w.path(name)); err != nil || d.Pending != pending {
+				t.Errorf("%s: %d bytes are pending, %v; want %d", name, d.Pending, err, pending)
+			}
+		}
+		w.stopped()
+		if list, err := agent.SetCheckpoint(&w.cfg, "", "app.log.new", 0); err != nil || len(list) != 1 {
+			t.Errorf("set by a relative name: %v, %v", list, err)
+		}
+	})
+}
