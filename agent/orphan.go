@@ -263,7 +263,8 @@ func (x *contentIndex) find(fl *flow, c *candidate) *file {
 // resume makes a live generation of the orphan o again, on the file c.
 func (fl *flow) resume(o *file, c *candidate, now time.Time) {
 	fl.removeOrphan(o)
-	if o.id != c.id {
+	itself := o.id == c.id
+	if !itself {
 		fl.unprotect(o)
 	}
 	o.f, o.id, o.birth, o.listed, o.misses, o.idleSize = c.f, c.id, c.birth, !c.kept, 0, -1
@@ -286,7 +287,7 @@ func (fl *flow) resume(o *file, c *candidate, now time.Time) {
 		switch {
 		case c.gz != nil:
 			kind = "compress"
-		case c.kept:
+		case c.kept, itself:
 			kind = "move"
 		}
 		fl.rotate(o, now, kind)

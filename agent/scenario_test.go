@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -383,6 +384,53 @@ func (w *world) forgo(name string) {
 // lineBegin is how the lines of a world begin, each in a way of its own.
 var lineBegin = regexp.MustCompile(`line \d{6}`)
 
+// scenarioKinds are the rotations that are counted in each scenario, first with the agent
+// running, then with an agent that finds what has become of the files.
+var scenarioKinds = map[string]string{
+	"rename_create":                    "rename:1; rename:1",
+	"rename_create_plain_filename":     "move:1; move:1",
+	"rename_write_create":              "rename:1; rename:1",
+	"rename_chain":                     "rename:3; rename:3",
+	"dateext_create":                   "rename:1; rename:1",
+	"copytruncate_copy_in_pattern":     "copy:1 truncate:1; copy:1",
+	"copytruncate_copy_out_of_pattern": "copy:1 truncate:1; copy:1",
+	"copytruncate_dateext":             "copy:1 truncate:1; copy:1",
+	"copytruncate_compress":            "compress:1 truncate:1; compress:1",
+	"copytruncate_same_header":         "copy:1 truncate:1; copy:1",
+	"slow_copytruncate":                "copy:1 truncate:1; copy:1",
+	"truncate_refill_larger":           "copy:1 truncate:1; copy:1",
+	"truncate_refill_same_first_kb":    "copy:1 truncate:1; copy:1",
+	"olddir":                           "move:1; move:1",
+	"compress_now":                     "delete:1; compress:1",
+	"delaycompress":                    "rename:2; compress:1 rename:1",
+	"delete_unread":                    "delete:1; ",
+	"delete_recreate_same_inode":       "delete:10; ",
+	"symlink_swap":                     "rename:30; rename:30",
+	"atomic_replace":                   "delete:1; rename:1",
+	"replace_by_longer_copy":           "delete:1; ",
+	"rotate_10_per_second":             "rename:20; rename:1",
+	"rotate_during_scan":               "rename:5; rename:1",
+	"rotate_while_throttled":           "rename:3; rename:3",
+	"rotate_unterminated_last_line":    "rename:1; rename:1",
+	"cross_device_move":                "delete:1; copy:1",
+	"identical_files_two_names":        "; ",
+	"link_alone":                       "move:5; ",
+	"kubernetes_containers":            "move:4; ",
+	"kubernetes_pods":                  "rename:2; compress:1 rename:1",
+}
+
+// kinds returns the rotations that are counted.
+func (w *world) kinds() string {
+	var kinds []string
+	for kind, n := range w.status().Rotations {
+		if n > 0 {
+			kinds = append(kinds, fmt.Sprintf("%s:%d", kind, n))
+		}
+	}
+	slices.Sort(kinds)
+	return strings.Join(kinds, " ")
+}
+
 // TestScenarios runs each way of rotation three times: with the agent running, with
 // it stopped, and with it killed meanwhile; each of these with file events and
 // without.
@@ -431,6 +479,10 @@ func runScenario(w *world, tt scenario, while string) {
 	w.verify(duplicates)
 	if s := w.status(); (!tt.loses || while == "running") && lostBytes(s) != 0 {
 		w.t.Errorf("lost bytes %v, but nothing was lost", s.LostBytes)
+	}
+	running, asleep, known := strings.Cut(scenarioKinds[tt.name], "; ")
+	if want := map[bool]string{true: running, false: asleep}[while == "running"]; !known || w.kinds() != want {
+		w.t.Errorf("rotations %q, want %q", w.kinds(), want)
 	}
 	if s := w.status(); s.BehindBytes != 0 {
 		w.t.Errorf("at rest %d bytes are not delivered", s.BehindBytes)
