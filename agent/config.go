@@ -525,7 +525,8 @@ func (f *FlowConfig) validate() (errs []problem) {
 const (
 	OrderingNone = "none" // those with the same partition key, unless the stream refuses some of them
 	// OrderingFile: those of each file. Its records have one partition key, and when
-	// the stream refuses one, those behind it that are on their way are held back too.
+	// the stream refuses one, those behind it are held back too. The sink must be a
+	// [KeyResumer].
 	OrderingFile = "file"
 )
 

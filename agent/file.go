@@ -73,6 +73,11 @@ type file struct {
 	readNow atomic.Int64 // read, for Status
 	watched atomic.Bool  // events come for its directory, for Status
 
+	// With OrderingFile: spans that the sink has, and whether one failed, so that the
+	// sink takes no more before it is told to.
+	atSink  atomic.Int64
+	stopped atomic.Bool
+
 	mu    sync.Mutex // guards what follows
 	entry position.Entry
 	spans []*span // cut and not yet committed, in order
@@ -189,6 +194,12 @@ func (s *span) free() {
 // result is the callback of a batch. It runs on the sink's goroutines.
 func (s *span) result(res producer.BatchResult) {
 	fl := s.g.flow
+	if fl.resumer != nil {
+		defer fl.atRest(s.g) // s is no longer its own when it is completed
+		if len(res.Failed) > 0 {
+			s.g.stopped.Store(true)
+		}
+	}
 	fl.stats.attempts.Add(uint64(len(s.recs)))
 	if len(res.Failed) == 0 {
 		fl.stats.acked.Add(uint64(len(s.recs)))

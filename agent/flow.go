@@ -74,6 +74,8 @@ type flow struct {
 	muted      time.Time // when the notes were last too many
 	keeper     *keeper   // nil: nothing is protected
 
+	resumer KeyResumer // nil if order is not asked for, or the sink has none
+
 	pool  *tail.Pool[producer.UserRecord]
 	wake  chan struct{} // capacity 1: memory came back or a span was completed
 	sendC chan *span    // capacity 2: the sender has one at hand while it waits for the next
@@ -117,6 +119,9 @@ func newFlow(cfg FlowConfig, c *Config, store *position.Store, sink Sink, memory
 		flush:      make(chan struct{}, 1),
 		listed:     make(map[*file]struct{}),
 		retryWake:  make(chan struct{}, 1),
+	}
+	if cfg.Ordering == OrderingFile {
+		fl.resumer, _ = sink.(KeyResumer)
 	}
 	fl.keeper = newKeeper(c, &fl.cfg)
 	fl.cutter = newCutter(&fl.cfg, fl.log, fl.fs)

@@ -21,16 +21,23 @@ func (fl *flow) sender(ctx context.Context) {
 	for {
 		in := fl.sendC
 		var due <-chan time.Time
-		if at, ok := fl.retryDue(); ok {
-			in, due = nil, timer.C
-			timer.Reset(time.Until(at))
+		if at, waiting, ready := fl.retryDue(); waiting {
+			if in = nil; ready {
+				due = timer.C
+				timer.Reset(time.Until(at))
+			}
 		}
 		select {
 		case s := <-in:
 			fl.put(ctx, s)
 		case <-due:
-			if s := fl.takeRetry(); s != nil && !fl.expire(s) {
-				fl.put(ctx, s)
+			if s := fl.takeRetry(); s != nil {
+				if s.g.stopped.Swap(false) {
+					fl.resumer.ResumeKey(s.g.key, "")
+				}
+				if !fl.expire(s) {
+					fl.put(ctx, s)
+				}
 			}
 		case <-fl.retryWake:
 		case <-ctx.Done():
@@ -40,15 +47,33 @@ func (fl *flow) sender(ctx context.Context) {
 }
 
 func (fl *flow) put(ctx context.Context, s *span) {
+	g := s.g
+	if fl.resumer != nil {
+		g.atSink.Add(1)
+	}
 	err := fl.sink.PutBatch(ctx, s.recs, s.finish)
-	switch {
-	case err == nil:
-	case errors.Is(err, producer.ErrTooLarge):
+	if err == nil {
+		return
+	}
+	if errors.Is(err, producer.ErrTooLarge) {
 		fl.putParts(ctx, s)
-	case ctx.Err() == nil:
+		return
+	}
+	if ctx.Err() == nil {
 		fl.retryLater(s, err)
-	default:
+	} else {
 		fl.discard(s)
+	}
+	if fl.resumer != nil {
+		fl.atRest(g)
+	}
+}
+
+// atRest notes that the sink has one span of g less. After a failure the next one of
+// g goes when all have come back: they are to be sent in their order.
+func (fl *flow) atRest(g *file) {
+	if g.atSink.Add(-1) == 0 && g.stopped.Load() {
+		poke(fl.retryWake)
 	}
 }
 
@@ -239,29 +264,41 @@ func (fl *flow) recovered() {
 	}
 }
 
-// retryDue returns when the next retry may go.
-func (fl *flow) retryDue() (time.Time, bool) {
+// retryDue returns when the next retry may go, whether any waits to, and whether it
+// waits for nothing but that time.
+func (fl *flow) retryDue() (at time.Time, waiting, ready bool) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	return fl.retryAt, len(fl.retry) > 0
+	return fl.retryAt, len(fl.retry) > 0, fl.nextRetryLocked() >= 0
 }
 
-// takeRetry returns the oldest span that waits to be sent again.
+// takeRetry returns the oldest span that may be sent again now, or nil.
 func (fl *flow) takeRetry() *span {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
-	if len(fl.retry) == 0 {
+	i := fl.nextRetryLocked()
+	if i < 0 {
 		return nil
 	}
-	first := 0
+	s := fl.retry[i]
+	fl.retry = slices.Delete(fl.retry, i, i+1)
+	return s
+}
+
+// nextRetryLocked returns the place of the oldest span that may be sent again, or -1.
+// Those of a file with one that failed may not while the sink has others of it, which
+// will come back, too.
+func (fl *flow) nextRetryLocked() int {
+	next := -1
 	for i, s := range fl.retry {
-		if s.seq < fl.retry[first].seq {
-			first = i
+		if s.g.stopped.Load() && s.g.atSink.Load() > 0 {
+			continue
+		}
+		if next < 0 || s.seq < fl.retry[next].seq {
+			next = i
 		}
 	}
-	s := fl.retry[first]
-	fl.retry = slices.Delete(fl.retry, first, first+1)
-	return s
+	return next
 }
 
 // flusher asks the sink to hurry when it is told to, until ctx ends.

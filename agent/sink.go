@@ -22,6 +22,16 @@ type Sink interface {
 	Close(ctx context.Context) error
 }
 
+// KeyResumer is what the [Sink] of a flow with [OrderingFile] has besides, or its files
+// may be stored in another order when records fail: with a record that failed, all fail
+// that are put of its partition key, already or later, until ResumeKey. A
+// [*producer.Producer] with [producer.StopKeyed] does so.
+type KeyResumer interface {
+	// ResumeKey has the sink take records of a key again; explicitHashKey is empty.
+	// It reports whether the key was stopped.
+	ResumeKey(partitionKey, explicitHashKey string) bool
+}
+
 // OpenSink makes the sink of a flow. memory is the part of Config.MaxMemoryBytes
 // that its buffers may use, in bytes.
 type OpenSink func(flow FlowConfig, memory int64) (Sink, error)

@@ -31,7 +31,7 @@ type Config struct {
 	Order Order
 
 	// OnFailure says what becomes of later records of the key of one that
-	// failed: [FailKeyed], the default, or [SkipOne].
+	// failed: [FailKeyed], the default, [SkipOne] or [StopKeyed].
 	OnFailure FailurePolicy
 
 	// AckInRange counts user records of an aggregated record that was stored on
@@ -241,8 +241,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Order < PerKey || c.Order > Strict {
 		errs = append(errs, fmt.Errorf("Order %d is none of PerKey, Unordered, Strict", int(c.Order)))
 	}
-	if c.OnFailure < FailKeyed || c.OnFailure > SkipOne {
-		errs = append(errs, fmt.Errorf("OnFailure %d is neither FailKeyed nor SkipOne", int(c.OnFailure)))
+	if c.OnFailure < FailKeyed || c.OnFailure > StopKeyed {
+		errs = append(errs, fmt.Errorf("OnFailure %d is none of FailKeyed, SkipOne, StopKeyed", int(c.OnFailure)))
 	}
 	if d := c.ReorderGuard; d < 0 || d > 10*time.Minute {
 		errs = append(errs, fmt.Errorf("ReorderGuard %v is outside [0, 10m]", d))

@@ -43,7 +43,8 @@
 // can be seen, Config.ReorderGuard waits for it, and with the [Strict] order the
 // service is told what comes after what. With a record that fails (too old,
 // refused) the later ones of its key that are buffered fail, too, unless
-// Config.OnFailure is [SkipOne]. [Unordered] has none of all this: a lane may
+// Config.OnFailure is [SkipOne]; with [StopKeyed] those put later as well, until
+// [Producer.ResumeKey]. [Unordered] has none of all this: a lane may
 // have several aggregated records in flight.
 //
 // # Resharding

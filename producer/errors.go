@@ -35,7 +35,7 @@ var (
 	ErrPaused = errors.New("producer: stream refuses all requests")
 
 	// ErrEarlierFailed is the cause of the failure of a record because an earlier
-	// one of its partition key failed, under FailKeyed.
+	// one of its partition key failed, under FailKeyed or StopKeyed.
 	ErrEarlierFailed = errors.New("producer: earlier record of the key failed")
 
 	// ErrNoOrder is returned by Put, and is the cause of the failure of records,

@@ -42,6 +42,7 @@ type lane struct {
 	busy      bool   // a set of batches is in flight, or its callbacks run
 	answered  bool   // the set that was in flight has come back; callbacks run
 	fenced    bool   // nothing may leave until the resharder says so
+	moving    bool   // nothing leaves any more: its records are about to move
 	gone      bool   // the shard map has replaced it; records go elsewhere
 	noted     bool   // the collector has been told to look
 	urgent    bool   // a PutSync waits: do not linger
@@ -51,6 +52,7 @@ type lane struct {
 	lastSeq   string // the greatest sequence number of those
 	setShard  string // as lastShard and lastSeq, with the set in flight
 	setSeq    string
+	refused   []item // came while it was busy, of keys that are stopped
 
 	// landed is the shard on which the last set was stored although this
 	// lane's shard was predicted; the resharder looks for it. disputed are the
@@ -78,6 +80,8 @@ type added struct {
 	ok    bool // false: the lane is gone, look the record's lane up again
 	full  bool // a batch became full
 	awake bool // the collector must look at the lane
+
+	refused []item // to be settled by the caller: the record, of a key that is stopped
 }
 
 // add appends a record. One that comes from the spool with a stamp of its own
@@ -86,6 +90,15 @@ func (l *lane) add(p *Producer, r *aggregation.Record, x *arrival, urgent bool, 
 	cost := recordCost(r, p.batches.overhead)
 	l.mu.Lock()
 	if l.gone {
+		l.mu.Unlock()
+		return a
+	}
+	l.records++
+	l.bytes += cost
+	l.received++
+	a.ok = true
+	if p.stopped != nil && r.ExplicitHashKey != l.sharedEHK && p.stopped.has(keyOfRecord{hash: x.hash, name: r.PartitionKey}) {
+		a.refused = l.refuseLocked(p, r, x)
 		l.mu.Unlock()
 		return a
 	}
@@ -116,14 +129,25 @@ func (l *lane) add(p *Producer, r *aggregation.Record, x *arrival, urgent bool, 
 	if from == nil {
 		l.next++
 	}
-	l.records++
-	l.bytes += cost
-	l.received++
 	l.urgent = l.urgent || urgent
-	a.ok = true
 	a.awake = changed && l.noteLocked()
 	l.mu.Unlock()
 	return a
+}
+
+// refuseLocked takes a record of a stopped key as one that has failed. It returns it
+// if the lane was not busy, which it is then; else it is settled after what is in
+// flight: one callback of the lane after another.
+func (l *lane) refuseLocked(p *Producer, r *aggregation.Record, x *arrival) []item {
+	b := p.batches.get(p.now())
+	b.add(r, x, 1, 0)
+	it := item{lane: l, batch: b, verdict: failed, err: ErrEarlierFailed, refused: true}
+	if l.busy || l.moving {
+		l.refused = append(l.refused, it)
+		return nil
+	}
+	l.busy = true
+	return []item{it}
 }
 
 // addRun appends records without a key, of which the first is x, as long as they have
@@ -456,7 +480,7 @@ func (l *lane) unshiftLocked(bs []*batch) {
 func (l *lane) takeExpired(before int64) (items []item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.busy || l.gone {
+	if l.busy || l.moving {
 		return nil
 	}
 	if len(l.disputed) > 0 {
@@ -481,7 +505,7 @@ func (l *lane) takeExpired(before int64) (items []item) {
 func (l *lane) takeAll() (items []item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.busy || l.gone {
+	if l.busy || l.moving {
 		return nil
 	}
 	items = l.takeDisputedLocked(items)
@@ -544,8 +568,11 @@ func (l *lane) inherit(shardID, seq string) {
 	}
 }
 
-// landLocked ends the flight of a set.
-func (l *lane) landLocked() {
-	l.busy, l.answered = false, false
+// landLocked ends the flight of a set, unless it returns records that were refused
+// meanwhile: these are to be settled.
+func (l *lane) landLocked() (refused []item) {
+	refused, l.refused = l.refused, nil
+	l.busy, l.answered = len(refused) > 0, false
 	l.lastShard, l.lastSeq = l.setShard, l.setSeq
+	return refused
 }

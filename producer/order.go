@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -45,6 +48,15 @@ const (
 
 	// SkipOne fails a record alone. Later ones of its key go on.
 	SkipOne
+
+	// StopKeyed is FailKeyed, and what is put of the key after the failure fails with
+	// [ErrEarlierFailed] as well, until [Producer.ResumeKey]. So no record is stored
+	// that was put behind one that failed, even by a caller who had not heard of the
+	// failure yet, or whose Put waited for memory. It is for callers who put again
+	// what failed: those who do not must resume keys, too, as stopped ones take
+	// memory. What a spool holds of a stopped key fails when it is read. With
+	// Unordered it is SkipOne.
+	StopKeyed
 )
 
 // RecordPutter is what an [API] must have besides for [Strict], as
@@ -78,6 +90,58 @@ func (p *Producer) putRecord(ctx context.Context, it *item, e *types.PutRecordsR
 	return &kinesis.PutRecordsOutput{Records: []types.PutRecordsResultEntry{{
 		ShardId: aws.String(aws.ToString(out.ShardId)), SequenceNumber: aws.String(aws.ToString(out.SequenceNumber)),
 	}}}, nil
+}
+
+// ResumeKey lets the records of a key go on that was stopped by a failure under
+// [StopKeyed]: those put after the call. It reports whether the key was stopped. Who
+// puts records again calls it when all that were put of the key have been reported.
+// explicitHashKey is that of the records; empty if they have none.
+func (p *Producer) ResumeKey(partitionKey, explicitHashKey string) bool {
+	if p.stopped == nil {
+		return false
+	}
+	r := UserRecord{PartitionKey: partitionKey, ExplicitHashKey: explicitHashKey}
+	rec := asRecord(&r)
+	if keyless(&r) || checkKeys(&rec) != nil {
+		return false // there are no such records
+	}
+	return p.stopped.remove(keyOfRecord{hash: p.hash(&rec), name: rec.PartitionKey})
+}
+
+// stoppedKeys is the keys of which nothing is taken.
+type stoppedKeys struct {
+	n atomic.Int64 // keys, so that a Put need not lock while there are none
+
+	mu   sync.Mutex // guards keys; taken with that of a lane held
+	keys keySet
+}
+
+// add stops keys.
+func (s *stoppedKeys) add(keys keySet) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.Copy(s.keys, keys)
+	s.n.Store(int64(len(s.keys)))
+}
+
+func (s *stoppedKeys) has(k keyOfRecord) bool {
+	if s.n.Load() == 0 {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.keys[k]
+	return ok
+}
+
+// remove resumes a key and reports whether it was stopped.
+func (s *stoppedKeys) remove(k keyOfRecord) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.keys[k]
+	delete(s.keys, k)
+	s.n.Store(int64(len(s.keys)))
+	return ok
 }
 
 // keySet is the keys of records that failed.
@@ -142,13 +206,17 @@ func (p *Producer) cutFollowers(l *lane, keys keySet, b *batch) (hit, rest *batc
 	return p.batches.split(b, func(i int, _ *meta) bool { return is[i] })
 }
 
-// failFollowers takes out of a busy lane what is queued of keys.
+// failFollowers takes out of a busy lane what is queued of keys, and stops them under
+// StopKeyed: in one, so that a record is put before both or after.
 func (p *Producer) failFollowers(l *lane, keys keySet) (items []item) {
 	if len(keys) == 0 {
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if p.stopped != nil {
+		p.stopped.add(keys)
+	}
 	kept := l.sealed[:0]
 	for _, b := range l.sealed {
 		hit, rest := p.cutFollowers(l, keys, b)

@@ -60,7 +60,8 @@ type Producer struct {
 	shards  atomic.Pointer[shardMap]
 	sticky  atomic.Pointer[lane] // takes the records without a key; nil: choose one
 	gate    gate
-	spool   *spooler // nil if there is none
+	spool   *spooler     // nil if there is none
+	stopped *stoppedKeys // nil unless a failure stops its key
 	stats   counters
 	// unexplained counts sets of records in a row that were stored elsewhere
 	// than a complete map said.
@@ -153,6 +154,9 @@ func New(api API, stream string, cfg Config) (*Producer, error) {
 	p.budget.max = cfg.MaxBufferedBytes
 	if cfg.Budget != nil {
 		p.budget.shared = &cfg.Budget.pool
+	}
+	if p.failing() != nil && cfg.OnFailure == StopKeyed {
+		p.stopped = &stoppedKeys{keys: make(keySet)}
 	}
 	p.batches.tracker = &p.tracker
 	p.batches.overhead = recordOverhead
@@ -462,6 +466,9 @@ func (p *Producer) acquire(ctx context.Context, cost int64) error {
 
 // added follows up on the addition of a record.
 func (p *Producer) added(l *lane, a added) {
+	if a.refused != nil {
+		p.wg.Go(func() { p.settle(l, a.refused) })
+	}
 	// A record that was accepted just before an Abort may come to a fenced
 	// lane after the collector has emptied it, and no resharder will wake it.
 	if a.awake || p.aborting.Load() || p.unfit.Load() != nil {

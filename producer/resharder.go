@@ -161,7 +161,8 @@ func (p *Producer) apply(ctx context.Context, shards []shard, last bool) bool {
 			}
 			still = still && !busy
 		}
-		if still {
+		// One may have become busy since: what expires leaves without being sent.
+		if still && p.beginMove(closing) {
 			break
 		}
 		select {
@@ -183,6 +184,36 @@ func (p *Producer) apply(ctx context.Context, shards []shard, last bool) bool {
 	}
 	p.note(lanes...)
 	return true
+}
+
+// beginMove says of lanes that their records are about to move, unless something is
+// in flight on one. From then on nothing is: what expires does so where it moves to.
+func (p *Producer) beginMove(lanes []*lane) bool {
+	for i, l := range lanes {
+		l.mu.Lock()
+		l.moving = !l.busy
+		ok := l.moving
+		l.mu.Unlock()
+		if !ok {
+			p.endMove(lanes[:i])
+			return false
+		}
+	}
+	return true
+}
+
+// endMove takes back that the records of lanes are about to move.
+func (p *Producer) endMove(lanes []*lane) {
+	for _, l := range lanes {
+		l.mu.Lock()
+		l.moving = false
+		late := l.landLocked()
+		l.mu.Unlock()
+		if len(late) > 0 {
+			p.wg.Go(func() { p.settle(l, late) })
+		}
+	}
+	p.note(lanes...) // somebody may have looked in vain
 }
 
 // maxUnexplained is how many records in a row may be stored elsewhere than a
@@ -291,11 +322,15 @@ func (p *Producer) settleResolved(l *lane, items []item, all bool) {
 	l.mu.Lock()
 	l.records -= records
 	l.bytes -= bytes
-	l.landLocked()
+	late := l.landLocked()
 	if all {
 		l.failures, l.notBefore = 0, 0
 	}
 	l.mu.Unlock()
+	if len(late) > 0 {
+		p.settle(l, late)
+		return
+	}
 	p.signalIdle()
 	p.note(l)
 }
@@ -364,11 +399,15 @@ func (p *Producer) replace(closing []*lane, shards []shard) {
 		old.records, old.bytes = 0, 0
 		p.stats.receivedBefore.Add(old.received)
 		old.received = 0
+		late := old.landLocked()
 		lastShard, lastSeq := old.lastShard, old.lastSeq
 		if p.cfg.ReorderGuard > 0 {
 			still = max(still, old.notBefore)
 		}
 		old.mu.Unlock()
+		if len(late) > 0 {
+			p.wg.Go(func() { p.settle(old, late) })
+		}
 		// What was acknowledged there still comes before all that follows: on the
 		// shard's own lane, or, if the list is older than the shard, on those that
 		// take the records which will land there again.

@@ -35,6 +35,7 @@ type item struct {
 	sent    int64 // when the request left
 	held    bool  // not in this request: it is behind another batch of the lane
 	unclear bool  // it failed, and may have been stored
+	refused bool  // it failed when it was put: its key was stopped
 	// abandoned is set with failed if the records may be sent by a later process;
 	// unsent besides, if Close did not wait for more attempts.
 	abandoned, unsent bool
@@ -316,7 +317,7 @@ func (p *Producer) settle(l *lane, items []item) {
 				landed = it.shardID
 			}
 		case failed:
-			if keys != nil {
+			if keys != nil && !it.refused {
 				keys.add(l, it.batch)
 			}
 		}
@@ -355,7 +356,7 @@ func (p *Producer) settle(l *lane, items []item) {
 	l.unshiftLocked(back)
 	l.records -= records
 	l.bytes -= bytes
-	l.landLocked()
+	late := l.landLocked()
 	switch {
 	case failures:
 		// What waits may wait for long.
@@ -381,6 +382,10 @@ func (p *Producer) settle(l *lane, items []item) {
 
 	if landed != "" {
 		p.refreshNow()
+	}
+	if len(late) > 0 {
+		p.settle(l, late)
+		return
 	}
 	if fenced {
 		p.signalIdle()

@@ -21,6 +21,7 @@ type simHistory struct {
 	refusals    bool          // a record that is throttled fails
 	paused      bool          // records fail while the stream refuses everything
 	onDisk      bool          // records may wait on disk
+	stops       bool          // a failure stops the key
 	keyed       bool          // and with one that fails the later ones of its key
 	unkept      bool          // the order of keys is not promised
 	poison      bool          // the service refuses some records, and those behind them may fail
@@ -38,7 +39,9 @@ type simHistory struct {
 	keys      map[string]*simKey
 	resharded bool
 	problems  []string
-	inversion int // reports of a key with a lower number than the one before in the shard
+	resumed   map[string]int // how often a key that was stopped was resumed
+	refused   int            // failed because an earlier one did
+	inversion int            // reports of a key with a lower number than the one before in the shard
 }
 
 // simFate is a user record.
@@ -48,6 +51,7 @@ type simFate struct {
 	data       string
 	batch      bool // of a PutBatch
 	poison     bool
+	resumed    int // how often its key had been, when it was put
 	accepted   time.Duration
 	buffered   time.Duration // when Put had returned; 0 if it is not known
 	reportedAt time.Duration
@@ -67,7 +71,7 @@ type simKey struct {
 }
 
 func newSimHistory() *simHistory {
-	return &simHistory{begin: time.Now(), fates: map[string]*simFate{}, keys: map[string]*simKey{}}
+	return &simHistory{begin: time.Now(), fates: map[string]*simFate{}, keys: map[string]*simKey{}, resumed: map[string]int{}}
 }
 
 func (h *simHistory) complain(format string, args ...any) {
@@ -82,7 +86,7 @@ func (h *simHistory) accept(data string, batch bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	key, n := parsePayload(data)
-	f := &simFate{key: key, n: n, data: data, batch: batch, poison: strings.Contains(data, "|poison"), accepted: time.Since(h.begin)}
+	f := &simFate{key: key, n: n, data: data, batch: batch, poison: strings.Contains(data, "|poison"), resumed: h.resumed[key], accepted: time.Since(h.begin)}
 	h.fates[data] = f
 	k := h.keys[key]
 	if k == nil {
@@ -178,7 +182,7 @@ func (h *simHistory) inTurn(f *simFate, before []string) {
 		// One of a batch is reported with the last of it.
 		refused := f.batch && h.refusals && slices.ContainsFunc(f.sends, func(s *simSend) bool { return s.told == toldRefused })
 		part := f.batch && h.inRangeOnly && slices.ContainsFunc(f.sends, func(s *simSend) bool { return s.told == toldStored })
-		return f.reports > 0 || f.done != nil || expired || refused || part || f.batch && h.paused || f.batch && h.keyed && h.follows(k, f)
+		return f.reports > 0 || f.done != nil || expired || refused || part || f.batch && h.paused || f.batch && (h.keyed || h.stops) && h.follows(k, f)
 	}
 	for k.settled < len(k.fates) && settled(k.fates[k.settled]) {
 		k.settled++
@@ -286,6 +290,9 @@ func (s *simService) check(st *producer.Stats) []string {
 	}
 	if h.keyed && !h.onDisk { // on disk a record does not know of an earlier one
 		h.checkGapless()
+	}
+	if h.stops {
+		h.checkStops()
 	}
 	if h.guarded {
 		s.checkLate(h)

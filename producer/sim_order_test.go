@@ -1,6 +1,7 @@
 package producer_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -45,6 +46,11 @@ func drawOrder(seed uint64, pl *simPlan) {
 	case mode == 7:
 		pl.cfg.FailIfPaused = true
 		pl.outages = max(pl.outages, 1)
+	case mode >= 8 && (pl.fails() || pl.poison):
+		pl.cfg.OnFailure = producer.StopKeyed
+	case mode == 8 && pl.cfg.Compression == producer.CompressionNone: // the service looks for poison in plain text
+		pl.poison = true
+		pl.cfg.OnFailure = producer.StopKeyed
 	case mode == 5:
 		pl.cfg.ReorderGuard = 7 * time.Second // longer than anything is late
 	}
@@ -76,6 +82,54 @@ func (h *simHistory) checkGapless() {
 			case hole != nil && f.buffered > 0 && f.buffered < gap:
 				h.complain("key %s: record %d was stored, and %d before it failed at %v, when it had been put", key, f.n, hole.n, gap)
 				return
+			}
+		}
+	}
+}
+
+// resume lets a stopped key go on, now and then.
+func (x *simRun) resume(r *rand.Rand, u *producer.UserRecord, key string) {
+	if r.IntN(4) > 0 || !x.p.ResumeKey(u.PartitionKey, u.ExplicitHashKey) {
+		return
+	}
+	x.history.mu.Lock()
+	defer x.history.mu.Unlock()
+	x.history.resumed[key]++
+}
+
+// isPut notes that the records of a batch are put now: keys may have been resumed
+// since they were drawn.
+func (h *simHistory) isPut(batch []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, data := range batch {
+		f := h.fates[data]
+		f.resumed = h.resumed[f.key]
+	}
+}
+
+// checkStops: of the records of a key that were put until it was resumed, none is
+// stored behind one that failed.
+func (h *simHistory) checkStops() {
+	for key, k := range h.keys {
+		if !ordered(key) {
+			continue
+		}
+		var failed *simFate // the first since the key was resumed
+		for _, f := range k.fates {
+			if failed != nil && failed.resumed != f.resumed {
+				failed = nil
+			}
+			switch {
+			case f.reports == 0:
+			case f.result.Err != nil && failed == nil:
+				failed = f
+			case f.result.Err == nil && failed != nil:
+				h.complain("key %s: record %d was stored, and %d failed before it, with no leave to go on between them", key, f.n, failed.n)
+				return
+			}
+			if errors.Is(f.result.Err, producer.ErrEarlierFailed) && !f.batch && f.reportedAt == f.buffered {
+				h.refused++
 			}
 		}
 	}
@@ -126,6 +180,7 @@ func (pl *simPlan) about() (names []string) {
 		"guard":           pl.cfg.ReorderGuard > 0,
 		"spool":           pl.cfg.Spool.Dir != "",
 		"fails if paused": pl.cfg.FailIfPaused,
+		"stops keys":      pl.cfg.OnFailure == producer.StopKeyed,
 		"recreation":      pl.recreate,
 	} {
 		if is {

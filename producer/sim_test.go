@@ -152,6 +152,7 @@ func simulate(seed uint64) (*simRun, producer.Stats, []string) {
 	h.unkept, h.poison = pl.unkept(), pl.poison
 	h.stamps = pl.cfg.DuplicateStamps
 	h.keyed = pl.cfg.OnFailure == producer.FailKeyed && !pl.unkept()
+	h.stops = pl.cfg.OnFailure == producer.StopKeyed && !pl.unkept()
 	h.onDisk = pl.cfg.Spool.Dir != ""
 	h.anyShard, h.inRangeOnly = pl.modes.auto || pl.modes.turns, pl.cfg.AckInRange
 	h.guarded = pl.cfg.ReorderGuard > 0 && !pl.fails() && !pl.poison && !pl.misnumber
@@ -285,6 +286,7 @@ func (x *simRun) operate(r *rand.Rand) {
 func (x *simRun) call(r *rand.Rand, id int) {
 	h := x.history
 	next := map[string]int{}
+	leave := rand.New(rand.NewPCG(x.seed, 30+uint64(id)))
 	record := func(small bool) (producer.UserRecord, string) {
 		k := r.IntN(x.plan.keys)
 		key := fmt.Sprintf("caller-%d-key-%d", id, k)
@@ -295,6 +297,9 @@ func (x *simRun) call(r *rand.Rand, id int) {
 			u.PartitionKey = ""
 		case k == 3:
 			u.ExplicitHashKey = hashkey.Of(fmt.Sprint("explicit ", id)).String()
+		}
+		if x.plan.cfg.OnFailure == producer.StopKeyed {
+			x.resume(leave, &u, key)
 		}
 		next[key]++
 		data := payload(key, next[key])
@@ -360,6 +365,7 @@ func (x *simRun) callBatch(r *rand.Rand, record func(small bool) (producer.UserR
 		batch, all = append(batch, u), append(all, data)
 		h.accept(data, true)
 	}
+	h.isPut(all)
 	err := x.p.PutBatch(context.Background(), batch, func(b producer.BatchResult) {
 		failed := map[int]error{}
 		for _, fr := range b.Failed {
@@ -420,7 +426,7 @@ func TestSimulation(t *testing.T) {
 		seeds = []uint64{*simSeed}
 	}
 	var sum producer.Stats
-	records, lost := 0, 0
+	records, lost, refused := 0, 0, 0
 	about := map[string]int{}
 	begin := time.Now()
 	var bad []uint64
@@ -430,6 +436,7 @@ func TestSimulation(t *testing.T) {
 			x, st, ps := simulate(seed)
 			problems = ps
 			records += len(x.history.fates)
+			refused += x.history.refused
 			for _, f := range x.history.fates {
 				for _, s := range f.sends {
 					if s.told == toldNothing && s.stored != nil {
@@ -468,8 +475,8 @@ func TestSimulation(t *testing.T) {
 	if len(seeds) >= 100 && (sum.Retries == 0 || sum.ReshardResent == 0 || sum.UserRecordsExpired == 0 || lost == 0 || sum.SequenceRegressions == 0) {
 		t.Error("the random faults missed a case")
 	}
-	t.Logf("of these with %v; %d records on disk", about, sum.SpoolAppended)
-	if len(seeds) >= 500 && (len(about) < 8 || sum.SpoolAppended == 0) {
+	t.Logf("of these with %v; %d records on disk, %d refused because their keys were stopped", about, sum.SpoolAppended, refused)
+	if len(seeds) >= 500 && (len(about) < 8 || sum.SpoolAppended == 0 || refused == 0) {
 		t.Error("the histories missed a setting")
 	}
 }

@@ -115,7 +115,7 @@ func producerConfig(f agent.FlowConfig, s agent.Service, memory int64, log *slog
 	)
 	onFailure := producer.SkipOne // what the stream refuses takes no other line with it
 	if f.Ordering == agent.OrderingFile {
-		onFailure = producer.FailKeyed
+		onFailure = producer.StopKeyed
 	}
 	record := max(f.MaxRecordBytes, leastRecord)
 	return producer.Config{

@@ -21,7 +21,7 @@ func TestProducerConfig(t *testing.T) {
 		MaxBufferAge: time.Second, MaxBufferSizeRecords: 7,
 	}
 	c := producerConfig(f, agent.Service{SocketTimeout: 3 * time.Second}, 64<<20, log)
-	if c.OnFailure != producer.FailKeyed || c.RecordTTL != time.Minute || c.MaxUserRecordSize != 10<<20 || c.MaxBufferedBytes != 64<<20 ||
+	if c.OnFailure != producer.StopKeyed || c.RecordTTL != time.Minute || c.MaxUserRecordSize != 10<<20 || c.MaxBufferedBytes != 64<<20 ||
 		c.CollectionMaxSize != 10<<20 || c.CollectionMaxCount != 7 || c.RecordMaxBufferedTime != time.Second || c.RequestTimeout != 3*time.Second {
 		t.Errorf("a flow with all keys: %+v", c)
 	}

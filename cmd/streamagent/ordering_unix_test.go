@@ -128,16 +128,30 @@ func (r *refusing) PutRecords(ctx context.Context, in *kinesis.PutRecordsInput, 
 
 // With "ordering": "file" the lines of each file are stored in their order, each once,
 // though the stream refuses some of them for a time and others for good, and a file is
-// rotated meanwhile. The producers are those that the command makes.
+// rotated meanwhile. The producers are those that the command makes. With little memory
+// for many lines, some wait for room in the producer when earlier ones fail.
 func TestOrderOfFilesThroughRefusals(t *testing.T) {
-	for name, aggregate := range map[string]bool{"plain": false, "aggregated": true} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { orderOfFiles(t, aggregate) })
+	for _, c := range []refusals{
+		{name: "plain", rounds: 40, perRound: 10, invalid: 100, once: 25},
+		{name: "aggregated", aggregate: true, rounds: 40, perRound: 10, invalid: 100, once: 25},
+		{name: "plain, little memory", memory: 4 << 20, rounds: 2, perRound: 2000, invalid: 1500, once: 1200},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { orderOfFiles(t, c) })
 		})
 	}
 }
 
-func orderOfFiles(t *testing.T, aggregate bool) {
+// refusals says how many lines there are, and which of them are refused.
+type refusals struct {
+	name             string
+	aggregate        bool
+	memory           int64 // zero: the usual
+	rounds, perRound int   // of lines for each file
+	invalid, once    int   // one of so many lines
+}
+
+func orderOfFiles(t *testing.T, c refusals) {
 	srv := streamdtest.New(t)
 	srv.CreateStream(t, "s", 2)
 	client := &refusing{Client: srv.Kinesis(), t: t, times: make(map[string]int)}
@@ -145,9 +159,9 @@ func orderOfFiles(t *testing.T, aggregate bool) {
 	cfg := agent.Config{
 		Flows: []agent.FlowConfig{{
 			FilePattern: filepath.Join(dir, "*.log*"), KinesisStream: "s", StartOfFile: true,
-			Ordering: agent.OrderingFile, Aggregation: aggregate, MaxBufferAge: 100 * time.Millisecond,
+			Ordering: agent.OrderingFile, Aggregation: c.aggregate, MaxBufferAge: 100 * time.Millisecond,
 		}},
-		CheckpointFile: filepath.Join(t.TempDir(), "checkpoints"), FS: vfstest.Lazy{FS: vfs.OS}, Logger: slog.New(slog.DiscardHandler),
+		CheckpointFile: filepath.Join(t.TempDir(), "checkpoints"), MaxMemoryBytes: c.memory, FS: vfstest.Lazy{FS: vfs.OS}, Logger: slog.New(slog.DiscardHandler),
 		NewWatcher: func() (agent.Watcher, error) { return nil, errors.New("none: the real one stops fake time") },
 	}
 	a, err := agent.New(&cfg, func(f agent.FlowConfig, memory int64) (agent.Sink, error) {
@@ -161,11 +175,10 @@ func orderOfFiles(t *testing.T, aggregate bool) {
 	done := make(chan error, 1)
 	go func() { done <- a.Run(ctx) }()
 
-	const rounds, perRound = 40, 10
 	written := make(map[string][]string) // by generation
 	generation := map[string]string{"a.log": "a", "b.log": "b", "c.log": "c"}
-	for round := range rounds {
-		if round == rounds/2 {
+	for round := range c.rounds {
+		if round == c.rounds/2 {
 			if err := os.Rename(filepath.Join(dir, "b.log"), filepath.Join(dir, "b.log.1")); err != nil {
 				t.Fatal(err)
 			}
@@ -174,15 +187,15 @@ func orderOfFiles(t *testing.T, aggregate bool) {
 		for _, file := range slices.Sorted(maps.Keys(generation)) {
 			g := generation[file]
 			var text strings.Builder
-			for range perRound {
+			for range c.perRound {
 				n := len(written[g])
 				kind := "plain"
 				switch {
-				case n%100 == 42:
+				case n%c.invalid == 42:
 					kind = "invalid"
-				case n%25 == 3:
+				case n%c.once == 3:
 					kind = "busy"
-				case n%25 == 16:
+				case n%c.once == 16:
 					kind = "failing"
 				}
 				line := fmt.Sprintf("%s %d %s\n", g, n, kind)
