@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/streamkit/streamkit/agent/internal/transform"
 )
@@ -80,4 +81,42 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	(&transform.AddEC2Metadata{}).Run(ctx, slog.New(slog.DiscardHandler))
+}
+
+// What is known is asked for again when it is as old as metadataTTL, and not before.
+func TestMetadataTTL(t *testing.T) {
+	const ttl = 40 * time.Millisecond
+	service := metadataService(t, false)
+	asked := make(chan time.Time)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			select {
+			case asked <- time.Now():
+			case <-t.Context().Done():
+			}
+		}
+		service.Config.Handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	o := &transform.AddEC2Metadata{Endpoint: front.URL, TTL: ttl}
+	ctx, cancel := context.WithCancel(t.Context())
+	over := make(chan struct{})
+	start := time.Now()
+	go func() {
+		defer close(over)
+		o.Run(ctx, slog.New(slog.DiscardHandler))
+	}()
+	for i := range 3 {
+		if at := <-asked; at.Sub(start) < time.Duration(i+1)*ttl {
+			t.Errorf("asked for the %d. time after %v, want at least %v", i+1, at.Sub(start), time.Duration(i+1)*ttl)
+		}
+	}
+	cancel()
+	for {
+		select {
+		case <-asked: // it may be just about to
+		case <-over:
+			return
+		}
+	}
 }
