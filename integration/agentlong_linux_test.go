@@ -414,26 +414,41 @@ func (a *watchedAgent) holds(path string) bool {
 	return open && slices.ContainsFunc(a.flow().Files, func(f agent.FileStatus) bool { return strings.HasSuffix(f.FileID, ino) })
 }
 
-// sample looks at what the agent uses.
-func (a *watchedAgent) sample() (u usage) {
+// metricsPage is what the agent says of itself.
+type metricsPage struct {
+	t    *testing.T
+	text string
+}
+
+func (a *watchedAgent) metrics() metricsPage {
 	a.t.Helper()
-	body, err := a.get("/metrics")
+	text, err := a.get("/metrics")
 	if err != nil {
 		a.t.Fatalf("the agent does not answer: %v", err)
 	}
-	number := func(name string) float64 {
-		_, rest, _ := strings.Cut(body, "\n"+name+" ")
-		digits, _, _ := strings.Cut(rest, "\n")
-		n, err := strconv.ParseFloat(digits, 64)
-		if err != nil {
-			a.t.Fatalf("metric %s: %v", name, err)
-		}
-		return n
+	return metricsPage{a.t, text}
+}
+
+// number returns the value of a metric, named with its labels.
+func (m metricsPage) number(name string) float64 {
+	m.t.Helper()
+	_, rest, _ := strings.Cut(m.text, "\n"+name+" ")
+	digits, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.ParseFloat(digits, 64)
+	if err != nil {
+		m.t.Fatalf("metric %s: %v", name, err)
 	}
+	return n
+}
+
+// sample looks at what the agent uses.
+func (a *watchedAgent) sample() (u usage) {
+	a.t.Helper()
+	m := a.metrics()
 	u = usage{
-		resident: int64(number("process_resident_memory_bytes")), heap: int64(number("go_memstats_heap_alloc_bytes")),
-		goroutines: int(number("go_goroutines")), descriptors: int(number("process_open_fds")),
-		cpu: time.Duration(number("process_cpu_seconds_total") * float64(time.Second)),
+		resident: int64(m.number("process_resident_memory_bytes")), heap: int64(m.number("go_memstats_heap_alloc_bytes")),
+		goroutines: int(m.number("go_goroutines")), descriptors: int(m.number("process_open_fds")),
+		cpu: time.Duration(m.number("process_cpu_seconds_total") * float64(time.Second)),
 	}
 	a.samples = append(a.samples, u)
 	a.peak.resident, a.peak.heap = max(a.peak.resident, u.resident), max(a.peak.heap, u.heap)
