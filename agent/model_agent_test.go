@@ -153,12 +153,20 @@ func (p *program) goOn(err error) {
 	}
 }
 
+// begin starts an agent.
+func (p *program) begin() {
+	if p.broken.before != nil && p.started {
+		p.broken.before(p)
+	}
+	p.start()
+	p.started = true
+}
+
 func (p *program) startOrStop(string) {
 	switch {
 	case !p.running:
 		p.note("start")
-		p.start()
-		p.started = true
+		p.begin()
 		// Between copy and truncation the first scan would take the copy for a file.
 		p.settle(100 * time.Millisecond)
 	case p.kills && p.rng.IntN(2) == 0:
@@ -177,17 +185,24 @@ func (p *program) startOrStop(string) {
 		p.held, p.over = false, true // another sink
 		p.ended()
 	default:
-		p.goOn(nil)
-		err := p.stop()
-		p.note("stop: %v", err)
-		if err != nil && !errors.Is(err, agent.ErrNotDrained) {
-			p.t.Errorf("Run: %v", err)
-		}
-		p.ledger.stopped(p.contents(), err == nil)
-		p.over = p.over || err != nil
-		p.ended()
+		p.terminate()
+		return
 	}
 	p.running = !p.running
+}
+
+// terminate stops the agent.
+func (p *program) terminate() {
+	p.goOn(nil)
+	err := p.stop()
+	p.note("stop: %v", err)
+	if err != nil && !errors.Is(err, agent.ErrNotDrained) {
+		p.t.Errorf("Run: %v", err)
+	}
+	p.ledger.stopped(p.contents(), err == nil)
+	p.over = p.over || err != nil
+	p.ended()
+	p.running = false
 }
 
 // reload gives the agent its configuration as if it were another: the flow is stopped,

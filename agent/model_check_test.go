@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/streamkit/streamkit/agent"
 )
@@ -54,8 +55,8 @@ func (p *program) finish() {
 	p.trouble.stalled.open(nil)
 	p.goOn(nil)
 	if !p.running {
-		p.start()
-		p.running, p.started = true, true
+		p.begin()
+		p.running = true
 	}
 	p.settle(30 * modelRotateWait)
 	p.verifyModel()
@@ -132,10 +133,21 @@ func (p *program) verifyAgain() {
 
 // delivery asks how far a file is delivered, an agent that runs or what it has stored.
 func (p *program) delivery(name string) (agent.Delivery, error) {
+	if p.broken.told != nil {
+		return p.broken.told(p.path(name))
+	}
 	if p.running {
 		return p.a.Delivery(p.path(name))
 	}
 	return agent.ReadDelivery(&p.cfg, p.path(name))
+}
+
+func (p *program) status() agent.FlowStatus {
+	s := p.world.status()
+	if p.broken.counts != nil {
+		p.broken.counts(&s)
+	}
+	return s
 }
 
 // askDelivery checks of each file that what is not pending is acknowledged.
@@ -181,7 +193,7 @@ func (w *world) verifyOrder() {
 	seen := make(map[string]bool)
 	last := make(map[string]string)
 	for _, r := range w.sink.records() {
-		if seen[string(r.Data)] {
+		if seen[string(r.Data)] || !strings.HasPrefix(string(r.Data), "line ") {
 			continue
 		}
 		seen[string(r.Data)] = true

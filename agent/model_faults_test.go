@@ -32,6 +32,10 @@ func (p *program) addTroubles(seed uint64) {
 		p.addHalts()
 		p.more = append(p.more, op{2, p.fail}, op{1, p.stall})
 	}
+	switch seed % 23 {
+	case 1, 2, 5, 6, 7:
+		p.more = append(p.more, op{6, p.rotateUnseen})
+	}
 }
 
 func (p *program) addBursts() {

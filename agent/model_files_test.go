@@ -45,6 +45,9 @@ func (p *program) contents() [][]string {
 	for _, c := range p.at {
 		all = append(all, c.lines)
 	}
+	for _, c := range p.aside {
+		all = append(all, c.lines)
+	}
 	return all
 }
 
@@ -363,6 +366,49 @@ func (p *program) compress(name string) {
 	// compressed files are not shifted, so it may be overwritten by the next.
 	p.gone(c, false)
 	p.inexact = true
+}
+
+// rotateUnseen stops an agent that knows a file, which then grows and is rotated, in one of
+// several ways, and starts another.
+func (p *program) rotateUnseen(name string) {
+	if c := p.at[name]; c == nil || c.size() < 200 || p.isHidden() || !p.looks() || !p.allOpen() {
+		return
+	}
+	p.seen()
+	p.terminate()
+	p.add(name, 1+p.rng.IntN(200))
+	c := p.at[name]
+	switch p.rng.IntN(4) {
+	case 0:
+		p.note("%s: rotate unseen", name)
+		p.shift(name)
+		p.move(name, name+".1")
+	case 1:
+		p.note("%s: copy and truncate unseen", name)
+		p.shift(name)
+		p.copyFile(name, name+".1")
+		p.truncate(name)
+		p.at[name+".1"] = c
+	case 2:
+		p.note("%s: compress unseen", name)
+		var z bytes.Buffer
+		w := gzip.NewWriter(&z)
+		_, err := w.Write([]byte(strings.Join(c.lines, "")))
+		p.check(errors.Join(err, w.Close()))
+		p.write(fmt.Sprintf("%s.%d.gz", name, p.n), z.String())
+		p.remove(name)
+		p.aside = append(p.aside, c)
+	default:
+		p.note("%s: move away unseen", name)
+		p.rename(name, fmt.Sprintf("old/%s.%d", name, p.n))
+		p.aside = append(p.aside, c)
+	}
+	delete(p.at, name)
+	p.add(name, 1+p.rng.IntN(3))
+	p.note("start")
+	p.begin()
+	p.running = true
+	p.settle(100 * time.Millisecond)
 }
 
 // moveAway moves a rotated file to the directory for them.

@@ -149,3 +149,53 @@ func TestProgramIsPlayedAgain(t *testing.T) {
 		}
 	}
 }
+
+// What makes a program fail is left of it, whatever it is.
+func TestShrink(t *testing.T) {
+	var whole []step
+	for i := range 40 {
+		whole = append(whole, step{byte(i)})
+	}
+	for _, need := range [][]byte{{}, {0}, {39}, {3, 4}, {0, 20, 39}, {5, 10, 15, 20, 25, 30, 35}} {
+		plays := 0
+		again := func(steps []step) played {
+			plays++
+			r := played{steps: steps, problems: []problem{{kind: "other"}}}
+			for _, n := range need {
+				if !slices.ContainsFunc(steps, func(s step) bool { return s[0] == n }) {
+					return r
+				}
+			}
+			r.problems = append(r.problems, problem{"lost", "lost"})
+			return r
+		}
+		var want []step
+		for _, n := range need {
+			want = append(want, step{n})
+		}
+		first := played{steps: whole, problems: []problem{{"lost", "lost"}}}
+		small := first.shrink(1000, again)
+		if !slices.EqualFunc(small.steps, want, slices.Equal) || plays > 200 {
+			t.Errorf("left are %v after %d plays, want %v", small.steps, plays, want)
+		}
+		plays = 0
+		if first.shrink(7, again); plays > 7 {
+			t.Errorf("%d plays, at most 7 may be", plays)
+		}
+	}
+}
+
+// A program that finds a broken rule is made small.
+func TestBrokenRuleIsShrunk(t *testing.T) {
+	i := slices.IndexFunc(brokenRules, func(b brokenRule) bool { return b.name == "never stores its positions" })
+	rule := brokenRules[i]
+	first := play(t, 1, nil, rule.give)
+	if len(first.problems) == 0 {
+		t.Fatal("the seed does not find it")
+	}
+	small := first.shrink(150, func(steps []step) played { return play(t, 1, steps, rule.give) })
+	t.Logf("%s\n%s", small.like(first.problems[0]), strings.Join(small.trace, "\n"))
+	if len(small.steps) > 5 || small.like(first.problems[0]) == "" {
+		t.Errorf("%d steps are left, with %q", len(small.steps), small.problems)
+	}
+}

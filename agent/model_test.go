@@ -102,6 +102,7 @@ type program struct {
 	late     time.Time           // until when the next scan may be late: the last took long since the process was stopped
 	held     bool                // the sink keeps its acknowledgements
 	at       map[string]*content // by name
+	aside    []*content          // of files that were compressed or moved to another directory, and must be read
 	refs     map[string]int      // line: how many files hold it
 	optional map[string]bool     // lines that may be missing
 	unsure   int                 // lines up to this number may be sent again: their file could not be read for long
@@ -110,6 +111,7 @@ type program struct {
 	inexact  bool                // the agent may not have seen all that was lost
 	over     bool                // more than was lost may be counted: it has arrived, but an agent ended before it knew
 	lost     uint64              // counted by agents that have ended
+	broken   brokenRule
 	trace    []string
 	steps    []step // that were drawn
 }
