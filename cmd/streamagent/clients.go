@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"regexp"
 	"runtime"
 	"strings"
 	"time"
@@ -51,7 +53,7 @@ func connect(ctx context.Context, cfg *agent.Config, log *slog.Logger) (*service
 	c := cfg.Service
 	opts := endpoint.Options{
 		Endpoint:        endpointURL(c.KinesisEndpoint),
-		Region:          c.KinesisRegion,
+		Region:          cmp.Or(c.KinesisRegion, regionOf(c.KinesisEndpoint), regionOf(c.FirehoseEndpoint)),
 		AccessKeyID:     c.AccessKeyID,
 		SecretAccessKey: c.SecretAccessKey,
 		Transport:       transport(c),
@@ -97,6 +99,29 @@ func endpointURL(raw string) string {
 		return raw
 	}
 	return "https://" + raw
+}
+
+// regionName is one of the labels of the host of a service of AWS.
+var regionName = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]+$`)
+
+// regionOf returns the region that an endpoint of AWS names, as the official agent finds
+// it; empty if it is none. The environment says nothing against it: requests that are
+// signed for another region are refused there.
+func regionOf(raw string) string {
+	u, err := url.Parse(endpointURL(raw))
+	if err != nil {
+		return ""
+	}
+	host := strings.TrimSuffix(u.Hostname(), ".cn")
+	if !strings.HasSuffix(host, ".amazonaws.com") {
+		return ""
+	}
+	for label := range strings.SplitSeq(host, ".") {
+		if regionName.MatchString(label) {
+			return label
+		}
+	}
+	return ""
 }
 
 // open makes the sink of a flow.

@@ -222,3 +222,37 @@ func TestCloudWatchPeriod(t *testing.T) {
 		}
 	})
 }
+
+// An endpoint of AWS says the region if nothing else does, as with the official agent.
+func TestRegionOfEndpoint(t *testing.T) {
+	for _, tt := range []struct {
+		name              string
+		kinesis, firehose string
+		region            string // kinesis.region
+		want              string
+	}{
+		{"bare host", "kinesis.us-west-2.amazonaws.com", "", "", "us-west-2"},
+		{"URL", "https://kinesis.eu-central-1.amazonaws.com:443/", "", "", "eu-central-1"},
+		{"China", "kinesis.cn-north-1.amazonaws.com.cn", "", "", "cn-north-1"},
+		{"government", "kinesis-fips.us-gov-west-1.amazonaws.com", "", "", "us-gov-west-1"},
+		{"in a VPC", "vpce-0a1b-2c3d.kinesis.ap-southeast-2.vpce.amazonaws.com", "", "", "ap-southeast-2"},
+		{"Firehose", "", "firehose.sa-east-1.amazonaws.com", "", "sa-east-1"},
+		{"the key wins", "kinesis.us-west-2.amazonaws.com", "", "eu-west-3", "eu-west-3"},
+		{"another's host", "http://kinesis.us-west-2.example.com", "", "", "eu-north-1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("AWS_REGION", "eu-north-1")
+			cfg := &agent.Config{
+				Service: agent.Service{KinesisEndpoint: tt.kinesis, FirehoseEndpoint: tt.firehose, KinesisRegion: tt.region},
+				Flows:   []agent.FlowConfig{{FilePattern: "/l/*", KinesisStream: "s"}, {FilePattern: "/l/*", DeliveryStream: "d"}},
+			}
+			svc, err := connect(t.Context(), cfg, slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if k, f := svc.kinesis.Options().Region, svc.firehose.Options().Region; k != tt.want || f != tt.want {
+				t.Errorf("regions %q and %q, want %q", k, f, tt.want)
+			}
+		})
+	}
+}
