@@ -485,3 +485,39 @@ func TestRelativePattern(t *testing.T) {
 		}
 	})
 }
+
+// Files that cannot be opened yet after a start are not given up for others that lose
+// theirs meanwhile, however many they are.
+func TestRestartKeepsWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		agent.SetMaxOrphans(t, 32)
+		w := newWorld(t, agent.FlowConfig{FilePattern: "*.log", MaxOpenFiles: 16})
+		const files = 300
+		for i := range files {
+			w.lines(fmt.Sprintf("%d.log", i), 1)
+		}
+		w.start()
+		w.settle(time.Minute)
+		w.verify(0)
+		w.stopped()
+		for i := range files {
+			w.lines(fmt.Sprintf("%d.log", i), 1)
+		}
+		w.sink.keep() // so that none of the open ones can be closed for others
+		w.start()
+		w.settle(time.Second)
+		live := w.status().Files
+		if len(live) == 0 || len(live) > files-100 {
+			t.Errorf("%d files are live", len(live))
+		}
+		w.check(os.Truncate(live[0].Path, 0))
+		w.settle(2 * time.Second)
+		w.sink.release()
+		w.settle(30 * time.Second)
+		if s := w.status(); lostBytes(s) != 0 || len(s.Files) != files {
+			t.Errorf("lost bytes %v, %d files", s.LostBytes, len(s.Files))
+		}
+		w.verify(0)
+		w.stopped()
+	})
+}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"testing"
 
 	"github.com/fsnotify/fsnotify"
 )
@@ -45,3 +46,10 @@ func (a *Agent) Kill(cancel context.CancelFunc) {
 
 // Overflow makes a watcher of [NewFSWatcher] hear from the system that events were lost.
 func Overflow(w Watcher) { w.(*fsWatcher).w.Errors <- fsnotify.ErrEventOverflow }
+
+// SetMaxOrphans changes how many orphans a flow remembers, until the test ends.
+func SetMaxOrphans(t *testing.T, n int) {
+	old := maxOrphans
+	maxOrphans = n
+	t.Cleanup(func() { maxOrphans = old })
+}

@@ -19,10 +19,12 @@ const (
 	idlePoll     = time.Second            // others this often
 	rescan       = 100 * time.Millisecond // a scan that left a question is repeated
 	scanAfter    = 50 * time.Millisecond  // at least between two scans
-	maxOrphans   = 4096
 	openEvery    = 400 * time.Microsecond // so often a file that need not be read is opened after a start
 	starvedFlush = 100 * time.Millisecond
 )
+
+// maxOrphans is how many orphans a flow remembers. It is a variable for tests.
+var maxOrphans = 4096
 
 // A flow moves the records of its files to its sink. Its loop, run, owns the
 // files: it looks for them, reads them and cuts them into spans, and never waits

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -47,16 +46,23 @@ func (fl *flow) detach(g *file, reason lossReason, now time.Time) {
 	fl.orphan(g)
 }
 
-// orphan adds g to the orphans and forgets the oldest if they are too many.
+// orphan adds g to the orphans and forgets the oldest if they are too many. Not those that
+// look for their content, and none while there are files that no scan could open yet:
+// one of those may be theirs, and would be read again from its beginning.
 func (fl *flow) orphan(g *file) {
 	fl.addOrphan(g)
-	if len(fl.orphans) <= maxOrphans {
+	if len(fl.orphans)-len(fl.seeking) <= maxOrphans || !fl.scannedAll {
 		return
 	}
 	// Some at once, so that the search for them is seldom.
-	all := slices.SortedFunc(maps.Keys(fl.orphans), func(a, b *file) int { return cmp.Compare(a.orphaned, b.orphaned) })
-	for _, old := range all[:maxOrphans/8] {
-		fl.giveUp(old)
+	var idle []*file
+	for o := range fl.orphans {
+		if _, ok := fl.seeking[o]; !ok {
+			idle = append(idle, o)
+		}
+	}
+	slices.SortFunc(idle, func(a, b *file) int { return cmp.Compare(a.orphaned, b.orphaned) })
+	for _, old := range idle[:max(1, maxOrphans/8)] {
 		fl.removeOrphan(old)
 		delete(fl.uids, old.entry.UID)
 		old.end(true)
