@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/streamkit/streamkit/agent/internal/position"
@@ -79,6 +80,10 @@ func New(config *Config, open OpenSink) (*Agent, error) {
 	}
 	if errors.Is(err, seglog.ErrCorrupt) {
 		return nil, fmt.Errorf("agent: checkpoint file: %w", err)
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		return nil, fmt.Errorf("agent: cannot make the checkpoint file %s: %w; make room, or set \"checkpointFile\" to a file on another disk",
+			cfg.CheckpointFile, err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("agent: cannot use the checkpoint file %s: %w; set \"checkpointFile\" to a file in a directory "+

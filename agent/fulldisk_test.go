@@ -130,3 +130,30 @@ func TestEndWithAFullDisk(t *testing.T) {
 		w.stopped()
 	})
 }
+
+// On a full disk the agent starts all the same if there are positions, also behind a
+// write that the full disk has torn. Without any it says what to do.
+func TestStartOnFullDisk(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		disk := underPositions(w)
+		disk.full.Store(true)
+		if _, err := agent.New(&w.cfg, w.opener()); err == nil || !strings.Contains(err.Error(), "make room") {
+			t.Errorf("without positions: %v, want what to do", err)
+		}
+		disk.full.Store(false)
+		w.lines("app.log", 10)
+		w.start()
+		w.settle(3 * time.Second)
+		disk.full.Store(true)
+		w.lines("app.log", 10)
+		w.settle(3 * time.Second)
+		w.kill()
+		w.lines("app.log", 10)
+		w.start()
+		w.settle(3 * time.Second)
+		w.verify(10)
+		disk.full.Store(false)
+		w.settle(3 * time.Second)
+		w.stopped()
+	})
+}

@@ -39,7 +39,7 @@
 // A torn tail: behind the last good frame lie bytes that make no frame, and
 // nothing behind them proves that they had been durable. That is what a crash
 // leaves; the bytes were never acknowledged by a Sync. [Open] keeps them in
-// FILE.torn, cuts them off and goes on.
+// FILE.torn if the disk has room, cuts them off and goes on.
 //
 // Damage: a bad frame, and behind it a good one whose synced field says that the
 // bad one had been durable. Or a bad header. No crash does that, so [Open] changes

@@ -177,13 +177,14 @@ func (l *Log) walk(r *reader, fn func(payload []byte) error) (int64, error) {
 	return off, nil
 }
 
-// cut saves the bytes from off on in FILE.torn and ends the file at off.
+// cut saves the bytes from off on in FILE.torn and ends the file at off. They are kept
+// for a person to look at: a full disk is no reason not to go on.
 func (l *Log) cut(off, size int64) error {
 	tail := make([]byte, min(size-off, MaxPayload+frameSize)) // one torn frame is no longer
 	if _, err := l.file.ReadAt(tail, off); err != nil {
 		return err
 	}
-	if err := vfs.WriteFile(l.fsys, l.path+".torn", tail, 0o600); err != nil {
+	if err := vfs.WriteFile(l.fsys, l.path+".torn", tail, 0o600); err != nil && !vfs.Passing(err) {
 		return err
 	}
 	l.torn = size - off

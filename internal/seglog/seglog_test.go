@@ -12,6 +12,7 @@ import (
 
 	"github.com/streamkit/streamkit/internal/seglog"
 	"github.com/streamkit/streamkit/internal/vfs"
+	"github.com/streamkit/streamkit/internal/vfs/vfstest"
 )
 
 var kind = seglog.Kind{'T', 'E', 'S', 'T'}
@@ -98,6 +99,43 @@ func TestAppendRefusesSizes(t *testing.T) {
 	}
 	if err := l.Append(make([]byte, seglog.MaxPayload)); err != nil {
 		t.Errorf("Append of MaxPayload bytes: %v", err)
+	}
+}
+
+// A disk without room for a copy of the torn tail, which may be what has torn it, does
+// not keep the log from being opened.
+func TestTornOnFullDisk(t *testing.T) {
+	d := vfstest.NewDisk()
+	l := open(t, d, "/log")
+	add(t, l, "first", "second")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.OpenFile("/log", os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write([]byte("torn")); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.SetRoom(d.Used())
+	l = open(t, d, "/log")
+	if got := content(t, l); l.Torn() != 4 || !slices.Equal(got, []string{"first", "second"}) {
+		t.Errorf("content %q, %d bytes torn", got, l.Torn())
+	}
+	if left, err := d.ReadDir("/"); err != nil || len(left) != 2 { // and the lock
+		t.Errorf("there are %v (%v), want the log alone", left, err)
+	}
+	d.SetRoom(-1)
+	add(t, l, "next")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, open(t, d, "/log")); !slices.Equal(got, []string{"first", "second", "next"}) {
+		t.Errorf("reopened: content %q", got)
 	}
 }
 
