@@ -223,6 +223,18 @@ func TestLoadConfigErrors(t *testing.T) {
 	})
 }
 
+// An empty pattern is none, as with the official agent: as one for the footer it would
+// leave out each empty line.
+func TestEmptyPatterns(t *testing.T) {
+	cfg, warnings, err := load(t, flow(`"fileFooterPattern": "", "multiLineStartPattern": ""`))
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(err, warnings)
+	}
+	if f := cfg.Flows[0]; f.FileFooter != nil || f.MultiLineStart != nil {
+		t.Errorf("patterns %v and %v, want none", f.FileFooter, f.MultiLineStart)
+	}
+}
+
 func TestLoadConfigWarnings(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"misspelt", flow(`"partitionKeyOptions": "RANDOM"`), `did you mean "partitionKeyOption"?`},
@@ -238,6 +250,12 @@ func TestLoadConfigWarnings(t *testing.T) {
 		},
 		{"metadata of nothing", flow(`"dataProcessingOptions": [{"optionName": "ADDMETADATA", "timestamp": true}]`), "metadata: missing; null is added"},
 		{"null", flow(`"skipHeaderLines": null`), "null has no effect"},
+		{
+			"stars in a name", `{"flows": [{"filePattern": "/l/**", "kinesisStream": "s"}]}`,
+			`flows[0].filePattern: "**" stands for directories only before the last slash, as in "/l/**/*"`,
+		},
+		{"stars in an included name", flow(`"include": ["/m/**.log"]`), `flows[0].include: "**" stands for directories only before the last slash`},
+		{"a compressed file", `{"flows": [{"filePattern": "/l/a.gz", "kinesisStream": "s"}]}`, "flows[0].filePattern: files whose names end in .gz, .bz2 or .zip are not read"},
 		{"no effect", flow(`"publishQueueCapacity": 5`), "memory is bounded by maxMemoryBytes"},
 		{"memory file system", `{"checkpointFile": "/var/run/x", "flows": [{"filePattern": "/l/*", "kinesisStream": "s"}]}`, "lost with a reboot"},
 	} {

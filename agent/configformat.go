@@ -16,8 +16,8 @@ import (
 
 func setMultiLineStart(f *FlowConfig, n *node) error {
 	s, err := n.asString()
-	if err != nil {
-		return err
+	if err != nil || s == "" {
+		return err // an empty one is none
 	}
 	f.MultiLineStart, err = javaregex.Prefix(s)
 	return err
@@ -25,8 +25,8 @@ func setMultiLineStart(f *FlowConfig, n *node) error {
 
 func setFileFooter(f *FlowConfig, n *node) error {
 	s, err := n.asString()
-	if err != nil {
-		return err
+	if err != nil || s == "" {
+		return err // an empty one is none
 	}
 	f.FileFooter, err = javaregex.Whole(s)
 	return err

@@ -103,7 +103,7 @@ func delivery(fsys vfs.FS, flows []FlowConfig, entries func(flow string) []posit
 		read = true
 	}
 	if !read {
-		return d, ErrNoFlow
+		return d, fmt.Errorf("%w; name one that a filePattern matches", ErrNoFlow)
 	}
 	return d, nil
 }

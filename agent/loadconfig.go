@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/streamkit/streamkit/agent/internal/tail"
 )
 
 // Warning is something in a configuration that has no effect.
@@ -224,6 +226,7 @@ func (l *loader) checkFlow(n *node, i int, fc FlowConfig) {
 		l.fail(line, "flows[%d].%s: %s", i, p.key, p.text)
 	}
 	l.idleInFlow(n, i, &fc)
+	l.oddPatterns(n, i, &fc)
 	for j, other := range l.cfg.Flows {
 		if fc.ID == "" && other.ID == "" && other.flowID() == fc.flowID() {
 			l.fail(n.line, "flows[%d] has the stream and the file pattern of the flow in %s:%d; remove one of them",
@@ -251,6 +254,31 @@ func (l *loader) idleInFlow(n *node, i int, fc *FlowConfig) {
 		if f.key == "aggregatedRecordSizeBytes" && fc.Firehose() && fc.MultiLineStart != nil && fc.AggregatedRecordSizeBytes > 0 {
 			l.warn(f.line, "flows[%d].%s: no effect: records of several lines are not packed", i, f.key)
 		}
+	}
+}
+
+// oddPatterns warns of patterns that name other files than they seem to.
+func (l *loader) oddPatterns(n *node, i int, fc *FlowConfig) {
+	check := func(key, pattern string) {
+		line := n.line
+		for _, f := range n.fields {
+			if f.key == key {
+				line = f.line
+			}
+		}
+		dir, name := filepath.Split(pattern)
+		switch {
+		case strings.Contains(name, "**"):
+			l.warn(line, "flows[%d].%s: \"**\" stands for directories only before the last slash, as in %q; here it is as good as \"*\"",
+				i, key, filepath.Join(dir, "**", strings.ReplaceAll(name, "**", "*")))
+		case tail.Compressed(name):
+			l.warn(line, "flows[%d].%s: files whose names end in .gz, .bz2 or .zip are not read; "+
+				"name the ones that are written to, and readRotatedGzip finds the rest of one that was compressed", i, key)
+		}
+	}
+	check("filePattern", fc.FilePattern)
+	for _, p := range fc.Include {
+		check("include", p)
 	}
 }
 

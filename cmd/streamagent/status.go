@@ -74,7 +74,9 @@ func (a *app) serve(ctx context.Context, cfg *agent.Config, ag *agent.Agent, log
 		listeners = append(listeners, ln)
 		log.Info("status", slog.String("url", "http://"+ln.Addr().String()+"/status"))
 	}
-	srv := &http.Server{Handler: a.handler(ag), ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{
+		Handler: a.handler(ag), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
 	var serving sync.WaitGroup
 	for _, ln := range listeners {
 		serving.Go(func() {
