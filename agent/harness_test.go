@@ -35,7 +35,8 @@ type stream struct {
 	early   bool // store at once and delay the acknowledgement alone
 	drop    bool // with dead: nothing that is on its way is stored any more
 	held    []func()
-	room    int // bytes that it takes in a batch; 0: any
+	room    int             // bytes that it takes in a batch; 0: any
+	stopped map[string]bool // partition keys with a record that was refused; nil: that stops none
 }
 
 // lostWhenDead reports whether what is still on its way is lost: what a killed
@@ -86,7 +87,10 @@ func (s *stream) PutBatch(ctx context.Context, recs []producer.UserRecord, done 
 	res := producer.BatchResult{Records: len(copied)}
 	storeLocked := func() {
 		for i, r := range copied {
-			if s.refuse != nil && s.refuse() {
+			if s.stopped[r.PartitionKey] || s.refuse != nil && s.refuse() {
+				if s.stopped != nil {
+					s.stopped[r.PartitionKey] = true
+				}
 				res.Failed = append(res.Failed, producer.FailedRecord{Index: i, Err: errRefused})
 				continue
 			}
@@ -118,6 +122,15 @@ func (s *stream) PutBatch(ctx context.Context, recs []producer.UserRecord, done 
 		time.AfterFunc(d, store)
 	}
 	return nil
+}
+
+// ResumeKey implements [agent.KeyResumer].
+func (s *stream) ResumeKey(partitionKey, _ string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.stopped[partitionKey]
+	delete(s.stopped, partitionKey)
+	return was
 }
 
 func (s *stream) Flush(context.Context) error {
@@ -236,6 +249,9 @@ func (w *world) kill() {
 	old := w.sink
 	old.mu.Lock()
 	w.sink = &stream{got: slices.Clone(old.got), delay: old.delay, refuse: old.refuse, early: old.early, drop: old.drop}
+	if old.stopped != nil {
+		w.sink.stopped = make(map[string]bool)
+	}
 	old.mu.Unlock()
 }
 

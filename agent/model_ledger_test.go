@@ -66,6 +66,11 @@ func (l *life) PutBatch(ctx context.Context, recs []producer.UserRecord, done fu
 	})
 }
 
+// ResumeKey implements [agent.KeyResumer].
+func (l *life) ResumeKey(partitionKey, explicitHashKey string) bool {
+	return l.Sink.(agent.KeyResumer).ResumeKey(partitionKey, explicitHashKey)
+}
+
 func (l *life) put(key string, lines []string) {
 	g := l.ledger
 	g.mu.Lock()
