@@ -26,7 +26,6 @@ func NewCollector(a *Agent) prometheus.Collector {
 	counter("read_bytes_total", "Bytes cut into records, or skipped with a cause.", func(s *FlowStatus) uint64 { return s.ReadBytes })
 	counter("memory_stalls_total", "Reads that waited for memory.", func(s *FlowStatus) uint64 { return s.MemoryStalls })
 	counter("refused_batches_total", "Batches that the stream refused at least in part.", func(s *FlowStatus) uint64 { return s.RefusedBatches })
-	counter("troubles_total", "Looks at a file or directory that failed.", func(s *FlowStatus) uint64 { return s.Troubles })
 	gauge := func(name, help string, value func(*FlowStatus) float64) {
 		add(name, help, prometheus.GaugeValue, value)
 	}
@@ -57,6 +56,7 @@ func NewCollector(a *Agent) prometheus.Collector {
 	c.records = prometheus.NewDesc("streamagent_records_total", "Records by what became of them.", []string{"flow", "result"}, nil)
 	c.lost = prometheus.NewDesc("streamagent_lost_bytes_total", "Bytes of files that were not delivered, by reason.", []string{"flow", "reason"}, nil)
 	c.rotations = prometheus.NewDesc("streamagent_rotations_total", "Rotations seen, by kind.", []string{"flow", "kind"}, nil)
+	c.troubles = prometheus.NewDesc("streamagent_troubles_total", "Looks at a file or directory that failed, by reason.", []string{"flow", "reason"}, nil)
 	c.options = prometheus.NewDesc("streamagent_option_records_total", "Records by what an option made of them.",
 		[]string{"flow", "position", "option", "result"}, nil)
 	c.ack = prometheus.NewDesc("streamagent_read_to_ack_seconds", "Time from the reading of records to their acknowledgement.", []string{"flow"}, nil)
@@ -76,7 +76,7 @@ type collector struct {
 	metrics                                []metric
 	records, lost, rotations, options, age *prometheus.Desc
 	ack, state, reload, scan, watch        *prometheus.Desc
-	persist, stored, unstored              *prometheus.Desc
+	persist, stored, unstored, troubles    *prometheus.Desc
 }
 
 func flag(on bool) float64 {
@@ -92,7 +92,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- m.desc
 	}
 	for _, d := range []*prometheus.Desc{
-		c.records, c.lost, c.rotations, c.options, c.age, c.ack, c.state, c.reload, c.scan, c.watch, c.persist, c.stored, c.unstored,
+		c.records, c.lost, c.rotations, c.options, c.age, c.ack, c.state, c.reload, c.scan, c.watch, c.persist, c.stored, c.unstored, c.troubles,
 	} {
 		ch <- d
 	}
@@ -128,6 +128,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for reason, n := range s.LostBytes {
 			ch <- prometheus.MustNewConstMetric(c.lost, prometheus.CounterValue, float64(n), s.ID, reason)
+		}
+		for reason, n := range s.TroublesBy {
+			ch <- prometheus.MustNewConstMetric(c.troubles, prometheus.CounterValue, float64(n), s.ID, reason)
 		}
 		for i, o := range s.Options {
 			for result, n := range map[string]uint64{"converted": o.Out, "skipped": o.Skipped, "failed": o.Failed} {

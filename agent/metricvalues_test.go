@@ -24,6 +24,19 @@ import (
 	"github.com/streamkit/streamkit/producer"
 )
 
+// refusing is a file system that opens some files with an error.
+type refusing struct {
+	vfs.FS
+	errs map[string]error
+}
+
+func (f refusing) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	if err := f.errs[name]; err != nil {
+		return nil, err
+	}
+	return f.FS.OpenFile(name, flag, perm)
+}
+
 // values are what metrics must be, by name and labels.
 type values map[string]float64
 
@@ -50,7 +63,7 @@ var metricCases = []metricCase{
 			`records_total{result="sent"}`: 110, "read_bytes_total": 1210, "acked_bytes_total": 1210, "behind_bytes": 0, "behind_files": 0,
 			"files_tracked": 2, "open_files": 2, `flow_state{state="running"}`: 1, `flow_state{state="blocked"}`: 0,
 			`flow_state{state="stalled"}`: 0, "blocked": 0, "consecutive_errors": 0, "record_failures_total": 0, "refused_batches_total": 0,
-			`watch_mode{mode="events"}`: 1, `watch_mode{mode="poll"}`: 0, "watch_overflows_total": 0, "troubles_total": 0,
+			`watch_mode{mode="events"}`: 1, `watch_mode{mode="poll"}`: 0, "watch_overflows_total": 0, `troubles_total{reason="not_regular"}`: 0,
 			"read_to_ack_seconds_count": 2, "read_to_ack_seconds_sum": 0.08, `read_to_ack_seconds_bucket{le="0.01"}`: 0,
 			`read_to_ack_seconds_bucket{le="0.05"}`: 2, "last_progress_timestamp_seconds": epoch + 0.04, "oldest_unacked_seconds": 0,
 			"checkpoint_success": 1, "checkpoint_failures_total": 0, "checkpoint_age_seconds": 0.3, "config_reload_success": 1,
@@ -283,13 +296,30 @@ var metricCases = []metricCase{
 		w.settle(25 * time.Second) // scans after 0, 10 and 20 s
 		n := w.values()["checkpoint_persist_seconds_count"]
 		is(values{
-			"scan_seconds_count": 3, "scan_seconds_sum": 0.03, "troubles_total": 3,
+			"scan_seconds_count": 3, "scan_seconds_sum": 0.03, `troubles_total{reason="not_regular"}`: 3, `troubles_total{reason="other"}`: 0,
 			"checkpoint_persist_seconds_count": n, "checkpoint_persist_seconds_sum": n * 0.02,
 			`checkpoint_persist_seconds_bucket{le="0.01"}`: 0, `checkpoint_persist_seconds_bucket{le="0.05"}`: n,
 		})
 		if n < 2 || n > 3 { // what is found is stored at once, the rest in the next second
 			w.t.Errorf("positions were written %v times", n)
 		}
+	}},
+	{name: "what cannot be read", events: true, play: func(w *world, is func(values)) {
+		w.deaf = true
+		w.cfg.FS = refusing{w.cfg.FS, map[string]error{
+			w.path("app.log.secret"): syscall.EACCES, w.path("app.log.too-many"): syscall.EMFILE, w.path("app.log.broken"): syscall.EIO,
+		}}
+		w.cfg.Flows[0].Include = []string{w.path("none/*")}
+		for _, name := range []string{"app.log.secret", "app.log.too-many", "app.log.broken"} {
+			w.write(name, "x\n")
+		}
+		w.check(os.Mkdir(w.path("app.log.dir"), 0o700))
+		w.start()
+		w.settle(50 * time.Millisecond) // one scan
+		is(values{
+			`troubles_total{reason="permission"}`: 1, `troubles_total{reason="limit"}`: 1, `troubles_total{reason="other"}`: 1,
+			`troubles_total{reason="missing"}`: 1, `troubles_total{reason="not_regular"}`: 1,
+		})
 	}},
 	{name: "a configuration that is not taken", play: func(w *world, is func(values)) {
 		w.start()

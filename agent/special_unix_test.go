@@ -43,6 +43,9 @@ func TestSpecialFiles(t *testing.T) {
 		if s := w.status(); len(s.Files) != 1 || s.Troubles == 0 {
 			t.Errorf("%d files, %d troubles; want the one file, and the others counted", len(s.Files), s.Troubles)
 		}
+		if by := w.status().TroublesBy; by["not_regular"] != 5*by["other"] { // the loop
+			t.Errorf("troubles by reason: %v", by)
+		}
 		// The log turns into each of them, and back into a file.
 		for _, name := range []string{"pipe", "socket", "device"} {
 			w.rename("app.log", "app.log.was-"+name)

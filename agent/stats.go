@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/streamkit/streamkit/agent/internal/transform"
+	"github.com/streamkit/streamkit/internal/vfs"
 )
 
 // A lossReason is why bytes of a file were not delivered.
@@ -58,7 +59,6 @@ type counters struct {
 	openFiles   atomic.Int64
 	protected   atomic.Int64  // files that have a second name
 	unprotected atomic.Uint64 // files that could not have one, or not keep it
-	troubles    atomic.Uint64 // files or directories that could not be looked at
 	overflows   atomic.Uint64 // times that file events were lost
 	scans       atomic.Uint64
 	scanNanos   atomic.Int64 // spent in scans
@@ -66,6 +66,31 @@ type counters struct {
 	watchedDirs, polledDirs atomic.Int64
 	lost                    [lossReasons]atomic.Uint64
 	rotations               [6]atomic.Uint64 // as rotationKinds
+	troubles                [5]atomic.Uint64 // files or directories that could not be looked at, as troubleReasons
+}
+
+// troubleReasons are why a file or directory could not be looked at.
+var troubleReasons = []string{
+	"not_regular", // a directory, a pipe, a socket, a device
+	"permission",
+	"limit", // too many files are open, or the disk is full
+	"missing",
+	"other",
+}
+
+// troubleReason returns the index of the reason; nil stands for what is no regular file.
+func troubleReason(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, fs.ErrPermission):
+		return 1
+	case vfs.Passing(err):
+		return 2
+	case errors.Is(err, fs.ErrNotExist):
+		return 3
+	}
+	return 4
 }
 
 func (c *counters) rotation(kind string) {
@@ -154,9 +179,10 @@ func (fl *flow) first(what, path string, now time.Time) bool {
 	return true
 }
 
-// trouble counts a file that cannot be read or looked at, and logs it once an hour.
+// trouble counts a file that cannot be read or looked at, and logs it once an hour. err is
+// nil if it is no regular file.
 func (fl *flow) trouble(path, what string, err error) {
-	fl.stats.troubles.Add(1)
+	fl.stats.troubles[troubleReason(err)].Add(1)
 	if !fl.first(what, path, time.Now()) {
 		return
 	}
@@ -241,6 +267,7 @@ type FlowStatus struct {
 	LostBytes       map[string]uint64 `json:"lostBytes"`   // by reason
 	Rotations       map[string]uint64 `json:"rotations"`   // by kind
 	Troubles        uint64            `json:"troubles"`    // looks at a file or directory that failed
+	TroublesBy      map[string]uint64 `json:"troublesBy"`  // by reason
 	WatchedDirs     int64             `json:"watchedDirs"` // directories whose changes are told by the system
 	PolledDirs      int64             `json:"polledDirs"`  // directories that are looked at again and again
 	WatchOverflows  uint64            `json:"watchOverflows"`
@@ -318,8 +345,8 @@ func (fl *flow) status() FlowStatus {
 		FilteredRecords: c.filtered.Load(), UnparsedRecords: c.unparsed.Load(), OversizeRecords: c.oversize.Load(),
 		DeadLetters: c.deadLetters.Load(), ExpiredRecords: c.expired.Load(), DeletedFiles: c.deletedDone.Load(),
 		Protected: c.protected.Load(), Unprotected: c.unprotected.Load(),
-		RefusedBatches: c.refused.Load(), Troubles: c.troubles.Load(), MemoryStalls: c.stalls.Load(),
-		LostBytes: make(map[string]uint64), Rotations: make(map[string]uint64),
+		RefusedBatches: c.refused.Load(), MemoryStalls: c.stalls.Load(),
+		LostBytes: make(map[string]uint64), Rotations: make(map[string]uint64), TroublesBy: make(map[string]uint64),
 		OpenFiles: c.openFiles.Load(), MemoryBytes: fl.pool.Used(),
 		LastProgress: time.Unix(0, fl.progress.Load()),
 		WatchedDirs:  c.watchedDirs.Load(), PolledDirs: c.polledDirs.Load(), WatchOverflows: c.overflows.Load(),
@@ -335,6 +362,11 @@ func (fl *flow) status() FlowStatus {
 	}
 	for i, kind := range rotationKinds {
 		s.Rotations[kind] = c.rotations[i].Load()
+	}
+	for i, reason := range troubleReasons {
+		n := c.troubles[i].Load()
+		s.TroublesBy[reason] = n
+		s.Troubles += n
 	}
 	fl.mu.Lock()
 	if s.ConsecutiveErrors = fl.failures; fl.failures > 0 {
