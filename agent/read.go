@@ -82,7 +82,7 @@ func (fl *flow) look(g *file, now time.Time) {
 	}
 	if size != g.size || mtime != g.mtime {
 		if !fl.checkPrefix(g, size) {
-			fl.truncated(g, max(g.read, g.known), now)
+			fl.truncated(g, g.size, now) // at the look before it began as it had
 			return
 		}
 		g.size, g.mtime = size, mtime
@@ -246,9 +246,15 @@ func (fl *flow) fill(g *file, c *chunk) (data []byte, err error) {
 	return b[g.nbefore:], nil
 }
 
-// replaced is truncated for a file whose new content is as long as the old: the
-// size that was seen since the last read may be the new one's.
-func (fl *flow) replaced(g *file) { fl.truncated(g, max(g.read, g.known), time.Now()) }
+// replaced is truncated for a file whose new content is as long as the old. Where both begin
+// alike, the size that was seen since the last read may be the new one's.
+func (fl *flow) replaced(g *file) {
+	size := max(g.read, g.known)
+	if err := fl.head.Read(g.f, int64(g.prefix.Len)); err == nil && !fl.head.Has(g.prefix) {
+		size = g.size
+	}
+	fl.truncated(g, size, time.Now())
+}
 
 // turn reads once from g and cuts at most one span. It reports whether there is
 // more to do at once.

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"testing"
@@ -316,34 +317,48 @@ func (s waitingSink) PutBatch(ctx context.Context, recs []producer.UserRecord, d
 	return s.Sink.PutBatch(ctx, recs, done)
 }
 
-// A file grows while the stream hangs, and is truncated: the next that is done with it may
-// be to read it, which finds less than was seen of it. All that was seen is counted.
+// A file grows while the stream hangs, and is truncated, and perhaps filled with more than
+// it had: a look at it finds that or a read, whatever comes first. All that was seen of it
+// is counted.
 func TestTruncatedBeforeItIsRead(t *testing.T) {
-	bubble(t, agent.FlowConfig{}, func(w *world) {
-		var calls gate
-		w.wrap = func(s *stream) agent.Sink { return waitingSink{s, &calls} }
-		w.start()
-		calls.close()
-		for range 10 {
-			w.lines("app.log", 10)
-			w.settle(300 * time.Millisecond)
+	for _, refill := range []int{0, 300} {
+		for _, looks := range []bool{false, true} {
+			t.Run(fmt.Sprintf("refill %d, looks %t", refill, looks), func(t *testing.T) {
+				bubble(t, agent.FlowConfig{}, func(w *world) {
+					var calls gate
+					w.wrap = func(s *stream) agent.Sink { return waitingSink{s, &calls} }
+					w.start()
+					calls.close()
+					for range 10 {
+						w.lines("app.log", 10)
+						w.settle(300 * time.Millisecond)
+					}
+					w.settle(30 * time.Millisecond) // between two looks at the file
+					w.truncate("app.log")
+					old := w.want
+					if refill > 0 {
+						w.lines("app.log", refill)
+					}
+					if looks {
+						w.settle(300 * time.Millisecond)
+					}
+					calls.open(nil)
+					w.settle(20 * time.Second)
+					lost := uint64(0)
+					arrived := w.data()
+					for _, line := range old {
+						if !slices.Contains(arrived, line) {
+							w.may[line] = true
+							lost += uint64(len(line))
+						}
+					}
+					if n := lostBytes(w.status()); n != lost || lost == 0 {
+						t.Errorf("%d bytes are counted, %d were lost", n, lost)
+					}
+					w.verify(0)
+					w.stopped()
+				})
+			})
 		}
-		w.settle(30 * time.Millisecond) // between two looks at the file
-		w.truncate("app.log")
-		calls.open(nil)
-		w.settle(20 * time.Second)
-		lost := uint64(0)
-		arrived := w.data()
-		for _, line := range w.want {
-			if !slices.Contains(arrived, line) {
-				w.may[line] = true
-				lost += uint64(len(line))
-			}
-		}
-		if n := lostBytes(w.status()); n != lost || lost == 0 {
-			t.Errorf("%d bytes are counted, %d were lost", n, lost)
-		}
-		w.verify(0)
-		w.stopped()
-	})
+	}
 }
