@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -520,4 +521,36 @@ func TestRestartKeepsWhatWaits(t *testing.T) {
 		w.verify(0)
 		w.stopped()
 	})
+}
+
+// Files whose last line has no end take up none of those that may be open for ever, though
+// a record of theirs may be open, too.
+func TestOpenRecordsTakeUpNoFiles(t *testing.T) {
+	for name, flow := range map[string]agent.FlowConfig{
+		"lines":   {},
+		"records": {MultiLineStart: regexp.MustCompile(`l|s`)},
+		"flushed": {MultiLineStart: regexp.MustCompile(`l|s`), FlushPartial: 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			flow.MaxOpenFiles = 2
+			bubble(t, flow, func(w *world) {
+				for _, name := range []string{"app.log1", "app.log2", "app.log3"} {
+					w.lines(name, 1)
+					w.write(name, "s")
+				}
+				w.start()
+				w.settle(time.Minute)
+				w.lines("app.log4", 5)
+				w.settle(time.Minute)
+				if name == "flushed" {
+					w.want, w.repeated["s"] = append(w.want, "s"), 2
+				}
+				w.verify(0)
+				if f := w.status().OpenFiles; f > 2 {
+					t.Errorf("%d files are open", f)
+				}
+				w.stopped()
+			})
+		})
+	}
 }

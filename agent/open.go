@@ -58,5 +58,12 @@ func (fl *flow) limitOpen(more int) bool {
 // nothing to read.
 func (g *file) sleeps() bool {
 	return g.f != nil && g.listed && !g.deleted && !g.queued && g.long == nil &&
-		(g.read == g.size || g.idleSize == g.size && g.flow.cutter.flushAfter == 0)
+		(g.read == g.size || g.idleSize == g.size && g.waited())
+}
+
+// waited reports whether what is open in the file was looked at when it had waited as long
+// as it is to: nothing but growth makes a record of what is left.
+func (g *file) waited() bool {
+	wait := max(g.flow.cutter.flushAfter, g.flow.cfg.FlushPartial)
+	return wait == 0 || g.polled.Sub(g.grew) >= wait
 }
