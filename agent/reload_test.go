@@ -42,18 +42,27 @@ func (r *reloader) load(top string, flows ...string) *agent.Config {
 		list = append(list, fmt.Sprintf(`{"filePattern": %q, "kinesisStream": %q, "initialPosition": "START_OF_FILE", "id": %q}`,
 			filepath.Join(r.dir, file), stream, file))
 	}
-	path := filepath.Join(r.dir, "agent.json")
-	text := fmt.Sprintf(`{"checkpointFile": %q, %s "flows": [%s]}`, filepath.Join(r.dir, "checkpoints"), top, strings.Join(list, ","))
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		r.t.Fatal(err)
-	}
-	cfg, _, err := agent.LoadConfig(path)
+	cfg, err := r.loadText(fmt.Sprintf(`{"checkpointFile": %q, %s "flows": [%s]}`,
+		filepath.Join(r.dir, "checkpoints"), top, strings.Join(list, ",")))
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	return cfg
+}
+
+// loadText writes a configuration and loads it.
+func (r *reloader) loadText(text string) (*agent.Config, error) {
+	path := filepath.Join(r.dir, "agent.json")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	cfg, _, err := agent.LoadConfig(path)
+	if err != nil {
+		return nil, err
+	}
 	cfg.Logger, cfg.FS = slog.New(slog.DiscardHandler), vfstest.Lazy{FS: vfs.OS}
 	cfg.NewWatcher = func() (agent.Watcher, error) { return nil, errors.New("none") }
-	return cfg
+	return cfg, nil
 }
 
 func (r *reloader) open(f agent.FlowConfig, _ int64) (agent.Sink, error) {
