@@ -28,10 +28,11 @@ func (w *world) old(name string) {
 // begins at its end once it can be seen; what came later, at its beginning. A stop in
 // between changes nothing.
 func TestFirstStartThatCannotSee(t *testing.T) {
-	for _, stopped := range []bool{false, true} {
-		t.Run(fmt.Sprintf("stopped=%t", stopped), func(t *testing.T) {
+	for name, ignoreOlder := range map[string]time.Duration{"running": 0, "stopped": 0, "with ignoreOlderSeconds": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			stopped := name == "stopped"
 			blind(t, func(w *world, log string, set func(bool)) {
-				w.cfg.Flows[0].StartOfFile = false
+				w.cfg.Flows[0].StartOfFile, w.cfg.Flows[0].IgnoreOlder = false, ignoreOlder
 				dir := filepath.Dir(log)
 				w.old(log)
 				w.old(filepath.Join(dir, "app.log.quiet"))

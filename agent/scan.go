@@ -268,7 +268,7 @@ func (fl *flow) sweepFile(s *sweep, path string, fi fs.FileInfo, ours bool) {
 	// At a first start at the ends of files an end must be known of each, for when it is
 	// written to.
 	if ours && fl.cfg.IgnoreOlder > 0 && s.now.Sub(fi.ModTime()) > fl.cfg.IgnoreOlder && (!fl.fresh || fl.cfg.StartOfFile) &&
-		len(fl.seeking) == 0 && len(fl.orphanByID[id]) == 0 {
+		!within(fl.origin.unseen, path) && len(fl.seeking) == 0 && len(fl.orphanByID[id]) == 0 {
 		return
 	}
 	s.later = append(s.later, sighting{path: path, fi: fi, ours: ours})
