@@ -333,7 +333,7 @@ func (fl *flow) emit(s *span, recs []producer.UserRecord, g *file, p piece) []pr
 	if converted || !p.inChunk {
 		rec = s.arena[start:len(s.arena):len(s.arena)]
 	}
-	return fl.fit(recs, g, rec, text, p.missing)
+	return fl.fit(recs, g, rec, text, converted, p.missing)
 }
 
 // sendsAsItIs decides what becomes of a record that was not converted, and counts
@@ -362,8 +362,8 @@ func (fl *flow) sendsAsItIs(res transform.Result, rec []byte, missing int) bool 
 }
 
 // fit appends a record that is ready but for its size. rec stays where it is; text is what
-// it was before the options.
-func (fl *flow) fit(recs []producer.UserRecord, g *file, rec, text []byte, missing int) []producer.UserRecord {
+// it was before the options, which have made something else of it if it is converted.
+func (fl *flow) fit(recs []producer.UserRecord, g *file, rec, text []byte, converted bool, missing int) []producer.UserRecord {
 	limit := fl.maxData()
 	if len(rec) <= limit && missing == 0 {
 		return fl.add(recs, g, rec)
@@ -388,9 +388,14 @@ func (fl *flow) fit(recs []producer.UserRecord, g *file, rec, text []byte, missi
 		fl.lost(lossOversize, int64(missing))
 		return recs
 	}
+	if converted && len(rec) <= limit {
+		// What an option has made of the beginning of a line is whole in itself.
+		fl.lost(lossOversize, int64(missing))
+		return fl.add(recs, g, rec)
+	}
 	// A copy: the bytes of the chunk are still needed as they are in the file.
 	term := fl.cfg.TruncatedRecordTerminator
-	keep := charset.Whole(rec, min(limit, len(rec))-len(term))
+	keep := charset.Whole(rec, min(len(rec), limit-len(term)))
 	fl.lost(lossOversize, int64(len(rec)-keep+missing))
 	return fl.add(recs, g, append(bytes.Clone(rec[:keep]), term...))
 }

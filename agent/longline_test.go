@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/streamkit/streamkit/agent"
+	"github.com/streamkit/streamkit/agent/internal/transform"
 )
 
 // Lines whose ends have not come hold no memory, whatever there is of them, and the
@@ -133,6 +134,29 @@ func TestLongHole(t *testing.T) {
 		w.verify(0)
 		if got := w.status().LostBytes["hole"]; got != hole {
 			t.Errorf("%d bytes are counted as a hole, want %d", got, hole)
+		}
+		w.stopped()
+	})
+}
+
+// A line of which only the beginning is read may become a record that is shorter than
+// what would end a cut one: it is sent as it is. (It had the agent panic.)
+func TestLongLineThatAnOptionShortens(t *testing.T) {
+	csv, err := transform.NewCSVToJSON([]string{"a"}, ",", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flow := agent.FlowConfig{
+		DataProcessing: &transform.Chain{Options: []transform.Option{csv}}, TruncatedRecordTerminator: "...[this record was cut]\n",
+	}
+	bubble(t, flow, func(w *world) {
+		const length = 3 << 20
+		w.write("app.log", "x,"+strings.Repeat("y", length-3)+"\nz\n")
+		w.start()
+		w.settle(3 * time.Second)
+		w.expect("{\"a\":\"x\"}\n", "{\"a\":\"z\"}\n")
+		if got, want := w.status().LostBytes["oversize"], uint64(length-(1<<20-64)); got != want {
+			t.Errorf("%d bytes are counted as cut off, want %d", got, want)
 		}
 		w.stopped()
 	})
