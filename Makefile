@@ -30,6 +30,7 @@ SPILLS   ?= always,pressure
 KILLS    ?= 200
 GAPS     ?= 15
 FILES    ?= 20000
+RELOADS  ?= 100
 LOAD     ?= 10m
 RATES    ?= 20,25,30,60
 ARGS     ?=
@@ -150,9 +151,10 @@ outage: ## log through an outage of OUTAGE (1s) at RATE (500000) bytes a second 
 outage-agent: ## write and rotate a file of the agent through an outage of OUTAGE (1s) at RATE (500000) bytes a second
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestAgentOutlivesAnOutage$$' ./integration -agent-outage $(OUTAGE) -agent-rate $(RATE)
 
-long-agent: load-agent ## play SEEDS (10000) histories of files under the agent from seed FROM (1), kill it KILLS (200) times, GAPS (15) times with gaps in what is acknowledged, give it FILES (20000) in one directory, and load-agent
+long-agent: load-agent ## play SEEDS (10000) histories of files under the agent from seed FROM (1), kill it KILLS (200) times, GAPS (15) times with gaps in what is acknowledged, give it FILES (20000) in one directory, play RELOADS (100) histories of its configuration, and load-agent
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -run '^TestFilePrograms$$' ./agent -agent-seeds $(SEEDS) -agent-from $(FROM)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestManyFiles$$' ./agent -agent-files $(FILES)
+	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestReloadUnderLoad$$' ./agent -reload-seeds $(RELOADS)
 	CGO_ENABLED=0 $(GO) test -count=1 -timeout 6h -v -run '^TestAgentKilled(WithGaps)?$$' ./integration -kill-rounds $(KILLS) -gap-rounds $(GAPS)
 
 # Every line stays in the stream until a run has counted them, and the last two minutes

@@ -19,7 +19,7 @@ import (
 	"github.com/streamkit/streamkit/agent"
 )
 
-var reloadSeeds = flag.Int("reload-seeds", 2, "histories of TestReloadUnderLoad")
+var reloadSeeds = flag.Int("reload-seeds", 1, "histories of TestReloadUnderLoad")
 
 // TestReloadUnderLoad changes the configuration of an agent again and again while files
 // are written to and rotated and the stream is slow: flows come, go, and have other
