@@ -133,6 +133,7 @@ func (fl *flow) newFile(c *candidate, now time.Time) *file {
 	}
 	fl.enlist(g)
 	fl.protect(g)
+	fl.pollSoon(now)
 	return g
 }
 

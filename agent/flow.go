@@ -66,6 +66,7 @@ type flow struct {
 	scanned    bool
 	scannedAll bool // the last scan could open all that it wanted to
 	scanAt     time.Time
+	pollAt     time.Time
 	lastScan   time.Time
 	scanCost   time.Duration
 	seq        uint64
@@ -189,7 +190,7 @@ func (fl *flow) run(ctx context.Context) {
 	scan, poll := time.NewTimer(0), time.NewTimer(fl.cfg.PollInterval)
 	defer scan.Stop()
 	defer poll.Stop()
-	fl.scanAt = time.Now()
+	fl.scanAt, fl.pollAt = time.Now(), time.Now().Add(fl.cfg.PollInterval)
 	for {
 		if ctx.Err() != nil || fl.once && fl.finished() {
 			return
@@ -205,7 +206,7 @@ func (fl *flow) run(ctx context.Context) {
 			case <-scan.C:
 				fl.scan()
 			case <-poll.C:
-				poll.Reset(fl.pollFiles())
+				fl.pollAt = time.Now().Add(fl.pollFiles())
 			default:
 				fl.step()
 			}
@@ -220,7 +221,7 @@ func (fl *flow) run(ctx context.Context) {
 			case <-scan.C:
 				fl.scan()
 			case <-poll.C:
-				poll.Reset(fl.pollFiles())
+				fl.pollAt = time.Now().Add(fl.pollFiles())
 			case <-fl.wake:
 				fl.starved = false
 			case <-ctx.Done():
@@ -230,6 +231,7 @@ func (fl *flow) run(ctx context.Context) {
 			}
 		}
 		scan.Reset(time.Until(fl.scanAt))
+		poll.Reset(time.Until(fl.pollAt))
 	}
 }
 
@@ -277,6 +279,14 @@ func (fl *flow) noticed(ev WatchEvent) {
 func (fl *flow) scanSoon(d time.Duration) {
 	if at := fl.lastScan.Add(d); at.Before(fl.scanAt) {
 		fl.scanAt = at
+	}
+}
+
+// pollSoon brings the next poll forward: a file grows, or is new, and events of it are
+// heeded no more, while the poll was set for files at rest.
+func (fl *flow) pollSoon(now time.Time) {
+	if at := now.Add(fl.cfg.PollInterval); at.Before(fl.pollAt) {
+		fl.pollAt = at
 	}
 }
 

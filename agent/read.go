@@ -34,12 +34,11 @@ func (fl *flow) pollFiles() time.Duration {
 		if g.f == nil {
 			continue
 		}
-		active := now.Sub(g.grew) < activeFor
-		if active {
-			next = fl.cfg.PollInterval
-		}
-		if active || now.Sub(g.polled) >= idlePoll {
+		if now.Sub(g.grew) < activeFor || now.Sub(g.polled) >= idlePoll {
 			fl.look(g, now)
+		}
+		if now.Sub(g.grew) < activeFor {
+			next = fl.cfg.PollInterval
 		}
 	}
 	if len(fl.shut) > 0 {
@@ -69,6 +68,7 @@ func (fl *flow) look(g *file, now time.Time) {
 		return
 	case size > g.size:
 		g.grew = now
+		fl.pollSoon(now)
 		if g.ended {
 			g.reopen()
 			fl.protect(g)
