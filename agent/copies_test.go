@@ -3,6 +3,8 @@ package agent_test
 import (
 	"fmt"
 	"os"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -194,4 +196,53 @@ func TestCopyWithinTheFirstLook(t *testing.T) {
 			w.stopped()
 		})
 	})
+}
+
+// readFile is a file of which something happens once it was read from.
+type readFile struct {
+	vfs.File
+	after func()
+}
+
+func (f readFile) ReadAt(b []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(b, off)
+	f.after()
+	return n, err
+}
+
+// While a look at the directory goes on, which has seen a part of the copy, the copy is
+// finished, and the original truncated and filled again.
+func TestCopyIsFinishedWithinALook(t *testing.T) {
+	for _, part := range []int{0, 40, 500, 1500} {
+		t.Run(fmt.Sprint(part, " bytes"), func(t *testing.T) {
+			bubble(t, agent.FlowConfig{}, func(w *world) {
+				w.lines("app.log", 30)
+				whole, err := os.ReadFile(w.path("app.log"))
+				w.check(err)
+				var next strings.Builder
+				for range 40 {
+					w.want = append(w.want, w.line())
+					next.WriteString(w.want[len(w.want)-1])
+				}
+				finish := sync.OnceFunc(func() {
+					w.check(os.WriteFile(w.path("app.log.1"), whole, 0o600))
+					w.check(os.WriteFile(w.path("app.log"), []byte(next.String()), 0o600))
+				})
+				w.cfg.FS = fileFunc{w.fs, func(f vfs.File) vfs.File {
+					if f.Name() != w.path("app.log.1") {
+						return f
+					}
+					return readFile{f, finish}
+				}}
+				w.start()
+				w.settle(2 * time.Second)
+				w.write("app.log.1", string(whole[:part]))
+				w.settle(20 * time.Second)
+				finish()
+				w.settle(20 * time.Second)
+				w.verify(0)
+				w.stopped()
+			})
+		})
+	}
 }

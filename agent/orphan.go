@@ -509,12 +509,13 @@ func (fl *flow) originalOf(c *candidate, s *sweep) *file {
 			continue // a copy has the longer name
 		}
 		// The hash tells even when the original has other content by now; the content
-		// itself is needed while the copy is shorter than what the hash covers.
+		// itself is needed while the copy is shorter than what the hash covers. Where that is
+		// another within this scan, the next one tells.
 		same := g.prefix.Len >= tail.PrefixMin && c.head.Has(g.prefix)
 		if !same && c.size < int64(g.prefix.Len) && fl.headOf(g, s) {
 			var n int
 			n, same = c.head.Shares(&fl.head)
-			same = same && n >= tail.PrefixMin
+			same = same && n >= tail.PrefixMin || !fl.head.Has(g.prefix)
 		}
 		if same && (c.size < g.read || fl.marked(c, g)) {
 			return g
@@ -560,6 +561,9 @@ func (fl *flow) headOf(g *file, s *sweep) bool {
 func (fl *flow) beginsAs(g *file, c *candidate, s *sweep) bool {
 	if c.size > g.size || !fl.headOf(g, s) {
 		return false
+	}
+	if !fl.head.Has(g.prefix) {
+		return true // it lost its content within this scan, which c may have had of it
 	}
 	if _, begins := c.head.Shares(&fl.head); !begins || c.size <= tail.PrefixMax {
 		return begins
