@@ -225,8 +225,8 @@ func (fl *flow) get(size int) *chunk {
 var errReplaced = errors.New("content replaced")
 
 // fill reads what follows g.read into the free part of c. It checks that the bytes
-// before are still those that were read: a file that was truncated and filled
-// again past that place shows it in no other way.
+// before are still those that were read, and at the start those that were seen: a file
+// that was truncated and filled again past that place shows it in no other way.
 func (fl *flow) fill(g *file, c *chunk) (data []byte, err error) {
 	free := c.Buf[c.N:]
 	want := min(int64(len(free)), int64(g.nbefore)+g.size-g.read)
@@ -239,11 +239,17 @@ func (fl *flow) fill(g *file, c *chunk) (data []byte, err error) {
 		g.known = g.size // of what is gone: it was looked at, and has been longer
 		return nil, errReplaced
 	}
-	if !bytes.Equal(b[:g.nbefore], g.before[:g.nbefore]) {
+	if !bytes.Equal(b[:g.nbefore], g.before[:g.nbefore]) || g.read == 0 && !beginsWith(b, g.prefix) {
 		return nil, errReplaced
 	}
 	g.known = g.size
 	return b[g.nbefore:], nil
+}
+
+// beginsWith reports whether data, of the start of a file, is what it began with when it was
+// looked at.
+func beginsWith(data []byte, p tail.Print) bool {
+	return p.Len > len(data) || tail.PrintOf(data[:p.Len]) == p
 }
 
 // replaced is truncated for a file whose new content is as long as the old. Where both begin

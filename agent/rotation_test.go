@@ -322,15 +322,19 @@ func (s waitingSink) PutBatch(ctx context.Context, recs []producer.UserRecord, d
 // is counted.
 func TestTruncatedBeforeItIsRead(t *testing.T) {
 	for _, refill := range []int{0, 300} {
-		for _, looks := range []bool{false, true} {
-			t.Run(fmt.Sprintf("refill %d, looks %t", refill, looks), func(t *testing.T) {
+		for _, how := range []string{"found by a read", "found by a look", "nothing was read"} {
+			t.Run(fmt.Sprintf("filled with %d, %s", refill, how), func(t *testing.T) {
 				bubble(t, agent.FlowConfig{}, func(w *world) {
 					var calls gate
 					w.wrap = func(s *stream) agent.Sink { return waitingSink{s, &calls} }
 					w.start()
 					calls.close()
-					for range 10 {
-						w.lines("app.log", 10)
+					for i := range 12 {
+						name := "app.log"
+						if how == "nothing was read" && i < 10 {
+							name = "app.log.other"
+						}
+						w.lines(name, 9)
 						w.settle(300 * time.Millisecond)
 					}
 					w.settle(30 * time.Millisecond) // between two looks at the file
@@ -339,7 +343,7 @@ func TestTruncatedBeforeItIsRead(t *testing.T) {
 					if refill > 0 {
 						w.lines("app.log", refill)
 					}
-					if looks {
+					if how == "found by a look" {
 						w.settle(300 * time.Millisecond)
 					}
 					calls.open(nil)
