@@ -63,7 +63,8 @@ type Config struct {
 	// written, whatever the flows say.
 	Ephemeral bool
 
-	// Once makes Run return when every file is read to its end and delivered.
+	// Once makes Run return when every file is read to its end and delivered. The error
+	// is [ErrUnread] if some cannot be read.
 	Once bool
 
 	// Logger receives the agent's log; nil is slog.Default().
@@ -222,7 +223,8 @@ type FlowConfig struct {
 	RecordTTL time.Duration
 
 	// StartOfFile (initialPosition) reads the files that are there at the first
-	// start from their beginning. The default, false, reads them from their end.
+	// start from their beginning. The default, false, reads them from their end, also
+	// those that the first start cannot see, once they can be seen.
 	StartOfFile bool
 
 	SkipHeaderLines int            // skipHeaderLines; default 0
