@@ -23,7 +23,7 @@ var (
 )
 
 // regressions are seeds that have found a fault, each of a kind of its own.
-var regressions = []uint64{452, 676, 3172, 3396, 4381, 6457, 10652, 21432, 23382, 700648, 702999}
+var regressions = []uint64{452, 644, 676, 3172, 3396, 4381, 6256, 6457, 10652, 21432, 23382, 700648, 702999}
 
 // TestFilePrograms does at random what happens to log files, to streams and to
 // agents, and checks that
