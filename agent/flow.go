@@ -97,6 +97,7 @@ type flow struct {
 	deadLog   time.Time     // when the last trouble with the dead letters was logged
 	retryWake chan struct{} // capacity 1: retry changed
 
+	storing        sync.Mutex    // one at a time puts positions into the store, or an older one might come last
 	round, durable atomic.Uint64 // of storing positions: the last, and the last that succeeded
 
 	outstanding atomic.Int64 // spans that are cut and not completed
@@ -150,6 +151,8 @@ func (fl *flow) markDirty(g *file) {
 
 // checkpoint hands what changed to the store.
 func (fl *flow) checkpoint() {
+	fl.storing.Lock()
+	defer fl.storing.Unlock()
 	fl.mu.Lock()
 	dirty := fl.dirty
 	fl.dirty = nil
