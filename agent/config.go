@@ -269,6 +269,9 @@ type FlowConfig struct {
 	DeadLetterFile string
 
 	TruncatedRecordTerminator string // truncatedRecordTerminator; default "\n"
+	// NoRecordTerminator (an empty truncatedRecordTerminator) leaves a record that is cut
+	// as it is.
+	NoRecordTerminator bool
 	// MaxRecordBytes (maxRecordBytes, not in the official agent) is where a record is
 	// cut, its partition key included. Default 1 MiB, and with DeliveryStream 1000 KiB,
 	// which is then also the most. Kinesis takes up to 10 MiB if the stream is set so.

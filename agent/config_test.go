@@ -116,6 +116,19 @@ func delivery(members string) string {
 	return `{"flows": [{"filePattern": "/l/*.log", "deliveryStream": "d", ` + members + `}]}`
 }
 
+// What the official agent takes is not refused, even where it makes little sense.
+func TestLoadConfigOddValues(t *testing.T) {
+	cfg, _, err := load(t, flow(`"minTimeBetweenFilePollsMillis": 0, "maxTimeBetweenFileTrackerRefreshMillis": 0,
+		"retryInitialBackoffMillis": 0, "retryMaxBackoffMillis": "0", "truncatedRecordTerminator": ""`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := cfg.Flows[0]
+	if f.PollInterval != time.Millisecond || f.ScanInterval != time.Millisecond || f.RetryInitial != time.Millisecond || f.RetryMax != time.Millisecond || !f.NoRecordTerminator {
+		t.Errorf("flow %+v", f)
+	}
+}
+
 func TestLoadConfigErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"empty file", "", "the file is empty"},

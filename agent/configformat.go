@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -33,9 +32,8 @@ func setFileFooter(f *FlowConfig, n *node) error {
 }
 
 func setTerminator(f *FlowConfig, n *node) (err error) {
-	if f.TruncatedRecordTerminator, err = n.asString(); err == nil && f.TruncatedRecordTerminator == "" {
-		err = errors.New("must have at least one character")
-	}
+	f.TruncatedRecordTerminator, err = n.asString()
+	f.NoRecordTerminator = err == nil && f.TruncatedRecordTerminator == ""
 	return err
 }
 

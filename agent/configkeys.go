@@ -75,6 +75,19 @@ func span64[T any](unit time.Duration, f func(*T) *time.Duration) key[T] {
 	}}
 }
 
+// pause is span64 in milliseconds of which zero, as the official agent takes it, is the
+// least there is.
+func pause(f func(*FlowConfig) *time.Duration) key[FlowConfig] {
+	k := span64(time.Millisecond, f)
+	return key[FlowConfig]{set: func(t *FlowConfig, n *node) error {
+		if v, err := n.asInt(); err == nil && v == 0 {
+			*f(t) = time.Millisecond
+			return nil
+		}
+		return k.set(t, n)
+	}}
+}
+
 func idle[T any](why string) key[T]   { return key[T]{idle: why} }
 func refuse[T any](why string) key[T] { return key[T]{refuse: why} }
 
@@ -198,13 +211,13 @@ var flowKeys = map[string]key[FlowConfig]{
 	"maxBufferSizeRecords": positive(func(f *FlowConfig) *int { return &f.MaxBufferSizeRecords }),
 	"maxBufferSizeBytes":   positive(func(f *FlowConfig) *int { return &f.MaxBufferSizeBytes }),
 	"aggregation":          truth(func(f *FlowConfig) *bool { return &f.Aggregation }),
-	"minTimeBetweenFilePollsMillis": span64(time.Millisecond,
+	"minTimeBetweenFilePollsMillis": pause(
 		func(f *FlowConfig) *time.Duration { return &f.PollInterval }),
-	"maxTimeBetweenFileTrackerRefreshMillis": span64(time.Millisecond,
+	"maxTimeBetweenFileTrackerRefreshMillis": pause(
 		func(f *FlowConfig) *time.Duration { return &f.ScanInterval }),
 	"rotateWaitSeconds":         span64(time.Second, func(f *FlowConfig) *time.Duration { return &f.RotateWait }),
-	"retryInitialBackoffMillis": span64(time.Millisecond, func(f *FlowConfig) *time.Duration { return &f.RetryInitial }),
-	"retryMaxBackoffMillis":     span64(time.Millisecond, func(f *FlowConfig) *time.Duration { return &f.RetryMax }),
+	"retryInitialBackoffMillis": pause(func(f *FlowConfig) *time.Duration { return &f.RetryInitial }),
+	"retryMaxBackoffMillis":     pause(func(f *FlowConfig) *time.Duration { return &f.RetryMax }),
 	"maxOpenFiles":              positive(func(f *FlowConfig) *int { return &f.MaxOpenFiles }),
 
 	"rotatedDirs":        texts(func(f *FlowConfig) *[]string { return &f.RotatedDirs }),

@@ -395,6 +395,9 @@ func (fl *flow) fit(recs []producer.UserRecord, g *file, rec, text []byte, conve
 	}
 	// A copy: the bytes of the chunk are still needed as they are in the file.
 	term := fl.cfg.TruncatedRecordTerminator
+	if fl.cfg.NoRecordTerminator {
+		term = ""
+	}
 	keep := charset.Whole(rec, min(len(rec), limit-len(term)))
 	fl.lost(lossOversize, int64(len(rec)-keep+missing))
 	return fl.add(recs, g, append(bytes.Clone(rec[:keep]), term...))

@@ -191,6 +191,15 @@ func TestOverlongLines(t *testing.T) {
 			w.stopped()
 		})
 	})
+	t.Run("nothing at the end", func(t *testing.T) {
+		bubble(t, agent.FlowConfig{MaxRecordBytes: 1024, NoRecordTerminator: true}, func(w *world) {
+			w.write("app.log", strings.Repeat("a", 2000)+"\n")
+			w.start()
+			w.settle(time.Second)
+			w.expect(strings.Repeat("a", 960))
+			w.stopped()
+		})
+	})
 	t.Run("unfinished when rotated", func(t *testing.T) {
 		bubble(t, agent.FlowConfig{}, func(w *world) {
 			w.write("app.log", strings.Repeat("l", 2<<20))
