@@ -246,3 +246,30 @@ func TestCopyIsFinishedWithinALook(t *testing.T) {
 		})
 	}
 }
+
+// A process is stopped while it looks at a file, which is copied and truncated meanwhile.
+// When it goes on, the time for which a copy is looked for begins.
+func TestCopyWhileTheProcessIsStopped(t *testing.T) {
+	bubble(t, agent.FlowConfig{}, func(w *world) {
+		var process gate
+		w.cfg.FS = haltedFS{w.fs, &process}
+		w.start()
+		w.lines("app.log", 20)
+		w.settle(950 * time.Millisecond)
+		process.close()
+		w.settle(time.Second)
+		w.lines("app.log", 20)
+		w.copyFile("app.log", "app.log.1")
+		w.truncate("app.log")
+		w.settle(time.Minute)
+		process.open(nil)
+		w.settle(20 * time.Second)
+		w.lines("app.log", 3)
+		w.settle(20 * time.Second)
+		w.verify(0)
+		if n := lostBytes(w.status()); n != 0 {
+			t.Errorf("%d bytes are counted as lost", n)
+		}
+		w.stopped()
+	})
+}

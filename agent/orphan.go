@@ -22,7 +22,7 @@ func (fl *flow) truncated(g *file, size int64, now time.Time) {
 	fl.stats.rotation("truncate")
 	c := &candidate{f: g.f, path: g.path, id: g.id, birth: g.birth}
 	g.f, g.long, g.large = nil, nil, false
-	fl.detach(g, lossTruncated, now)
+	fl.detach(g, lossTruncated)
 
 	if fi, err := c.f.Stat(); err == nil {
 		c.size = fi.Size()
@@ -37,11 +37,12 @@ func (fl *flow) truncated(g *file, size int64, now time.Time) {
 }
 
 // detach makes an orphan of g: its file is no longer its own.
-func (fl *flow) detach(g *file, reason lossReason, now time.Time) {
+func (fl *flow) detach(g *file, reason lossReason) {
 	fl.delist(g)
 	fl.unprotect(g) // its second name is the file's
 	g.id, g.birth = tail.ID{}, 0
-	g.window, g.reason, g.unsought = now.Add(fl.cfg.RotateWait), reason, fl.cfg.SkipSiblings && reason == lossTruncated
+	// From now on: the process may have been stopped since its last look at the clock.
+	g.window, g.reason, g.unsought = time.Now().Add(fl.cfg.RotateWait), reason, fl.cfg.SkipSiblings && reason == lossTruncated
 	g.update(func(e *position.Entry) { e.ID, e.Birth = g.id, 0 })
 	fl.orphan(g)
 }
@@ -381,7 +382,9 @@ func (fl *flow) closeWindows(now time.Time) (waiting bool) {
 			o.window = now.Add(fl.cfg.RotateWait)
 			continue
 		}
-		if now.Before(o.window) || !fl.scannedAll {
+		// Nor is it over before there was a scan: the clock jumps where a process is stopped.
+		unsought := !fl.once && fl.lastScan.Before(o.window.Add(-fl.cfg.RotateWait))
+		if now.Before(o.window) || !fl.scannedAll || unsought {
 			waiting = true
 			continue
 		}

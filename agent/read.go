@@ -141,7 +141,7 @@ func (fl *flow) ended(g *file, now time.Time) {
 	if g.deleted && len(fl.suspects) > 0 {
 		// Moved to here from another file system, it would be a copy of itself: the next
 		// scan gives it to this generation.
-		fl.detach(g, lossTruncated, now)
+		fl.detach(g, lossTruncated)
 		fl.scanSoon(0)
 		return
 	}

@@ -180,7 +180,7 @@ func (fl *flow) sweep(now time.Time) (again bool, taken int) {
 		s.again = true
 	}
 	if fl.once && !s.full {
-		now = now.Add(fl.cfg.RotateWait + 1) // there is no later scan
+		now = time.Now().Add(fl.cfg.RotateWait + 1) // there is no later scan
 	}
 	if fl.closeWindows(now) {
 		s.again = true
@@ -452,7 +452,7 @@ func (fl *flow) present(g *file, path string, fi fs.FileInfo, s *sweep) {
 	switch {
 	case g.f == nil && fi.Size() < g.read:
 		// Truncated: that is known even if it cannot be opened now.
-		fl.detach(g, lossTruncated, s.now)
+		fl.detach(g, lossTruncated)
 		s.later = append(s.later, sighting{path: path, fi: fi, ours: true})
 	case g.f == nil && (path != g.path || fi.Size() != g.size || fi.ModTime().UnixNano() != g.mtime):
 		g.unseen = true
@@ -502,7 +502,7 @@ func (fl *flow) wakeFile(g *file, path string, s *sweep) *candidate {
 		fl.look(g, s.now)
 		return nil
 	}
-	fl.detach(g, lossTruncated, s.now)
+	fl.detach(g, lossTruncated)
 	return c
 }
 
