@@ -52,7 +52,6 @@ type lane struct {
 	lastSeq   string // the greatest sequence number of those
 	setShard  string // as lastShard and lastSeq, with the set in flight
 	setSeq    string
-	refused   []item // came while it was busy, of keys that are stopped
 
 	// landed is the shard on which the last set was stored although this
 	// lane's shard was predicted; the resharder looks for it. disputed are the
@@ -60,6 +59,7 @@ type lane struct {
 	// whether that counts.
 	landed   string
 	disputed []item
+	refused  []item // came while it was busy, of keys that are stopped
 }
 
 func newLane(shardID string, keys hashkey.Range, limit *limiter, s *sizer, r *rand.Rand) *lane {
@@ -80,8 +80,6 @@ type added struct {
 	ok    bool // false: the lane is gone, look the record's lane up again
 	full  bool // a batch became full
 	awake bool // the collector must look at the lane
-
-	refused []item // to be settled by the caller: the record, of a key that is stopped
 }
 
 // add appends a record. One that comes from the spool with a stamp of its own
@@ -93,13 +91,9 @@ func (l *lane) add(p *Producer, r *aggregation.Record, x *arrival, urgent bool, 
 		l.mu.Unlock()
 		return a
 	}
-	l.records++
-	l.bytes += cost
-	l.received++
-	a.ok = true
-	if p.stopped != nil && r.ExplicitHashKey != l.sharedEHK && p.stopped.has(keyOfRecord{hash: x.hash, name: r.PartitionKey}) {
-		a.refused = l.refuseLocked(p, r, x)
+	if p.stopped != nil && l.refusesLocked(p, r, x) {
 		l.mu.Unlock()
+		a.ok = true
 		return a
 	}
 	changed := urgent
@@ -129,25 +123,34 @@ func (l *lane) add(p *Producer, r *aggregation.Record, x *arrival, urgent bool, 
 	if from == nil {
 		l.next++
 	}
+	l.records++
+	l.bytes += cost
+	l.received++
 	l.urgent = l.urgent || urgent
+	a.ok = true
 	a.awake = changed && l.noteLocked()
 	l.mu.Unlock()
 	return a
 }
 
-// refuseLocked takes a record of a stopped key as one that has failed. It returns it
-// if the lane was not busy, which it is then; else it is settled after what is in
-// flight: one callback of the lane after another.
-func (l *lane) refuseLocked(p *Producer, r *aggregation.Record, x *arrival) []item {
+// refusesLocked reports whether the key of a record is stopped. Then it is one that
+// has failed, and settled after what is in flight: one callback of the lane after
+// another.
+func (l *lane) refusesLocked(p *Producer, r *aggregation.Record, x *arrival) bool {
+	if r.ExplicitHashKey == l.sharedEHK || !p.stopped.has(keyOfRecord{hash: x.hash, name: r.PartitionKey}) {
+		return false
+	}
 	b := p.batches.get(p.now())
 	b.add(r, x, 1, 0)
-	it := item{lane: l, batch: b, verdict: failed, err: ErrEarlierFailed, refused: true}
-	if l.busy || l.moving {
-		l.refused = append(l.refused, it)
-		return nil
+	l.records++
+	l.bytes += b.cost
+	l.received++
+	l.refused = append(l.refused, item{lane: l, batch: b, verdict: failed, err: ErrEarlierFailed, refused: true})
+	if !l.busy && !l.moving {
+		refused := l.landLocked() // busy again
+		p.wg.Go(func() { p.settle(l, refused) })
 	}
-	l.busy = true
-	return []item{it}
+	return true
 }
 
 // addRun appends records without a key, of which the first is x, as long as they have

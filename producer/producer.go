@@ -55,13 +55,13 @@ type Producer struct {
 	hooks   hooks
 	extra   bool // an Encoder or a PutHook stands before every Put
 	hashes  *hashCache
+	stopped *stoppedKeys // nil unless a failure stops its key
 	tracker tracker
 	batches batchPool
 	shards  atomic.Pointer[shardMap]
 	sticky  atomic.Pointer[lane] // takes the records without a key; nil: choose one
 	gate    gate
-	spool   *spooler     // nil if there is none
-	stopped *stoppedKeys // nil unless a failure stops its key
+	spool   *spooler // nil if there is none
 	stats   counters
 	// unexplained counts sets of records in a row that were stored elsewhere
 	// than a complete map said.
@@ -466,9 +466,6 @@ func (p *Producer) acquire(ctx context.Context, cost int64) error {
 
 // added follows up on the addition of a record.
 func (p *Producer) added(l *lane, a added) {
-	if a.refused != nil {
-		p.wg.Go(func() { p.settle(l, a.refused) })
-	}
 	// A record that was accepted just before an Abort may come to a fenced
 	// lane after the collector has emptied it, and no resharder will wake it.
 	if a.awake || p.aborting.Load() || p.unfit.Load() != nil {
