@@ -3,6 +3,7 @@ package producer
 import (
 	"container/heap"
 	"context"
+	"math"
 	"time"
 )
 
@@ -215,9 +216,11 @@ func (c *collector) collect(now int64) (items []item, full bool) {
 	if p.cfg.Order == Strict {
 		most = 1 // by PutRecord
 	}
-	left := room{entries: most, bytes: p.cfg.CollectionMaxSize, empty: true}
-	if bytes, alone := p.gate.room(); bytes < left.bytes {
-		left.bytes, left.empty = bytes, alone
+	left := room{entries: most, bytes: p.cfg.CollectionMaxSize, empty: true, underWay: math.MaxInt}
+	if bytes, alone := p.gate.room(); !alone {
+		left.underWay = bytes
+	} else {
+		left.bytes = min(left.bytes, bytes)
 	}
 	items = make([]item, 0, min(len(c.ready), left.entries))
 	var idle []*lane
@@ -232,6 +235,7 @@ func (c *collector) collect(now int64) (items []item, full bool) {
 		for _, it := range items[before:] {
 			left.entries--
 			left.bytes -= it.batch.wireSize()
+			left.underWay -= it.batch.wireSize()
 			left.empty = false
 		}
 		if len(items) == before {

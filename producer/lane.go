@@ -389,7 +389,7 @@ func (l *lane) take(p *Producer, items []item, now, linger int64, room room, dis
 		if l.busy && l.limit.when(now, size) > now {
 			break
 		}
-		if size > room.bytes && !room.empty {
+		if !room.fits(size) {
 			if !l.busy {
 				return items, false
 			}
@@ -412,6 +412,7 @@ func (l *lane) take(p *Producer, items []item, now, linger int64, room room, dis
 		items = append(items, item{lane: l, batch: b})
 		room.entries--
 		room.bytes -= size
+		room.underWay -= size
 		room.empty = false
 		if !l.several {
 			break
@@ -447,7 +448,13 @@ func (l *lane) ahead(most, size int) []*batch {
 // room is what is left in a request.
 type room struct {
 	entries, bytes int
-	empty          bool // nothing is in the request yet: any size fits
+	empty          bool // nothing is in the request yet: any size fits, but for
+	underWay       int  // what more may be in flight
+}
+
+// fits reports whether a Kinesis record of a size does.
+func (r *room) fits(size int) bool {
+	return (size <= r.bytes || r.empty) && size <= r.underWay
 }
 
 // headLocked returns the oldest batch, or nil.
