@@ -448,7 +448,7 @@ func (l *lane) ahead(most, size int) []*batch {
 // room is what is left in a request.
 type room struct {
 	entries, bytes int
-	empty          bool // nothing is in the request yet: any size fits, but for
+	empty          bool // nothing is in the request yet: of what may be in flight any size fits
 	underWay       int  // what more may be in flight
 }
 
